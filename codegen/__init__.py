@@ -1,0 +1,1 @@
+"""From `tile` to machine code, and the writer of engine files."""

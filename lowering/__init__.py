@@ -1,0 +1,1 @@
+"""The passes between levels, and the pipelines made of them."""

@@ -1,0 +1,1 @@
+"""Loads and runs engines. Imports nothing of ours but `stepwell.errors`."""

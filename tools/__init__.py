@@ -1,0 +1,1 @@
+"""The command line tools: `stepwell`, `stepwell-opt` and the benchmarks."""
