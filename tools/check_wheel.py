@@ -58,7 +58,17 @@ def main() -> int:
     """Returns 0 when the wheel holds the whole tree and works installed."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, "."],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "wheel",
+                "-q",
+                "--no-deps",
+                "-w",
+                folder,
+                ".",
+            ],
             cwd=ROOT,
             check=True,
         )

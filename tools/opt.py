@@ -12,27 +12,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
+from stepwell.dialects.context import StepwellContext
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.parser import Parser
-from xdsl.passes import ModulePass
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
-from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.registry import register_dialects
+from stepwell.dialects.target import Target
 from stepwell.errors import OptionError, StepwellError
 from stepwell.lowering.pipelines import (
-    PASSES,
     PHASES,
     PassReport,
+    compile_module,
     parse_passes,
-    phases_until,
     run_passes,
 )
 
@@ -67,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
         choices=[phase.level for phase in PHASES],
         help="run the standard pipeline down to LEVEL",
     )
+    add("--target", help="device: cpu, cpu-avx512, ..., set on the module")
     add("--weights", type=Path, metavar="DIR", help="where large constants live")
     add("-o", "--output", type=Path, help="write here, not to standard output")
     add("--split-input-file", action="store_true", help=f"chunks between {SEPARATOR}")
@@ -78,3 +78,111 @@ def parser() -> argparse.ArgumentParser:
     add("--generic", action="store_true", help="print ops in MLIR's generic form")
     add("--no-locations", action="store_true", help="leave out loc(...)")
     return result
+
+
+def import_onnx(path: Path, context: StepwellContext) -> ModuleOp:
+    """Import an ONNX file; its weights go into the context's store."""
+    from stepwell.frontends.onnx import import_model
+
+    return import_model(path, context)
+
+
+FRONTENDS: Mapping[str, Callable[[Path, StepwellContext], ModuleOp]] = {
+    "onnx": import_onnx,
+}
+"""Importers of `-f`, by name; everything else is read as IR."""
+
+
+@dataclass
+class Driver:
+    """One run of the tool over all chunks of its input."""
+
+    options: argparse.Namespace
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+    def run(self) -> int:
+        """Process every chunk; returns the exit code."""
+        context = self._context()
+        chunks = [
+            self._process_or_diagnose(load, context) for load in self._inputs(context)
+        ]
+        text = f"{SEPARATOR}\n".join(chunks)
+        if self.options.output is None:
+            self.stdout.write(text)
+            self.stdout.flush()
+        else:
+            self.options.output.write_text(text)
+        return 0
+
+    def _context(self) -> StepwellContext:
+        weights = self.options.weights
+        context = StepwellContext(weights=open_store(weights))
+        register_dialects(context)
+        context.load_registered_dialect("builtin")
+        if self.options.explain:
+            context.explain = self._explain
+        return context
+
+    def _inputs(self, context: StepwellContext) -> Iterator[Callable[[], ModuleOp]]:
+        name = self.options.file
+        if self.options.frontend is not None:
+            importer = FRONTENDS[self.options.frontend]
+            yield lambda: importer(existing(name), context)
+            return
+        text = self.stdin.read() if name == "-" else existing(name).read_text()
+        split = self.options.split_input_file
+        for chunk in text.split(SEPARATOR) if split else (text,):
+            yield lambda chunk=chunk: Parser(context, chunk, name).parse_module()
+
+    def _process_or_diagnose(
+        self, load: Callable[[], ModuleOp], context: StepwellContext
+    ) -> str:
+        if not self.options.verify_diagnostics:
+            return self._process(load(), context)
+        try:
+            return self._process(load(), context)
+        except (StepwellError, DiagnosticException, ParseError) as error:
+            return f"{str(error).strip()}\n"
+
+    def _process(self, module: ModuleOp, context: StepwellContext) -> str:
+        module.verify()
+        if self.options.target is not None:
+            Target.parse(self.options.target).attach(module)
+        if self.options.stop_after is not None:
+            level = self.options.stop_after
+            compile_module(module, context, stop_after=level, after=self._after)
+        passes = parse_passes(self.options.passes)
+        run_passes(module, context, passes, after=self._after)
+        module.verify()
+        return self._print(module)
+
+    def _after(self, module: ModuleOp, report: PassReport) -> None:
+        if self.options.verify_each:
+            module.verify()
+        if self.options.timing:
+            self.stderr.write(f"{report.seconds:9.4f} s  {report.name}\n")
+        if self.options.print_ir_after_all:
+            self.stderr.write(f"// after {report.name}\n{self._print(module)}")
+
+    def _explain(self, op: Operation, pattern: str, reason: str) -> None:
+        self.stderr.write(f"{pattern}: {op.name} {location_name(op)}: {reason}\n")
+
+    def _print(self, module: ModuleOp) -> str:
+        stream = StringIO()
+        printer = Printer(
+            stream,
+            print_generic_format=self.options.generic,
+            print_debuginfo=not self.options.no_locations,
+        )
+        printer.print_op(module)
+        return stream.getvalue() + "\n"
+
+
+def existing(name: str) -> Path:
+    """The path `name`; raises `OptionError` when there is no such file."""
+    path = Path(name)
+    if not path.is_file():
+        raise OptionError(f"expected a file, got {name!r}, which does not exist")
+    return path

