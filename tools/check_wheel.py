@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PIP = (sys.executable, "-m", "pip")
 FOLDERS = ("codegen", "dialects", "frontends", "lowering", "runtime", "tools")
 
 SMOKE = """
@@ -21,7 +22,8 @@ smoke (float[2, 8] x, float[8, 4] w) => (float[2, 4] y) {
     h = MatMul(x, w)
     y = Relu(h)
 }''')
-x, w = (np.random.default_rng(0).standard_normal(s, np.float32) for s in ((2, 8), (8, 4)))
+rng = np.random.default_rng(0)
+x, w = (rng.standard_normal(shape, np.float32) for shape in ((2, 8), (8, 4)))
 engine = stepwell.build(model)
 engine.save("smoke.stepwell")
 y = stepwell.load("smoke.stepwell").run({"x": x, "w": w})["y"]
@@ -58,17 +60,7 @@ def main() -> int:
     """Returns 0 when the wheel holds the whole tree and works installed."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "wheel",
-                "-q",
-                "--no-deps",
-                "-w",
-                folder,
-                ".",
-            ],
+            [*PIP, "wheel", "-q", "--no-deps", "-w", folder, "."],
             cwd=ROOT,
             check=True,
         )
@@ -79,8 +71,7 @@ def main() -> int:
             return 1
         site = str(Path(folder) / "site")
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target"]
-            + [site, str(wheel)],
+            [*PIP, "install", "-q", "--no-deps", "--target", site, str(wheel)],
             check=True,
         )
         program = f"import sys; sys.path.insert(0, {site!r})\n{SMOKE}"

@@ -17,13 +17,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
-from stepwell.dialects.context import StepwellContext
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
+from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.registry import register_dialects
 from stepwell.dialects.target import Target
 from stepwell.errors import OptionError, StepwellError

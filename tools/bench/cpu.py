@@ -21,9 +21,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from rich.progress import track
-from stepwell.tools.bench.cases import CASES, Case
 
 import stepwell
+from stepwell.tools.bench.cases import CASES, Case
 
 Feeds = dict[str, NDArray]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "cpu.md"
@@ -82,7 +82,7 @@ def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def relative_error(ours: Sequence[NDArray], theirs: Sequence[NDArray]) -> float:
-    """The largest max|a - b| / max|b| of the outputs; NaN or a shape apart is infinite."""
+    """The largest max|a - b| / max|b|; infinite on NaN or unequal shapes."""
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         if a.shape != b.shape:

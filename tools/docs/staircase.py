@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import onnx.parser
 from onnx import numpy_helper
-from stepwell.dialects.context import StepwellContext
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.printer import Printer
 
+from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.target import Target
 from stepwell.frontends.onnx import import_model
 from stepwell.lowering.pipelines import compile_module
