@@ -13,19 +13,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.parser import Parser
-from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.printing import module_text
+from stepwell.dialects.provenance import location_names
 from stepwell.dialects.registry import register_dialects
 from stepwell.dialects.target import Target
+from stepwell.dialects.weights import WeightStore
 from stepwell.errors import OptionError, StepwellError
 from stepwell.lowering.pipelines import (
     PHASES,
@@ -118,7 +119,7 @@ class Driver:
 
     def _context(self) -> StepwellContext:
         weights = self.options.weights
-        context = StepwellContext(weights=open_store(weights))
+        context = StepwellContext(weights=WeightStore(weights))
         register_dialects(context)
         context.load_registered_dialect("builtin")
         if self.options.explain:
@@ -167,17 +168,14 @@ class Driver:
             self.stderr.write(f"// after {report.name}\n{self._print(module)}")
 
     def _explain(self, op: Operation, pattern: str, reason: str) -> None:
-        self.stderr.write(f"{pattern}: {op.name} {location_name(op)}: {reason}\n")
+        names = ", ".join(location_names(op)) or "?"
+        self.stderr.write(f"{pattern}: {op.name} of {names}: {reason}\n")
 
     def _print(self, module: ModuleOp) -> str:
-        stream = StringIO()
-        printer = Printer(
-            stream,
-            print_generic_format=self.options.generic,
-            print_debuginfo=not self.options.no_locations,
+        options = self.options
+        return module_text(
+            module, locations=not options.no_locations, generic=options.generic
         )
-        printer.print_op(module)
-        return stream.getvalue() + "\n"
 
 
 def existing(name: str) -> Path:
@@ -186,3 +184,7 @@ def existing(name: str) -> Path:
     if not path.is_file():
         raise OptionError(f"expected a file, got {name!r}, which does not exist")
     return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

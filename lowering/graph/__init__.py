@@ -1,0 +1,1 @@
+"""Passes within the `nn` level: simplify, recognise, choose layouts."""

@@ -1,0 +1,193 @@
+"""The standard pipeline: phases, the passes of each, and the driver that runs them.
+
+A pass is found by name: `fold-constants` of folder `graph` is the class
+`FoldConstantsPass` of `stepwell.lowering.graph.fold_constants`. Nothing is imported
+before it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from time import perf_counter
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+from xdsl.utils.arg_spec import parse_pipeline
+from xdsl.utils.exceptions import ArgSpecParseError
+
+from stepwell.dialects.target import Target
+from stepwell.errors import OptionError
+
+PASS_FOLDERS: dict[str, tuple[str, ...]] = {
+    "stepwell.lowering.graph": (
+        "infer-shapes",
+        "fold-constants",
+        "canonicalize",
+        "cse",
+        "dce",
+        "verify-provenance",
+    ),
+    "stepwell.lowering.quantization": (),
+    "stepwell.lowering.fusion": ("form-kernels", "decompose-kernels", "fuse-generics"),
+    "stepwell.lowering.tiling": ("assign-schedules", "convert-fusion-to-tile"),
+    "stepwell.lowering.memory": ("plan-memory",),
+    "stepwell.codegen.cpu": ("convert-tile-to-llvm",),
+}
+"""The passes of each folder."""
+
+PassLoader = Callable[[], type[ModulePass]]
+
+
+def pass_loader(folder: str, name: str) -> PassLoader:
+    """Import `name`'s class from its file when it is first needed."""
+
+    def load() -> type[ModulePass]:
+        module = import_module(f"{folder}.{name.replace('-', '_')}")
+        return getattr(module, "".join(map(str.capitalize, name.split("-"))) + "Pass")
+
+    return load
+
+
+PASSES: Mapping[str, PassLoader] = {
+    name: pass_loader(folder, name)
+    for folder, names in PASS_FOLDERS.items()
+    for name in names
+}
+"""Every pass of the lowering, by name."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the pipeline that ends at a level's contract.
+
+    `passes` is one flat list of pass specs (`name{option=value}`); its comments say why
+    each stretch stands where it does. `level` is what the IR obeys when it is done.
+    """
+
+    name: str
+    level: str
+    passes: tuple[str, ...]
+
+
+PHASES: tuple[Phase, ...] = (
+    Phase(
+        "graph",
+        "nn",
+        (
+            # Types first: every later pass may rely on shapes.
+            "infer-shapes",
+            "canonicalize",
+            "fold-constants",
+            "cse",
+            "dce",
+        ),
+    ),
+    Phase("fusion", "fusion", ("form-kernels",)),
+    Phase("loops", "generic", ("decompose-kernels", "fuse-generics")),
+    Phase("tiling", "tile", ("assign-schedules", "convert-fusion-to-tile")),
+    Phase("memory", "engine", ("plan-memory",)),
+)
+"""The road from `nn` to a planned host program with tile kernels."""
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass did: pass `index` of `count` in its phase, and its time."""
+
+    phase: str
+    name: str
+    index: int
+    count: int
+    seconds: float
+
+
+def parse_passes(
+    text: str, available: Mapping[str, PassLoader] = PASSES
+) -> tuple[ModulePass, ...]:
+    """The passes of a spec like `canonicalize,fold-constants{limit=1024}`.
+
+    Raises `OptionError` for an unknown pass, an unknown option, or a syntax error.
+    """
+    try:
+        specs = tuple(parse_pipeline(text))
+    except ArgSpecParseError as error:
+        raise OptionError(
+            f"expected passes like 'a,b{{option=1}}', got {text!r}",
+            notes=[str(error).strip()],
+        ) from None
+    unknown = [spec.name for spec in specs if spec.name not in available]
+    if unknown:
+        raise OptionError(
+            f"unknown pass: {', '.join(unknown)}",
+            notes=[f"known passes: {', '.join(sorted(available))}"],
+        )
+    try:
+        return tuple(available[spec.name]().from_spec(spec) for spec in specs)
+    except ValueError as error:
+        raise OptionError(f"bad pass options in {text!r}: {error}") from None
+
+
+def phases_until(
+    level: str | None, phases: Sequence[Phase] = PHASES
+) -> tuple[Phase, ...]:
+    """The phases up to and including the one that reaches `level` (`None`: all)."""
+    if level is None:
+        return tuple(phases)
+    levels = [phase.level for phase in phases]
+    if level not in levels:
+        raise OptionError(f"expected a level of {', '.join(levels)}, got {level!r}")
+    return tuple(phases[: levels.index(level) + 1])
+
+
+After = Callable[[ModuleOp, PassReport], None]
+"""Called behind each pass: progress, timing, snapshots."""
+
+
+def run_passes(
+    module: ModuleOp,
+    context: Context,
+    passes: Sequence[ModulePass],
+    *,
+    phase: str = "",
+    after: After | None = None,
+) -> None:
+    """Apply `passes` to `module` in place, calling `after` behind each of them."""
+    for index, one in enumerate(passes):
+        start = perf_counter()
+        one.apply(context, module)
+        seconds = perf_counter() - start
+        if after is not None:
+            after(module, PassReport(phase, one.name, index, len(passes), seconds))
+
+
+def compile_module(
+    module: ModuleOp,
+    context: Context,
+    target: Target | None = None,
+    *,
+    stop_after: str | None = None,
+    after: After | None = None,
+    phases: Sequence[Phase] = PHASES,
+) -> None:
+    """Lower `module` in place from `nn` down to the level `stop_after`.
+
+    Args:
+        target: the device to build for; without one the module's own
+            `stepwell.target` counts, and without that the host.
+        stop_after: a level of `phases`; `None` runs all of them.
+        after: called behind each pass.
+
+    Raises:
+        OptionError: no phase reaches `stop_after`.
+        CompileError: a pass cannot lower something, or broke a level's contract.
+    """
+    if target is not None:
+        target.attach(module)
+    for phase in phases_until(stop_after, phases):
+        passes = parse_passes(",".join(phase.passes))
+        run_passes(module, context, passes, phase=phase.name, after=after)
+        module.verify()
+        # verify_level(module, phase.level)

@@ -1,0 +1,1 @@
+"""Passes that turn `quant` and quantized `nn` ops into what a target computes."""
