@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
+from xdsl.ir import Operation
 
 from .weights import WeightStore
+
+Explain = Callable[[Operation, str, str], None]
 
 
 @dataclass
 class StepwellContext(Context):
-    """An xDSL context whose `weights` holds what `#nn.weight` refers to."""
+    """An xDSL context whose `weights` holds what `#nn.weight` refers to.
+
+    `explain`, when set, is told each op that a pattern recognised and declined to
+    rewrite: the op, the pattern's name, the reason.
+    """
 
     weights: WeightStore = field(default_factory=WeightStore)
+    explain: Explain | None = None
 
     def clone(self) -> StepwellContext:
         """A copy that shares the weights."""
@@ -25,6 +34,7 @@ class StepwellContext(Context):
             self._loaded_types.copy(),
             self._registered_dialects.copy(),
             weights=self.weights,
+            explain=self.explain,
         )
 
 
