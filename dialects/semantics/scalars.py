@@ -305,3 +305,6 @@ _HANDLERS: Handlers = {
     arith.IndexCastOp: _cast,
     arith.BitcastOp: _bitcast,
 }
+
+SCALAR_OPS: tuple[type[Operation], ...] = tuple(_HANDLERS)
+"""The ops that have a meaning here."""

@@ -188,9 +188,8 @@ def parse_scalar(parser: Parser) -> float | int:
 
 def print_scalar(printer: Printer, attr: FloatAttr | IntegerAttr) -> None:
     """Write what `parse_scalar` reads; the type is known from elsewhere."""
-    if isinstance(attr, IntegerAttr):
-        printer.print_string(str(attr.value.data))
-    elif isfinite(attr.value.data):
+    text = str(attr.value.data)
+    if isinstance(attr, FloatAttr) and "e" in text and isfinite(attr.value.data):
         printer.print_float(attr.value.data, attr.type)
     else:
-        printer.print_string(str(attr.value.data))
+        printer.print_string(text)

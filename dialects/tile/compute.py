@@ -263,11 +263,12 @@ class DotOp(IRDLOperation):
 
     `result[.., i, j] = acc[.., i, j] + sum_k lhs[.., i, k] * rhs[.., k, j]`
 
-    Leading dims are a batch. Products and sums are exact in the accumulator's type
-    before its rounding; narrow inputs are widened first.
+    Leading dims are a batch. Narrow inputs are widened to the accumulator's type first;
+    8-bit integers are read as signed unless the op says otherwise.
 
     ```mlir
     %d = tile.dot %a, %b, %acc : !tile.tile<64x32xf32>
+    %e = tile.dot %x, %w, %sum lhs_unsigned : !tile.tile<64x32xi32>
     ```
     """
 
@@ -276,17 +277,34 @@ class DotOp(IRDLOperation):
     lhs = operand_def(TileType)
     rhs = operand_def(TileType)
     acc = operand_def(TileType)
+    lhs_unsigned = opt_prop_def(UnitAttr)
+    rhs_unsigned = opt_prop_def(UnitAttr)
     result = result_def(TileType)
 
     traits = traits_def(Pure())
     custom_directives = (Value,)
     assembly_format = (
         "custom<Value>($lhs, type($lhs)) `,` custom<Value>($rhs, type($rhs)) `,` custom<Value>($acc, type($acc))"
-        " attr-dict `:` type($result)"
+        " (`lhs_unsigned` $lhs_unsigned^)? (`rhs_unsigned` $rhs_unsigned^)? attr-dict `:` type($result)"
     )
 
-    def __init__(self, lhs: SSAValue, rhs: SSAValue, acc: SSAValue):
-        super().__init__(operands=[lhs, rhs, acc], result_types=[acc.type])
+    def __init__(
+        self,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        acc: SSAValue,
+        *,
+        lhs_unsigned: bool = False,
+        rhs_unsigned: bool = False,
+    ):
+        super().__init__(
+            operands=[lhs, rhs, acc],
+            properties={
+                "lhs_unsigned": UnitAttr() if lhs_unsigned else None,
+                "rhs_unsigned": UnitAttr() if rhs_unsigned else None,
+            },
+            result_types=[acc.type],
+        )
 
     def verify_(self) -> None:
         lhs, rhs, acc = (tile_of(v) for v in (self.lhs, self.rhs, self.acc))
@@ -306,11 +324,7 @@ class DotOp(IRDLOperation):
             + ", ".join(str(list(t.extents)) for t in (lhs, rhs, acc)),
         )
         expect(
-            lhs.element_type == rhs.element_type
-            or all(
-                isinstance(t.element_type, IntegerType) and t.element_type.bitwidth == 8
-                for t in (lhs, rhs)
-            ),
+            lhs.element_type == rhs.element_type,
             f"expected operands of one element type, got {lhs.element_type} and "
             f"{rhs.element_type}",
         )

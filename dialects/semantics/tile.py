@@ -1,0 +1,504 @@
+"""What a tile program computes: the upper half of `tile`, run on NumPy arrays.
+
+Every cell of the grid runs in turn; a tile is an array, a view is an array seen through
+access maps. The runs are slow and strict: an element read outside its tensor, or two
+cells that meet in one element, is an error here and undefined behaviour on a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import (
+    Interpreter,
+    InterpreterFunctions,
+    PythonValues,
+    ReturnedValues,
+    impl,
+    impl_terminator,
+    register_impls,
+)
+from xdsl.interpreters.scf import ScfFunctions
+from xdsl.ir import Operation, Region, SSAValue
+
+from stepwell.dialects import tile
+from stepwell.dialects.access import AccessMap
+from stepwell.dialects.dtypes import numpy_dtype
+from stepwell.dialects.shapes import evaluate
+from stepwell.dialects.tile import CombineKind, TileType, tile_of, view_of
+from stepwell.errors import CompileError, InputError
+
+from .scalars import SCALAR_OPS, Array, evaluate_op, run_body
+
+Index: TypeAlias = tuple[Array | int, ...]
+
+_UFUNCS: dict[CombineKind, np.ufunc] = {
+    CombineKind.ADD: np.add,
+    CombineKind.MUL: np.multiply,
+    CombineKind.MAX: np.maximum,
+    CombineKind.MIN: np.minimum,
+    CombineKind.AND: np.bitwise_and,
+    CombineKind.OR: np.bitwise_or,
+}
+
+
+def identity(kind: CombineKind, dtype: np.dtype[Any]) -> Any:
+    """The value that `kind` leaves every other one as it is with."""
+    integer = np.issubdtype(dtype, np.integer)
+    match kind:
+        case CombineKind.ADD | CombineKind.OR:
+            value: Any = 0
+        case CombineKind.MUL:
+            value = 1
+        case CombineKind.MAX:
+            value = np.iinfo(dtype).min if integer else -np.inf
+        case CombineKind.MIN:
+            value = np.iinfo(dtype).max if integer else np.inf
+        case CombineKind.AND:
+            value = -1 if integer else True
+    if dtype == np.bool_ and kind in (CombineKind.MAX, CombineKind.MIN):
+        value = kind is CombineKind.MIN
+    return np.asarray(value).astype(dtype)
+
+
+@dataclass
+class Memory:
+    """An argument's array, and which cell last wrote each element."""
+
+    name: str
+    array: Array
+    owners: Array | None = None
+
+    def read(self, index: Index, mask: Array, cell: int) -> Array:
+        """The elements where `mask` holds, anything elsewhere."""
+        at = self._checked(index, mask, "read")
+        if self.owners is not None:
+            owners = self.owners[at]
+            if np.any(mask & (owners >= 0) & (owners != cell)):
+                self._fail("a cell reads an element that another cell writes")
+        return self.array[at]
+
+    def write(
+        self,
+        index: Index,
+        values: Array,
+        mask: Array,
+        cell: int,
+        kind: CombineKind | None,
+    ) -> None:
+        """Write, or combine with what is there, where `mask` holds."""
+        at = tuple(i[mask] for i in self._checked(index, mask, "write"))
+        values = values[mask]
+        if kind is not None:
+            _UFUNCS[kind].at(self.array, at, values)
+            return
+        if self.owners is not None:
+            self._check_owners(at, values, cell)
+            self.owners[at] = cell
+        self.array[at] = values
+        if self.owners is not None and not _same(self.array[at], values):
+            self._fail("a store gives one element two different values")
+
+    def _check_owners(self, at: tuple[Array, ...], values: Array, cell: int) -> None:
+        assert self.owners is not None
+        owners = self.owners[at]
+        foreign = (owners >= 0) & (owners != cell)
+        if not _same(self.array[at][foreign], values[foreign]):
+            self._fail("two cells write different values to one element")
+
+    def _checked(self, index: Index, mask: Array, verb: str) -> tuple[Array, ...]:
+        at: list[Array] = []
+        for dim, (position, size) in enumerate(
+            zip(index, self.array.shape, strict=True)
+        ):
+            position = np.broadcast_to(np.asarray(position), mask.shape)
+            outside = mask & ((position < 0) | (position >= size))
+            if np.any(outside):
+                first = position[outside].flat[0]
+                self._fail(
+                    f"{verb} at index {first} of dim {dim}, whose size is {size}"
+                )
+            at.append(np.clip(position, 0, max(size - 1, 0)))
+        return tuple(at)
+
+    def _fail(self, summary: str) -> None:
+        raise CompileError(f"tile program is wrong: {summary}", where=self.name)
+
+
+def _same(left: Array, right: Array) -> bool:
+    return left.tobytes() == right.tobytes()
+
+
+@dataclass(frozen=True)
+class View:
+    """Memory under logical dims, at run time."""
+
+    sizes: tuple[int, ...]
+    memory: Memory
+    access: AccessMap | None = None
+    source: View | None = None
+    indices: tuple[View, ...] = ()
+    symbols: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def fill(self) -> float | int:
+        """What a load gives outside the sizes, unless it says otherwise."""
+        fill = None if self.access is None else self.access.fill
+        return 0 if fill is None else fill
+
+    def inside(self, index: Index) -> Array:
+        """Where an index is within the sizes."""
+        result: Array = np.asarray(True)
+        for position, size in zip(index, self.sizes, strict=True):
+            result = result & (np.asarray(position) >= 0) & (position < size)
+        return result
+
+    def read(self, index: Index, mask: Array, cell: int) -> Array:
+        """The elements where `mask` holds and all guards do, else the fill value."""
+        if self.access is None or self.source is None:
+            return self.memory.read(index, mask, cell)
+        place, guard = self._map(index, mask, cell)
+        values = self.source.read(place, mask & guard, cell)
+        return np.where(guard, values, np.asarray(self.fill).astype(values.dtype))
+
+    def locate(self, index: Index, mask: Array, cell: int) -> tuple[Index, Array]:
+        """The place in memory, and where it may be written."""
+        if self.access is None or self.source is None:
+            return index, mask
+        place, guard = self._map(index, mask, cell)
+        return self.source.locate(place, mask & guard, cell)
+
+    def _map(self, index: Index, mask: Array, cell: int) -> tuple[Index, Array]:
+        assert self.access is not None
+        clipped = [
+            np.clip(position, 0, max(size - 1, 0))
+            for position, size in zip(index, self.sizes, strict=True)
+        ]
+        grid: dict[str, Any] = dict(self.symbols)
+        grid |= zip(self.access.dims, clipped, strict=True)
+
+        def read(operand: int, at: Index) -> Array:
+            view = self.indices[operand]
+            return view.read(at, mask & view.inside(at), cell).astype(np.int64)
+
+        place, guard = self.access.evaluate(grid, read)
+        return place, np.broadcast_to(np.asarray(guard), mask.shape)
+
+
+def _scalar_impl(kind: type[Operation]) -> Callable[..., PythonValues]:
+    """`arith` or `math` on single numbers: whole numbers stay Python's."""
+
+    @impl(kind)
+    def run(
+        self: InterpreterFunctions,
+        interpreter: Interpreter,
+        op: Operation,
+        args: PythonValues,
+    ) -> PythonValues:
+        typed = [
+            np.asarray(arg).astype(numpy_dtype(operand.type))
+            for arg, operand in zip(args, op.operands, strict=True)
+        ]
+        result = evaluate_op(op, typed)
+        return (result.item() if result.dtype.kind in "bi" else result[()],)
+
+    return run
+
+
+ScalarFunctions: type[InterpreterFunctions] = register_impls(
+    type(
+        "ScalarFunctions",
+        (InterpreterFunctions,),
+        {f"run_{kind.name}": _scalar_impl(kind) for kind in SCALAR_OPS},
+    )
+)
+"""All ops that scalar bodies may hold, for the interpreter."""
+
+
+@register_impls
+@dataclass
+class TileFunctions(InterpreterFunctions):
+    """The upper half of `tile`; the state is the cell that runs."""
+
+    symbols: Mapping[str, int]
+    cell: int = 0
+
+    @impl(tile.DimOp)
+    def run_dim(
+        self, interpreter: Interpreter, op: tile.DimOp, args: PythonValues
+    ) -> PythonValues:
+        return (evaluate(op.dim, self.symbols),)
+
+    @impl(tile.AccessOp)
+    def run_access(
+        self, interpreter: Interpreter, op: tile.AccessOp, args: PythonValues
+    ) -> PythonValues:
+        source: View = args[0]
+        sizes = [evaluate(d, self.symbols) for d in view_of(op.result).dims]
+        view = View(
+            tuple(sizes), source.memory, op.access, source, args[1:], self.symbols
+        )
+        return (view,)
+
+    @impl(tile.LoadOp)
+    def run_load(
+        self, interpreter: Interpreter, op: tile.LoadOp, args: PythonValues
+    ) -> PythonValues:
+        view: View = args[0]
+        kind = tile_of(op.result)
+        dtype = numpy_dtype(kind.element_type)
+        index = _element_index(op.indices, args[1:], op.spanned, kind)
+        mask = np.broadcast_to(view.inside(index), kind.extents)
+        values = np.broadcast_to(view.read(index, mask, self.cell), kind.extents)
+        values = values.view(dtype) if values.dtype.kind in "iu" else values
+        fill = view.fill if op.fill is None else op.fill.value.data
+        return (np.where(mask, values, np.asarray(fill).astype(dtype)),)
+
+    @impl(tile.StoreOp)
+    def run_store(
+        self, interpreter: Interpreter, op: tile.StoreOp, args: PythonValues
+    ) -> PythonValues:
+        values: Array = args[0]
+        view: View = args[1]
+        kind = tile_of(op.tile)
+        index = _element_index(op.indices, args[2:], op.spanned, kind)
+        mask = np.broadcast_to(view.inside(index), kind.extents)
+        place, mask = view.locate(index, mask, self.cell)
+        dtype = view.memory.array.dtype
+        values = values.view(dtype) if values.dtype.kind in "iu" else values
+        kind = None if op.accumulate is None else op.accumulate.data
+        view.memory.write(place, values, mask, self.cell, kind)
+        return ()
+
+    @impl(tile.FullOp)
+    def run_full(
+        self, interpreter: Interpreter, op: tile.FullOp, args: PythonValues
+    ) -> PythonValues:
+        kind = tile_of(op.result)
+        dtype = numpy_dtype(kind.element_type)
+        return (np.full(kind.extents, np.asarray(op.value.value.data).astype(dtype)),)
+
+    @impl(tile.IotaOp)
+    def run_iota(
+        self, interpreter: Interpreter, op: tile.IotaOp, args: PythonValues
+    ) -> PythonValues:
+        kind, dim = tile_of(op.result), op.dim.value.data
+        line = np.arange(kind.extents[dim], dtype=numpy_dtype(kind.element_type))
+        shape = [-1 if d == dim else 1 for d in range(len(kind.extents))]
+        return (np.broadcast_to(line.reshape(shape), kind.extents),)
+
+    @impl(tile.MapOp)
+    def run_map(
+        self, interpreter: Interpreter, op: tile.MapOp, args: PythonValues
+    ) -> PythonValues:
+        values: dict[SSAValue, Any] = dict(zip(op.body.block.args, args, strict=True))
+        for value in _captured(op.body):
+            values[value] = interpreter.get_values((value,))[0]
+        extents = tile_of(op.outputs[0]).extents
+        results = run_body(op.body.block, values)
+        return tuple(np.broadcast_to(result, extents) for result in results)
+
+    @impl(tile.DotOp)
+    def run_dot(
+        self, interpreter: Interpreter, op: tile.DotOp, args: PythonValues
+    ) -> PythonValues:
+        lhs, rhs, acc = args
+        wide = np.float64 if acc.dtype.kind not in "iu" else np.int64
+        lhs = _unsigned(lhs) if op.lhs_unsigned is not None else lhs
+        rhs = _unsigned(rhs) if op.rhs_unsigned is not None else rhs
+        with np.errstate(all="ignore"):
+            product = np.matmul(lhs.astype(wide), rhs.astype(wide))
+            return ((product + acc.astype(wide)).astype(acc.dtype),)
+
+    @impl(tile.ReduceOp)
+    def run_reduce(
+        self, interpreter: Interpreter, op: tile.ReduceOp, args: PythonValues
+    ) -> PythonValues:
+        x: Array = args[0]
+        wide = _accumulator(x, op.kind.data)
+        result = _UFUNCS[op.kind.data].reduce(wide, op.dim.value.data, keepdims=True)
+        return (result.astype(x.dtype),)
+
+    @impl(tile.ArgReduceOp)
+    def run_arg_reduce(
+        self, interpreter: Interpreter, op: tile.ArgReduceOp, args: PythonValues
+    ) -> PythonValues:
+        x: Array = args[0]
+        dim = op.dim.value.data
+        pick = np.argmax if op.kind.data is CombineKind.MAX else np.argmin
+        if op.last is None:
+            index = pick(x, dim, keepdims=True)
+        else:
+            index = x.shape[dim] - 1 - pick(np.flip(x, dim), dim, keepdims=True)
+        value = np.take_along_axis(x, index, dim)
+        return value, index.astype(numpy_dtype(tile_of(op.index).element_type))
+
+    @impl(tile.ScanOp)
+    def run_scan(
+        self, interpreter: Interpreter, op: tile.ScanOp, args: PythonValues
+    ) -> PythonValues:
+        x: Array = args[0]
+        dim, kind = op.dim.value.data, op.kind.data
+        x = np.flip(x, dim) if op.reverse is not None else x
+        result = _UFUNCS[kind].accumulate(_accumulator(x, kind), dim).astype(x.dtype)
+        if op.exclusive is not None:
+            first = np.full_like(np.take(result, [0], dim), identity(kind, x.dtype))
+            body = np.take(result, range(x.shape[dim] - 1), dim)
+            result = np.concatenate([first, body], dim)
+        return (np.flip(result, dim) if op.reverse is not None else result,)
+
+    @impl(tile.SortOp)
+    def run_sort(
+        self, interpreter: Interpreter, op: tile.SortOp, args: PythonValues
+    ) -> PythonValues:
+        keys: Array = args[0]
+        dim = op.dim.value.data
+        if op.descending is None:
+            order = np.argsort(keys, dim, kind="stable")
+        else:
+            reversed_order = np.argsort(np.flip(keys, dim), dim, kind="stable")
+            order = keys.shape[dim] - 1 - np.flip(reversed_order, dim)
+        return tuple(np.take_along_axis(x, order, dim) for x in args)
+
+    @impl(tile.TransposeOp)
+    def run_transpose(
+        self, interpreter: Interpreter, op: tile.TransposeOp, args: PythonValues
+    ) -> PythonValues:
+        return (np.transpose(args[0], op.perm.get_values()),)
+
+    @impl(tile.BroadcastOp)
+    def run_broadcast(
+        self, interpreter: Interpreter, op: tile.BroadcastOp, args: PythonValues
+    ) -> PythonValues:
+        return (np.broadcast_to(args[0], tile_of(op.result).extents),)
+
+    @impl(tile.ReshapeOp)
+    def run_reshape(
+        self, interpreter: Interpreter, op: tile.ReshapeOp, args: PythonValues
+    ) -> PythonValues:
+        return (np.reshape(args[0], tile_of(op.result).extents),)
+
+    @impl(tile.ExtractOp)
+    def run_extract(
+        self, interpreter: Interpreter, op: tile.ExtractOp, args: PythonValues
+    ) -> PythonValues:
+        offsets = op.offsets.get_values()
+        if not isinstance(op.result.type, TileType):
+            return (args[0][tuple(offsets)],)
+        extents = op.result.type.extents
+        where = [slice(o, o + n) for o, n in zip(offsets, extents, strict=True)]
+        return (args[0][tuple(where)],)
+
+    @impl_terminator(tile.ReturnOp)
+    def run_return(
+        self, interpreter: Interpreter, op: tile.ReturnOp, args: PythonValues
+    ) -> tuple[ReturnedValues, PythonValues]:
+        return ReturnedValues(()), ()
+
+
+def interpret_tile(
+    func: tile.FuncOp,
+    arrays: Sequence[Array],
+    symbols: Mapping[str, int] | None = None,
+    *,
+    check: bool = True,
+) -> None:
+    """Run all cells of a kernel; results are written into their arrays.
+
+    Args:
+        func: the kernel.
+        arrays: one per view argument, of the argument's shape and dtype.
+        symbols: the values of the kernel's symbols.
+        check: fail when cells meet in one element, except by accumulation.
+
+    Raises:
+        InputError: an array does not fit its argument.
+        CompileError: the program reads or writes where it must not.
+    """
+    symbols = dict(symbols or {})
+    views = [
+        _bind(position, argument, array, symbols, check)
+        for position, (argument, array) in enumerate(
+            zip(func.args, arrays, strict=True)
+        )
+    ]
+    functions = TileFunctions(symbols)
+    interpreter = _interpreter(functions)
+    grid = [evaluate(size, symbols) for size in func.grid.data]
+    for cell, ids in enumerate(np.ndindex(*grid)):
+        functions.cell = cell
+        interpreter.run_ssacfg_region(func.body, (*views, *ids), func.sym_name.data)
+
+
+def _interpreter(functions: TileFunctions) -> Interpreter:
+    interpreter = Interpreter(ModuleOp([]))
+    interpreter.register_implementations(functions)
+    interpreter.register_implementations(ScfFunctions())
+    interpreter.register_implementations(ScalarFunctions())
+    return interpreter
+
+
+def _bind(
+    position: int,
+    argument: SSAValue,
+    array: Array,
+    symbols: Mapping[str, int],
+    check: bool,
+) -> View:
+    name = argument.name_hint or f"argument {position}"
+    kind = view_of(argument)
+    sizes = tuple(evaluate(dim, symbols) for dim in kind.dims)
+    dtype = numpy_dtype(kind.element_type)
+    if array.shape != sizes or array.dtype != dtype:
+        raise InputError(
+            f"expected {list(sizes)} of {dtype}, got {list(array.shape)} of "
+            f"{array.dtype}",
+            where=name,
+        )
+    owners = np.full(sizes, -1, np.int64) if check else None
+    return View(sizes, Memory(name, array, owners))
+
+
+def _element_index(
+    indices: Sequence[SSAValue | int],
+    dynamic: Sequence[int],
+    spanned: Sequence[int],
+    kind: TileType,
+) -> Index:
+    """For each dim of the view, the index of each element of the tile."""
+    numbers = iter(dynamic)
+    result: list[Array | int] = [
+        i if isinstance(i, int) else int(next(numbers)) for i in indices
+    ]
+    for position, (dim, extent) in enumerate(zip(spanned, kind.extents, strict=True)):
+        shape = [-1 if d == position else 1 for d in range(len(kind.extents))]
+        result[dim] = result[dim] + np.arange(extent).reshape(shape)
+    return tuple(result)
+
+
+def _captured(region: Region) -> list[SSAValue]:
+    """The values that a region's ops use from outside of it."""
+    found: dict[SSAValue, None] = {}
+    for op in region.walk():
+        for operand in op.operands:
+            owner = operand.owner
+            block = owner.parent if isinstance(owner, Operation) else owner
+            if block is not region.block:
+                found[operand] = None
+    return list(found)
+
+
+def _unsigned(x: Array) -> Array:
+    return x.view(f"u{x.dtype.name}")
+
+
+def _accumulator(x: Array, kind: CombineKind) -> Array:
+    """Sums and products of narrow floats are held in float32."""
+    folds = kind in (CombineKind.ADD, CombineKind.MUL)
+    if folds and x.dtype.kind not in "biu" and x.itemsize < 4:
+        return x.astype(np.float32)
+    return x
