@@ -11,25 +11,30 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from stepwell.dialects.access import AccessAttr
+from stepwell.dialects.schedules import ScheduleAttr
 
 from .kernel import KernelOp, YieldOp
 from .scalar import DimOp, IndexOp
-from .structured import GenericOp, ScanOp, SortOp
+from .structured import Combine, GenericOp, Iterator, ScanOp, SortOp, StructuredOp
 
 Fusion = Dialect(
     "fusion",
     [KernelOp, YieldOp, GenericOp, ScanOp, SortOp, IndexOp, DimOp],
-    [AccessAttr],
+    [AccessAttr, ScheduleAttr],
 )
 
 __all__ = [
     "AccessAttr",
+    "Combine",
     "DimOp",
     "Fusion",
     "GenericOp",
     "IndexOp",
+    "Iterator",
     "KernelOp",
     "ScanOp",
+    "ScheduleAttr",
     "SortOp",
+    "StructuredOp",
     "YieldOp",
 ]

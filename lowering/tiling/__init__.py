@@ -1,0 +1,1 @@
+"""From fusion to tile: schedules, and the programs that follow them."""

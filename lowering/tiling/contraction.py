@@ -1,0 +1,114 @@
+"""Kernels around a matrix product: accumulate dots, then the epilogue, then store."""
+
+from __future__ import annotations
+
+from xdsl.dialects import arith
+from xdsl.ir import BlockArgument, SSAValue
+
+from stepwell.dialects.fusion import GenericOp, KernelOp
+from stepwell.dialects.schedules import Extents, Schedule
+from stepwell.dialects.tile import DotOp, FuncOp
+from stepwell.errors import CompileError
+
+from .emission import Accumulator, KernelProgram
+from .frame import Frame
+from .nest import cell_frame, grid_of, ragged, ranges_of, walk
+from .product import Factor, Product, product_of
+
+
+def convert_contraction(kernel: KernelOp, schedule: Schedule, name: str) -> FuncOp:
+    """The program of a contraction kernel.
+
+    The schedule's tile names a row dim, a column dim and an inner dim. Loops over
+    parallel dims stand outside, those over reduction dims carry the accumulator.
+    """
+    anchor, *epilogue = (op for op in kernel.block.ops if isinstance(op, GenericOp))
+    product = product_of(anchor)
+    if product is None:
+        raise CompileError(
+            f"expected a sum of products in kernel {kernel.kernel_name.data}",
+            where=str(kernel.location),
+        )
+    sizes = anchor.extents
+    parts = KernelProgram(kernel, grid_of(schedule, sizes), name)
+    axes = _axes(product, schedule)
+    start = cell_frame(parts.program, schedule).spanning((axes[0], axes[2]))
+    outer = [d for d in sizes if d not in product.k]
+
+    def cell(frame: Frame, carried: list[SSAValue]) -> list[SSAValue]:
+        total = _accumulate(parts, product, schedule, frame, axes)
+        parts.tiles[anchor.outputs[0]] = total
+        parts.write(anchor, 0, total, frame)
+        for op in epilogue:
+            for position, tile in enumerate(parts.compute(op, frame)):
+                parts.tiles[op.outputs[position]] = tile
+                parts.write(op, position, tile, frame)
+        return []
+
+    walk(parts.program, ranges_of(schedule, sizes, start, outer), start, [], cell)
+    return parts.program.finish()
+
+
+def _axes(product: Product, schedule: Schedule) -> Extents:
+    """The row, inner and column axis of the tiles."""
+    rows = [a for a in schedule.tile if a[0] in product.m or a[0] in product.batch]
+    inner = [a for a in schedule.tile if a[0] in product.shared_k]
+    columns = [a for a in schedule.tile if a[0] in product.n]
+    if not len(rows) == len(inner) == len(columns) == 1:
+        raise CompileError(
+            "expected a tile over one row, one inner and one column dim, got "
+            f"{', '.join(name for name, _ in schedule.tile)}",
+            where=str(product.op.location),
+        )
+    return (rows[0], inner[0], columns[0])
+
+
+def _accumulate(
+    parts: KernelProgram,
+    product: Product,
+    schedule: Schedule,
+    frame: Frame,
+    axes: Extents,
+) -> SSAValue:
+    """The sum over all reduction dims for the rows and columns of `frame`."""
+    rows, inner, columns = axes
+    element = product.op.yielded[0].type
+    zero = parts.program.full(0, frame.extents, element)
+
+    def step(here: Frame, carried: list[SSAValue]) -> list[SSAValue]:
+        lhs = _factor(parts, product, product.lhs, here.spanning((rows, inner)), inner)
+        rhs = _factor(
+            parts, product, product.rhs, here.spanning((inner, columns)), None
+        )
+        return [parts.program.value(DotOp(lhs, rhs, carried[0]))]
+
+    sizes = product.op.extents
+    ranges = ranges_of(schedule, sizes, frame, product.k)
+    return walk(parts.program, ranges, frame, [zero], step)[0]
+
+
+def _factor(
+    parts: KernelProgram,
+    product: Product,
+    factor: Factor,
+    frame: Frame,
+    masked: tuple[str, int] | None,
+) -> SSAValue:
+    """The tile of one factor; zero past the end of the inner dim if `masked`."""
+    value = _without_extension(factor.value)
+    beyond = ragged(product.op.extents, frame, [masked[0]] if masked else [])
+    if beyond and not isinstance(value, BlockArgument):
+        zero = parts.program.full(0, frame.extents, value.type)
+        add = Accumulator(product.op.combines[0], value.type, zero, beyond)
+        return parts.compute(product.op, frame, [value], [add])[0]
+    return parts.compute(product.op, frame, [value])[0]
+
+
+def _without_extension(value: SSAValue) -> SSAValue:
+    """A dot widens its operands itself: what is widened, if that is an input."""
+    owner = value.owner
+    if isinstance(owner, arith.ExtFOp | arith.ExtSIOp) and isinstance(
+        owner.input, BlockArgument
+    ):
+        return owner.input
+    return value

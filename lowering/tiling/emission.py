@@ -1,0 +1,343 @@
+"""From structured ops to tile ops: reads, bodies and writes at one frame.
+
+`KernelProgram` knows where each tensor of a kernel is: in memory (a view), or held by
+the program as a tile that an earlier op computed. The converters of the anchors decide
+the loops; what happens at one place of the iteration space is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects import arith
+from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+
+from stepwell.dialects.access import AccessMap
+from stepwell.dialects.fusion import Combine, DimOp, IndexOp, KernelOp, StructuredOp
+from stepwell.dialects.quasi_affine import floor_divide, modulo
+from stepwell.dialects.shapes import (
+    Dim,
+    dims_of,
+    element_of,
+    substitute,
+    symbols_of,
+)
+from stepwell.dialects.tile import (
+    AccessOp,
+    LoadOp,
+    StoreOp,
+    TileType,
+    ViewType,
+    storage_type,
+    tile_of,
+    view_of,
+)
+from stepwell.errors import CompileError
+
+from .combines import combine_op, identity
+from .frame import Frame
+from .packed import apply_split, find_split
+from .program import Program
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """A tile that a value is combined into.
+
+    Attributes:
+        kind: how.
+        element: the element type of the tensor that is accumulated.
+        tile: the value so far.
+        ragged: the dims along which the tile may reach past the size; what lies there
+            does not count.
+    """
+
+    kind: Combine
+    element: Attribute
+    tile: SSAValue
+    ragged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A view over a frame's dims, and where the frame stands in it."""
+
+    view: SSAValue
+    indices: tuple[Dim, ...]
+    over: tuple[int, ...]
+
+
+class KernelProgram:
+    """The program of one kernel while it is written.
+
+    Attributes:
+        program: the builder.
+        views: the memory of each tensor that the kernel is given.
+        outputs: the memory of each tensor that the kernel yields.
+        tiles: the tensors that the program holds.
+    """
+
+    def __init__(self, kernel: KernelOp, grid: Sequence[Dim], name: str) -> None:
+        tensors = [*kernel.block.args, *kernel.outputs]
+        types = [ViewType(dims_of(v), element_of(v)) for v in tensors]
+        self.kernel = kernel
+        self.program = Program(name, types, grid, kernel_symbols(kernel))
+        arguments = self.program.func.args
+        count = len(kernel.block.args)
+        self.views: dict[SSAValue, SSAValue] = dict(
+            zip(kernel.block.args, arguments[:count], strict=True)
+        )
+        self.outputs: dict[SSAValue, list[SSAValue]] = {}
+        self.tiles: dict[SSAValue, SSAValue] = {}
+        for value, view in zip(kernel.yielded, arguments[count:], strict=True):
+            self._bind_output(value, view)
+
+    def _bind_output(self, value: SSAValue, view: SSAValue) -> None:
+        """Let `view` be the memory of `value`, and of what it is written into."""
+        self.outputs.setdefault(value, []).append(view)
+        owner = value.owner
+        if isinstance(owner, StructuredOp) and owner.dests:
+            destination = owner.dests[owner.results.index(value)]
+            if isinstance(destination.owner, StructuredOp):
+                self._bind_output(destination, view)
+
+    def memory_of(self, value: SSAValue) -> SSAValue:
+        """The memory of a tensor.
+
+        Raises:
+            CompileError: it stands between two ops and was not kept as a tile.
+        """
+        if value in self.views:
+            return self.views[value]
+        if value in self.outputs:
+            return self.outputs[value][0]
+        raise CompileError(
+            f"the schedule of {self.kernel.kernel_name.data} does not keep a tensor "
+            "that one of its ops reads",
+            where=str(self.kernel.location),
+        )
+
+    # Reads and writes.
+
+    def read(self, op: StructuredOp, position: int, frame: Frame) -> SSAValue:
+        """The tile of input `position` of `op`.
+
+        Its extent is 1 along axes that the access map does not use.
+        """
+        value = op.inputs[position]
+        if value in self.tiles:
+            return self.tiles[value]
+        access = op.in_maps[position].simplify(op.extents)
+        extents = frame.extents_over(access.used_dims)
+        kind = TileType(extents, storage_type(element_of(value)))
+        place = self.place(op, self.memory_of(value), access, frame)
+        offsets = [self.program.offset(index) for index in place.indices]
+        key = ("load", place, kind)
+        return self.program.once(key, LoadOp, place.view, offsets, place.over, kind)
+
+    def write(
+        self, op: StructuredOp, position: int, tile: SSAValue, frame: Frame
+    ) -> None:
+        """Store result `position` of `op` wherever the kernel yields it."""
+        access = op.out_maps[position].simplify(op.extents)
+        for target in self.outputs.get(op.outputs[position], ()):
+            place = self.place(op, target, access, frame)
+            offsets = [self.program.offset(index) for index in place.indices]
+            self.program.insert(StoreOp(tile, place.view, offsets, place.over))
+
+    def place(
+        self, op: StructuredOp, memory: SSAValue, access: AccessMap, frame: Frame
+    ) -> Place:
+        """`memory` under `access` as a view, and the frame's place in it."""
+        sizes = op.extents
+        base = {name: frame.base.get(name, 0) for name in op.dim_names}
+        axes = {name: name for name in frame.names}
+        while (split := find_split(access, frame.axes, base)) is not None:
+            access, sizes = apply_split(access, split, sizes)
+            at = base[split.dim]
+            base[split.outer] = floor_divide(at, split.factor, {})
+            base[split.inner] = modulo(at, split.factor, {})
+            axes[split.dim] = split.inner
+        access, kept = _without_units(access, frame, sizes, set(axes.values()))
+        view = self._view(op, memory, access.with_dims(kept), [sizes[n] for n in kept])
+        over = tuple(kept.index(axes[name]) for name in frame.names)
+        return Place(view, tuple(base[name] for name in kept), over)
+
+    def _view(
+        self,
+        op: StructuredOp,
+        memory: SSAValue,
+        access: AccessMap,
+        sizes: Sequence[Dim],
+    ) -> SSAValue:
+        if access.is_identity and tuple(sizes) == view_of(memory).dims:
+            return memory
+        operands = list(dict.fromkeys(i.operand for i in access.indirects))
+        indices = [self.memory_of(op.inputs[operand]) for operand in operands]
+        access = access.shift_operands(operands.index)
+        key = ("access", memory, access, tuple(sizes), *indices)
+        return self.program.outermost(key, AccessOp, memory, access, sizes, indices)
+
+    # Bodies.
+
+    def compute(
+        self,
+        op: StructuredOp,
+        frame: Frame,
+        roots: Sequence[SSAValue] | None = None,
+        accumulators: Sequence[Accumulator] = (),
+    ) -> list[SSAValue]:
+        """Scalars of the body of `op`, as tiles over the whole frame.
+
+        Args:
+            roots: the scalars; by default those that the body yields.
+            accumulators: one for each root, or none at all.
+        """
+        roots = list(op.yielded if roots is None else roots)
+        needed = _slice(op, roots)
+        positions = [n for n, arg in enumerate(op.block.args) if arg in needed]
+        tiles = [self.read(op, n, frame) for n in positions]
+        if not accumulators and _are_arguments(op, roots, positions):
+            whole = [tiles[positions.index(_argument(r))] for r in roots]
+            if all(tile_of(t).extents == frame.extents for t in whole):
+                return whole
+        wanted = _index_dims(needed) | {d for a in accumulators for d in a.ragged}
+        axes = [name for name in frame.names if name in wanted]
+        inputs = [
+            *tiles,
+            *(a.tile for a in accumulators),
+            *(
+                self.program.positions(frame.extents, frame.names.index(n))
+                for n in axes
+            ),
+        ]
+        results = [TileType(frame.extents, root.type) for root in roots]
+        with self.program.map(inputs, results) as body:
+            scalars = iter(body.scalars)
+            known = {op.block.args[n]: next(scalars) for n in positions}
+            olds = [next(scalars) for _ in accumulators]
+            places = self._places(frame, dict(zip(axes, scalars, strict=True)))
+            self._copy(op, needed, known, places)
+            values = [known.get(root, root) for root in roots]
+            if accumulators:
+                values = [
+                    self._accumulate(one, old, value, op, places)
+                    for one, old, value in zip(accumulators, olds, values, strict=True)
+                ]
+            body.yielded = values
+        return body.results
+
+    def _places(
+        self, frame: Frame, positions: Mapping[str, SSAValue]
+    ) -> dict[str, Dim]:
+        """The index of an element along each dim, inside a map."""
+        here = dict(frame.base)
+        for name, position in positions.items():
+            here[name] = here.get(name, 0) + self.program.local(name, position)
+        return here
+
+    def _copy(
+        self,
+        op: StructuredOp,
+        needed: set[SSAValue],
+        known: dict[SSAValue, SSAValue],
+        places: Mapping[str, Dim],
+    ) -> None:
+        """Copy the needed ops of the body to where the builder stands."""
+        for inner in op.block.ops:
+            if not any(result in needed for result in inner.results):
+                continue
+            if isinstance(inner, IndexOp):
+                here = {name: places.get(name, 0) for name in op.dim_names}
+                known[inner.result] = self.program.index(substitute(inner.value, here))
+            elif isinstance(inner, DimOp):
+                known[inner.result] = self.program.index(inner.value)
+            else:
+                copy = inner.clone(known)
+                self.program.insert(copy)
+                known.update(zip(inner.results, copy.results, strict=True))
+
+    def _accumulate(
+        self,
+        one: Accumulator,
+        old: SSAValue,
+        value: SSAValue,
+        op: StructuredOp,
+        places: Mapping[str, Dim],
+    ) -> SSAValue:
+        for name in one.ragged:
+            inside = arith.CmpiOp(
+                self.program.index(places[name]),
+                self.program.index(op.extents[name]),
+                "slt",
+            )
+            nothing = scalar_constant(identity(one.kind, one.element), value.type)
+            operands = [self.program.value(inside), value, self.program.value(nothing)]
+            value = self.program.value(arith.SelectOp(*operands))
+        return self.program.value(combine_op(one.kind, one.element, old, value))
+
+
+def scalar_constant(value: float, type_: Attribute) -> Operation:
+    """`arith.constant` of a float, an integer or an index."""
+    from stepwell.dialects.tile.assembly import scalar_attr
+
+    return arith.ConstantOp(scalar_attr(value, type_))
+
+
+def kernel_symbols(kernel: KernelOp) -> list[str]:
+    """The model's symbols that the program of a kernel depends on, sorted."""
+    names: set[str] = set()
+    for value in (*kernel.inputs, *kernel.outputs):
+        names |= frozenset().union(*map(symbols_of, dims_of(value)))
+    for op in kernel.block.ops:
+        if isinstance(op, StructuredOp):
+            names |= frozenset().union(*map(symbols_of, op.dim_sizes))
+            for access in (*op.in_maps, *op.out_maps):
+                names |= access.symbols
+            for inner in op.block.ops:
+                if isinstance(inner, DimOp | IndexOp):
+                    names |= symbols_of(inner.value) - set(op.dim_names)
+    return sorted(names)
+
+
+def _without_units(
+    access: AccessMap, frame: Frame, sizes: Mapping[str, Dim], axes: set[str]
+) -> tuple[AccessMap, list[str]]:
+    """The map without dims that it does not use or that have one index only."""
+    units = {n: 0 for n in access.dims if sizes[n] == 1 and n not in axes}
+    access = access.substitute(units, access.dims)
+    kept = [n for n in access.dims if n in access.used_dims or n in axes]
+    return access, kept
+
+
+def _slice(op: StructuredOp, roots: Sequence[SSAValue]) -> set[SSAValue]:
+    """The values of the body that the roots depend on, themselves included."""
+    needed = set(roots)
+    for inner in reversed(list(op.block.ops)):
+        if any(result in needed for result in inner.results):
+            needed.update(inner.operands)
+            for region_op in inner.walk():
+                needed.update(region_op.operands)
+    return needed
+
+
+def _index_dims(needed: set[SSAValue]) -> set[str]:
+    """The dims whose index the needed scalars ask for."""
+    owners = (value.owner for value in needed)
+    return {
+        name
+        for owner in owners
+        if isinstance(owner, IndexOp)
+        for name in symbols_of(owner.value)
+    }
+
+
+def _argument(value: SSAValue) -> int:
+    return value.index if isinstance(value, BlockArgument) else -1
+
+
+def _are_arguments(
+    op: StructuredOp, roots: Sequence[SSAValue], positions: Sequence[int]
+) -> bool:
+    return all(root in op.block.args for root in roots) and bool(positions)
