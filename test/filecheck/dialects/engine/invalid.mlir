@@ -1,4 +1,4 @@
-// RUN: stepwell-opt %s --verify-diagnostics --parsing-diagnostics --split-input-file | filecheck %s
+// RUN: stepwell-opt %s --verify-diagnostics --split-input-file | filecheck %s
 
 func.func @one_slot_a_result(%x: tensor<4xf32>) {
   // CHECK: expected one slot for each of 1 results, got 2

@@ -1,5 +1,5 @@
 // RUN: stepwell-opt %s | filecheck %s
-// RUN: stepwell-opt %s --print-op-generic | stepwell-opt | filecheck %s
+// RUN: stepwell-opt %s --generic | stepwell-opt | filecheck %s
 
 // CHECK-LABEL: @launch_with_symbols_and_slots
 func.func @launch_with_symbols_and_slots(%x: tensor<2x3xf32>) -> tensor<2x3xf32> {

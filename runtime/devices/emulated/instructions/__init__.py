@@ -1,0 +1,1 @@
+"""What each PTX instruction does, by the ISA's chapters."""

@@ -1,0 +1,122 @@
+"""Exact rounding of floating-point results, and the subnormal and saturation rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray
+TINY = {np.dtype(np.float32): np.float32(2.0**-126)}
+
+
+def flush(value: Array) -> Array:
+    """`.ftz`: subnormal single-precision values become zeros of the same sign."""
+    small = np.abs(value) < TINY[np.dtype(np.float32)]
+    return np.where(small, np.copysign(np.float32(0), value), value)
+
+
+def saturate(value: Array) -> Array:
+    """`.sat`: clamp to [0, 1]; NaN becomes +0."""
+    clean = np.where(np.isnan(value), value.dtype.type(0), value)
+    return np.clip(clean, value.dtype.type(0), value.dtype.type(1))
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Knuth's exact sum: a + b = s + e."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def to_odd(s: Array, e: Array) -> Array:
+    """Round a double-double to odd, so that a second rounding is exact.
+
+    Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved
+    algorithms using rounding to odd".
+    """
+    bits = s.view(np.int64)
+    inexact = (e != 0) & np.isfinite(s) & ((bits & 1) == 0)
+    away = (e > 0) == (s > 0)
+    return np.where(inexact, np.where(away, bits + 1, bits - 1), bits).view(np.float64)
+
+
+def narrow(exact: Array, mode: str, dtype: np.dtype) -> Array:
+    """Round doubles (rounded to odd) to `dtype` by mode rn, rz, rm or rp."""
+    near = exact.astype(dtype)
+    if mode == "rn":
+        return near
+    back = near.astype(np.float64)
+    too_high, too_low = back > exact, back < exact
+    down, up = dtype.type(-np.inf), dtype.type(np.inf)
+    if mode == "rz":
+        positive = exact > 0
+        step_down, step_up = too_high & positive, too_low & ~positive
+    else:
+        step_down = too_high if mode == "rm" else np.zeros_like(too_high)
+        step_up = too_low if mode == "rp" else np.zeros_like(too_low)
+    result = np.where(step_down, np.nextafter(near, down), near)
+    return np.where(step_up, np.nextafter(near, up), result)
+
+
+def sum32(a: Array, b: Array, mode: str = "rn") -> Array:
+    """a + b of singles, rounded once."""
+    if mode == "rn":
+        return a + b
+    s, e = two_sum(a.astype(np.float64), b.astype(np.float64))
+    return narrow(to_odd(s, e), mode, np.dtype(np.float32))
+
+
+def product32(a: Array, b: Array, mode: str = "rn") -> Array:
+    """a * b of singles, rounded once (the product of two singles is exact in double)."""
+    if mode == "rn":
+        return a * b
+    exact = a.astype(np.float64) * b.astype(np.float64)
+    return narrow(exact, mode, np.dtype(np.float32))
+
+
+def fma32(a: Array, b: Array, c: Array, mode: str = "rn") -> Array:
+    """a * b + c of singles, rounded once."""
+    s, e = two_sum(a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64))
+    return narrow(to_odd(s, e), mode, np.dtype(np.float32))
+
+
+def split(a: Array) -> tuple[Array, Array]:
+    """Veltkamp's split of a double into two halves of 26 bits."""
+    t = a * 134217729.0
+    high = t - (t - a)
+    return high, a - high
+
+
+def two_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """Dekker's exact product: a * b = p + e, away from overflow and underflow."""
+    p = a * b
+    (ah, al), (bh, bl) = split(a), split(b)
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+def fma64(a: Array, b: Array, c: Array) -> Array:
+    """a * b + c of doubles, rounded once, away from overflow and underflow."""
+    p, pe = two_product(a, b)
+    with np.errstate(invalid="ignore"):
+        s, se = two_sum(p, c)
+        t, te = two_sum(se, pe)
+        result = s + to_odd(t, te)
+    special = ~np.isfinite(p) | ~np.isfinite(pe) | ~np.isfinite(s)
+    return np.where(special, p + c, result)
+
+
+def half_fma(a: Array, b: Array, c: Array) -> Array:
+    """a * b + c of f16 or bf16, rounded once."""
+    s, e = two_sum(a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64))
+    return to_odd(s, e).astype(a.dtype)
+
+
+def in_double(function: Callable[[Array, Array], Array]) -> Callable[..., Array]:
+    """A function of halves, computed in double and rounded once."""
+
+    def apply(a: Array, b: Array) -> Array:
+        return function(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+
+    return apply

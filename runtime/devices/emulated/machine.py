@@ -1,0 +1,307 @@
+"""Blocks, thread groups and the scheduler.
+
+A *group* is a set of threads of one block at the same instruction. A branch that
+threads take differently splits a group; groups that meet at the same instruction join
+again, because the scheduler runs the group with the lowest program counter first. A
+group that waits (at a barrier, or in a loop that polls) gives way to others. Only when
+nobody else can go on are pending asynchronous operations carried out, one by one: as
+late as the ISA permits, so that a missing wait shows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepwell.errors import DeviceError
+
+from .memory import (
+    LOCAL_BASE,
+    SHARED_BASE,
+    SHARED_STRIDE,
+    GlobalMemory,
+    Memory,
+)
+from .registers import RegisterFile
+
+WARP = 32
+Mask = NDArray[np.bool_]
+Operation = Callable[["Block", Mask], None]
+"""What an instruction does to the threads of a mask."""
+
+
+class Deadlock(DeviceError):
+    """Every thread waits, and nothing that is pending can wake one."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction, ready to run.
+
+    `operation` acts on threads; `jump` decides where threads go next and returns, for
+    each target, the mask of those who go there; neither falls through.
+    `guard` reads the predicate.
+    """
+
+    line: int
+    name: str
+    operation: Operation | None = None
+    jump: Callable[[Block, Mask], list[tuple[int, Mask]]] | None = None
+    guard: Callable[[Block], Mask] | None = None
+    polls: bool = False
+
+
+@dataclass
+class Wait:
+    """Why a group stands still: `ready` says when it may go on."""
+
+    reason: str
+    ready: Callable[[], bool]
+
+
+@dataclass(eq=False)
+class Group:
+    """Threads of a block at one instruction, and the calls they are inside of."""
+
+    pc: int
+    mask: Mask
+    stack: tuple[int, ...] = ()
+    wait: Wait | None = None
+
+    def meets(self, other: Group) -> bool:
+        """Whether both are at the same place of the same call."""
+        return (
+            self.pc == other.pc
+            and self.stack == other.stack
+            and self.wait is None
+            and other.wait is None
+        )
+
+
+@dataclass(eq=False)
+class Block:
+    """One thread block (CTA): registers, shared memory, its groups and barriers."""
+
+    index: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    cluster: Cluster
+    rank: int
+    registers: RegisterFile
+    local: Memory
+    groups: list[Group]
+    barriers: dict[int, Barrier] = field(default_factory=dict[int, "Barrier"])
+    line: int = 0
+    polling: bool = False
+
+    @property
+    def threads(self) -> int:
+        """Threads in the block, padded to whole warps."""
+        return self.registers.banks["pred"].shape[1]
+
+    @property
+    def device(self) -> Machine:
+        """The machine the block runs on."""
+        return self.cluster.machine
+
+    def describe(self, thread: int) -> str:
+        """A thread, for messages."""
+        x, y, _ = self.shape
+        at = (thread % x, thread // x % y, thread // (x * y))
+        return f"PTX line {self.line}, block {self.index}, thread {at}"
+
+
+@dataclass
+class Barrier:
+    """One of a block's named barriers (`bar`, `barrier`)."""
+
+    arrived: int = 0
+    generation: int = 0
+    reduction: list[Mask] = field(default_factory=list[Mask])
+    outcome: Mask | None = None
+
+
+@dataclass(eq=False)
+class Cluster:
+    """The blocks that run together, their shared memories and what is in flight."""
+
+    machine: Machine
+    shape: tuple[int, int, int]
+    index: tuple[int, int, int]
+    shared: Memory
+    blocks: list[Block] = field(default_factory=list[Block])
+    pending: deque[Pending] = field(default_factory=deque["Pending"])
+    arrived: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An asynchronous operation that has been issued and not carried out."""
+
+    name: str
+    complete: Callable[[], None]
+
+
+@dataclass
+class Machine:
+    """A device: its global memory and how it schedules.
+
+    `shuffle` carries pending operations out in random order instead of oldest first.
+    """
+
+    memory: GlobalMemory = field(default_factory=GlobalMemory)
+    shuffle: random.Random | None = None
+    instructions: int = 0
+    limit: int | None = None
+
+    def run(self, cluster: Cluster, code: list[Step]) -> None:
+        """Run the blocks of a cluster to their end."""
+        while True:
+            progressed = False
+            alive = False
+            for block in cluster.blocks:
+                for group in sorted(block.groups, key=lambda g: (len(g.stack), g.pc)):
+                    if group not in block.groups:
+                        continue  # joined another one meanwhile
+                    alive = True
+                    if group.wait is not None:
+                        if not group.wait.ready():
+                            continue
+                        group.wait = None
+                    progressed |= self._run_group(block, group, code)
+            if not alive:
+                return
+            if not progressed and not self._complete_one(cluster):
+                raise Deadlock(
+                    "deadlock: every thread waits, and nothing is in flight",
+                    notes=[
+                        _waiting(block, group, code)
+                        for block in cluster.blocks
+                        for group in block.groups
+                    ],
+                )
+
+    def drain(self, cluster: Cluster) -> None:
+        """Carry out everything that is still in flight."""
+        while self._complete_one(cluster):
+            pass
+
+    def _complete_one(self, cluster: Cluster) -> bool:
+        if not cluster.pending:
+            return False
+        if self.shuffle is not None:
+            cluster.pending.rotate(self.shuffle.randrange(len(cluster.pending)))
+        cluster.pending.popleft().complete()
+        return True
+
+    def _run_group(self, block: Block, group: Group, code: list[Step]) -> bool:
+        """Run a group until it waits, polls in vain, ends, or meets another group."""
+        ran = False
+        while True:
+            step = code[group.pc]
+            block.line = step.line
+            mask = group.mask
+            if step.guard is not None:
+                mask = mask & step.guard(block)
+            self.instructions += _warps(group.mask)
+            if self.limit is not None and self.instructions > self.limit:
+                raise DeviceError(
+                    f"gave up after {self.limit} warp instructions",
+                    where=f"PTX line {step.line}",
+                )
+            if step.jump is not None:
+                if not self._jump(block, group, step, mask):
+                    return True
+            else:
+                if step.operation is not None and mask.any():
+                    step.operation(block, mask)
+                group.pc += 1
+            if block.polling:
+                block.polling = False
+                return ran
+            ran = True
+            if group.wait is not None:
+                return True
+            if len(block.groups) > 1 and self._join(block, group):
+                return True
+
+    def _jump(self, block: Block, group: Group, step: Step, mask: Mask) -> bool:
+        """Move a group; False when its threads ended or were split."""
+        assert step.jump is not None
+        moved = step.jump(block, mask) if mask.any() else []
+        stays = group.mask & ~mask if step.guard is not None else None
+        if stays is not None and stays.any():
+            moved = [*moved, (group.pc + 1, stays)]
+        if len(moved) == 1:
+            group.pc, group.mask = moved[0]
+            return True
+        block.groups.remove(group)
+        for pc, threads in moved:
+            self._add(block, Group(pc, threads, group.stack))
+        return False
+
+    @staticmethod
+    def _add(block: Block, group: Group) -> None:
+        for other in block.groups:
+            if other.meets(group):
+                other.mask = other.mask | group.mask
+                return
+        block.groups.append(group)
+
+    @staticmethod
+    def _join(block: Block, group: Group) -> bool:
+        """Join a group at the same place, or give way to one that is behind."""
+        for other in block.groups:
+            if other is group or other.wait is not None:
+                continue
+            if other.meets(group):
+                other.mask = other.mask | group.mask
+                block.groups.remove(group)
+                return True
+            if other.stack == group.stack and other.pc < group.pc:
+                return True
+        return False
+
+
+def _warps(mask: Mask) -> int:
+    return int(mask.reshape(-1, WARP).any(axis=1).sum())
+
+
+def _waiting(block: Block, group: Group, code: list[Step]) -> str:
+    threads = np.flatnonzero(group.mask)
+    step = code[group.pc]
+    reason = group.wait.reason if group.wait is not None else f"polls at {step.name}"
+    return (
+        f"block {block.index}, threads {threads[0]}..{threads[-1]} "
+        f"({threads.size}): {reason}, PTX line {step.line}"
+    )
+
+
+def grid_clusters(
+    grid: tuple[int, int, int], cluster: tuple[int, int, int]
+) -> list[tuple[int, int, int]]:
+    """The indices (x, y, z) of a grid's clusters, x fastest."""
+    counts = [blocks // size for blocks, size in zip(grid, cluster, strict=True)]
+    order = product(*(range(count) for count in reversed(counts)))
+    return [(x, y, z) for z, y, x in order]
+
+
+def shared_window(rank: int) -> int:
+    """The shared-window offset of a block's own shared memory."""
+    return rank * SHARED_STRIDE
+
+
+def generic_shared(offset: int) -> int:
+    """The generic address of an offset in the shared window."""
+    return SHARED_BASE + offset
+
+
+def generic_local(offset: int) -> int:
+    """The generic address of an offset in a thread's local memory."""
+    return LOCAL_BASE + offset

@@ -1,0 +1,303 @@
+"""From a parsed module to steps: registers get rows, variables addresses.
+
+An opcode's meaning is a *builder*: a function of the instruction and the `Scope` it
+stands in that returns the operation to run. Builders register themselves by opcode, in
+the files of `instructions/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepwell.errors import ModelError, UnsupportedError
+
+from .machine import Block, Mask, Operation, Step
+from .registers import NUMPY_TYPES, Layout, Slot
+from .syntax import (
+    SINK,
+    WIDTHS,
+    Float,
+    Function,
+    Instruction,
+    Integer,
+    Module,
+    Not,
+    Operand,
+    Register,
+    Symbol,
+    Variable,
+)
+
+Value = NDArray
+Read = Callable[[Block], Value]
+Write = Callable[[Block, Mask, Value], None]
+Builder = Callable[[Instruction, "Scope"], Operation]
+JumpBuilder = Callable[[Instruction, "Scope"], Step]
+
+BUILDERS: dict[str, Builder] = {}
+JUMPS: dict[str, JumpBuilder] = {}
+
+
+def instruction(*opcodes: str) -> Callable[[Builder], Builder]:
+    """Register a builder for opcodes."""
+
+    def register(builder: Builder) -> Builder:
+        for opcode in opcodes:
+            BUILDERS[opcode] = builder
+        return builder
+
+    return register
+
+
+def jump(*opcodes: str) -> Callable[[JumpBuilder], JumpBuilder]:
+    """Register a builder for opcodes that decide where threads go next."""
+
+    def register(builder: JumpBuilder) -> JumpBuilder:
+        for opcode in opcodes:
+            JUMPS[opcode] = builder
+        return builder
+
+    return register
+
+
+def unsupported(one: Instruction, what: str | None = None) -> UnsupportedError:
+    """The error for an instruction, or a form of one, that is not emulated."""
+    return UnsupportedError(
+        f"the emulator has no {what or one.name}", where=f"PTX line {one.line}"
+    )
+
+
+def element_type(one: Instruction) -> str:
+    """The last modifier that is a type: the type of `ld.global.v2.f32`."""
+    for modifier in reversed(one.modifiers):
+        if modifier in WIDTHS:
+            return modifier
+    raise unsupported(one)
+
+
+@dataclass
+class Program:
+    """A translated module.
+
+    `entries` maps a kernel's name to its first step; `parameters` and `directives` are
+    the functions' own; `shared_size` and `local_size` count the declared bytes.
+    """
+
+    module: Module
+    layout: Layout
+    code: list[Step] = field(default_factory=list[Step])
+    entries: dict[str, int] = field(default_factory=dict[str, int])
+    shared_size: int = 0
+    local_size: int = 0
+    dynamic_shared: tuple[str, ...] = ()
+    addresses: dict[str, tuple[str, int]] = field(
+        default_factory=dict[str, tuple[str, int]]
+    )
+
+
+@dataclass
+class Scope:
+    """Where an instruction stands: its function's registers, labels and variables."""
+
+    program: Program
+    function: Function
+    registers: dict[str, Slot]
+    variables: dict[str, tuple[str, int]]
+    first: int
+
+    def slot(self, name: str) -> Slot:
+        """The place of a register."""
+        try:
+            return self.registers[name]
+        except KeyError:
+            raise ModelError(f"register {name} is not declared") from None
+
+    def target(self, label: str) -> int:
+        """The step that a label stands before."""
+        try:
+            return self.first + self.function.labels[label]
+        except KeyError:
+            raise ModelError(f"label {label} is not in {self.function.name}") from None
+
+    def place(self, name: str) -> tuple[str, int]:
+        """State space and offset of a variable."""
+        found = self.variables.get(name) or self.program.addresses.get(name)
+        if found is None:
+            raise ModelError(f"variable {name} is not declared")
+        return found
+
+    def read(self, operand: Operand, type_: str) -> Read:
+        """How to read an operand as a value of `type_`."""
+        dtype = NUMPY_TYPES[type_]
+        if isinstance(operand, Register):
+            return self._read_register(operand.name, type_, dtype)
+        if isinstance(operand, Not):
+            inner = self.read(operand.operand, "pred")
+            return lambda block: ~inner(block)
+        constant = self._constant(operand, type_, dtype)
+        return lambda block: constant
+
+    def _read_register(self, name: str, type_: str, dtype: np.dtype) -> Read:
+        special = SPECIAL.get(name)
+        if special is not None and name not in self.registers:
+            return lambda block: special(block).astype(dtype)
+        slot = self.slot(name)
+        row, bank = slot.row, slot.bank
+        if bank == "pred":
+            return lambda block: block.registers.banks["pred"][row]
+        if int(bank[1:]) == dtype.itemsize * 8:
+            return lambda block: block.registers.view(bank, dtype)[row]
+        narrow = np.dtype(f"u{dtype.itemsize}")
+        return lambda block: block.registers.banks[bank][row].astype(narrow).view(dtype)
+
+    def _constant(self, operand: Operand, type_: str, dtype: np.dtype) -> Value:
+        if isinstance(operand, Float):
+            source = np.array(operand.bits, f"u{operand.width // 8}")
+            number = source.view(f"f{operand.width // 8}")
+            kept = type_ in ("f32", "f64", "f16", "bf16", "tf32")
+            return number.astype(dtype) if kept else source.astype(dtype)
+        if isinstance(operand, Integer):
+            if type_ == "pred":
+                return np.array(bool(operand.value))
+            if dtype.kind == "f":
+                bits = np.array(operand.value, f"u{dtype.itemsize}")
+                return bits.view(dtype)
+            bits = operand.value & ((1 << (8 * dtype.itemsize)) - 1)
+            return np.array(bits, f"u{dtype.itemsize}").view(dtype)
+        if isinstance(operand, Symbol):
+            _, offset = self.place(operand.name)
+            return np.array(offset + operand.offset, np.uint64).astype(dtype)
+        raise ModelError(f"expected a register or a constant, got {operand}")
+
+    def write(self, operand: Operand, type_: str) -> Write:
+        """How to write a value of `type_` into an operand, for the threads of a mask.
+
+        A destination wider than the type is filled by sign extension for signed types
+        and with zeros for others (ISA, "Operand Size Exceeding Instruction-Type Size").
+        """
+        if operand == SINK:
+            return lambda block, mask, value: None
+        if not isinstance(operand, Register):
+            raise ModelError(f"expected a destination register, got {operand}")
+        slot = self.slot(operand.name)
+        row, bank = slot.row, slot.bank
+        dtype = NUMPY_TYPES[type_]
+        if bank == "pred" or int(bank[1:]) == dtype.itemsize * 8:
+            return lambda block, mask, value: np.copyto(
+                block.registers.view(bank, dtype)[row],
+                value,
+                where=mask,
+                casting="unsafe",
+            )
+        wide = np.dtype(("i" if type_[0] == "s" else "u") + str(int(bank[1:]) // 8))
+
+        def extend(block: Block, mask: Mask, value: Value) -> None:
+            bits = np.asarray(value, dtype)
+            if dtype.kind not in "iu":
+                bits = bits.view(f"u{dtype.itemsize}")
+            row_view = block.registers.view(bank, wide)[row]
+            np.copyto(row_view, bits.astype(wide), where=mask)
+
+        return extend
+
+    def guard(self, one: Instruction) -> Read | None:
+        """How to read an instruction's predicate."""
+        if one.guard is None:
+            return None
+        name, negated = one.guard
+        operand = Register(name)
+        return self.read(Not(operand) if negated else operand, "pred")
+
+
+SPECIAL: dict[str, Read] = {}
+"""Special registers: name to the value for all threads."""
+
+
+def translate(module: Module, globals_: dict[str, int]) -> Program:
+    """Translate every function of a module.
+
+    `globals_` holds the addresses of its `.global` and `.const` variables. Raises
+    UnsupportedError for the first instruction that is not emulated, with its line.
+    """
+    program = Program(module, Layout())
+    for name, address in globals_.items():
+        program.addresses[name] = ("global", address)
+    _place_shared(program, list(module.variables.values()), program.addresses)
+    scopes: list[Scope] = []
+    first = 0
+    for function in module.functions.values():
+        scopes.append(_scope(program, function, first))
+        program.entries[function.name] = first
+        program.addresses[function.name] = ("code", first)
+        first += len(function.body) + 1
+    for scope in scopes:
+        program.code += [_step(one, scope) for one in scope.function.body]
+        program.code.append(JUMPS["ret"](_FALL_OFF, scope))
+    return program
+
+
+_FALL_OFF = Instruction("ret", (), (), None, 0)
+
+
+def _place_shared(
+    program: Program, variables: list[Variable], places: dict[str, tuple[str, int]]
+) -> None:
+    dynamic: list[str] = []
+    for variable in variables:
+        if variable.space != "shared":
+            continue
+        if variable.count == 0:
+            dynamic.append(variable.name)
+            continue
+        start = -(-program.shared_size // variable.alignment) * variable.alignment
+        places[variable.name] = ("shared", start)
+        program.shared_size = start + variable.size
+    # Dynamic shared memory begins behind what is declared with a size.
+    program.shared_size = (
+        -(-program.shared_size // 1024) * 1024 if dynamic else (program.shared_size)
+    )
+    for name in dynamic:
+        places[name] = ("shared", program.shared_size)
+    program.dynamic_shared += tuple(dynamic)
+
+
+def _scope(program: Program, function: Function, first: int) -> Scope:
+    registers: dict[str, Slot] = {}
+    places: dict[str, tuple[str, int]] = {}
+    declared = [*function.variables]
+    if not function.is_entry:
+        declared += [*function.parameters, *function.results]
+    _place_shared(program, declared, places)
+    for variable in declared:
+        if variable.space == "reg":
+            registers[variable.name] = program.layout.place(variable)
+        elif variable.space in ("local", "param"):
+            start = -(-program.local_size // 16) * 16
+            places[variable.name] = ("local", start)
+            program.local_size = start + variable.size
+    if function.is_entry:
+        offset = 0
+        for parameter in function.parameters:
+            offset = -(-offset // parameter.alignment) * parameter.alignment
+            places[parameter.name] = ("param", offset)
+            offset += parameter.size
+    return Scope(program, function, registers, places, first)
+
+
+def _step(one: Instruction, scope: Scope) -> Step:
+    guard = scope.guard(one)
+    if one.opcode in JUMPS:
+        step = JUMPS[one.opcode](one, scope)
+        return Step(one.line, one.name, None, step.jump, guard)
+    builder = BUILDERS.get(one.opcode)
+    if builder is None:
+        raise unsupported(one)
+    try:
+        operation = builder(one, scope)
+    except ModelError as error:
+        raise ModelError(error.summary, where=f"PTX line {one.line}") from None
+    return Step(one.line, one.name, operation, None, guard)

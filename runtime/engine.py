@@ -1,0 +1,174 @@
+"""`Engine`: a loaded engine, ready to run from any number of threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stepwell.errors import OptionError
+
+from . import engine_file
+from .context import Context
+from .devices.cpu import CpuCode, ThreadPool, available_threads
+from .dtypes import dtype_of
+from .engine_file import EngineFile
+from .expressions import product
+from .host_ops import HOST_OPS
+from .inputs import TensorSpec, to_arrays
+from .manifest import Manifest, TensorInfo
+from .plan import Array
+from .program import Program
+from .verify_program import verify_host_calls
+
+
+class Engine:
+    """A compiled model.
+
+    ```python
+    engine = stepwell.load("model.stepwell")
+    y = engine(x)                      # by position; arrays that the caller owns
+    results = engine.run({"x": x})     # by name, to a dict
+    ```
+
+    Calls from several threads run at once, each in a context of its own.
+
+    Args:
+        contents: what `engine_file.read` returns.
+        threads: how many threads one call may use; by default what the engine was
+            built with, else all processors this process may run on.
+
+    Raises:
+        EngineFileError, DeviceError: the engine does not run on this machine.
+    """
+
+    def __init__(self, contents: EngineFile, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise OptionError(f"expected at least 1 thread, got {threads}")
+        manifest = contents.manifest
+        verify_host_calls(manifest.program, HOST_OPS.keys())
+        self._contents = contents
+        self._program = Program(manifest)
+        self._code = CpuCode(contents)
+        self._kernels = tuple(self._code.address(k.symbol) for k in manifest.kernels)
+        self._weights = _weights(contents)
+        self.threads = threads or manifest.threads or available_threads()
+        has_code = manifest.code is not None
+        function = self._code.segment_function() if has_code else _no_segments
+        self._pool = ThreadPool(function, self.threads)
+        weakref.finalize(self, self._pool.close)
+        self._idle: list[Context] = []
+        self._lock = threading.Lock()
+        self.inputs = _specs(manifest, manifest.inputs)
+        self.outputs = _specs(manifest, manifest.outputs)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the engine is: kernels, program, memory plan, target."""
+        return self._contents.manifest
+
+    @property
+    def snapshots(self) -> Mapping[str, str]:
+        """IR of the steps of the compilation, if the build kept it."""
+        return self._contents.snapshots
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Run on inputs by position or by keyword.
+
+        Returns:
+            The output; a tuple of them if the model has several.
+
+        Raises:
+            InputError: inputs that do not fit the engine.
+        """
+        results = self._run(to_arrays(self.inputs, inputs, named))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Run on inputs by name; returns the outputs by name.
+
+        Raises:
+            InputError: inputs that do not fit the engine.
+        """
+        results = self._run(to_arrays(self.inputs, (), inputs))
+        names = (spec.name for spec in self.outputs)
+        return dict(zip(names, results, strict=True))
+
+    def context(self) -> Context:
+        """A context of the caller's own, with its own arena."""
+        return Context(self._program, self._kernels, self._weights, self._pool)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the engine to a file, all or nothing.
+
+        Raises:
+            EngineFileError: the file cannot be written.
+        """
+        engine_file.write(self._contents, path)
+
+    def to_bytes(self) -> bytes:
+        """The bytes that `save` writes."""
+        return engine_file.to_bytes(self._contents)
+
+    def _run(self, arrays: Sequence[Array]) -> list[Array]:
+        with self._lock:
+            context = self._idle.pop() if self._idle else None
+        context = context or self.context()
+        try:
+            return context.run(arrays)
+        finally:
+            with self._lock:
+                self._idle.append(context)
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Engine:
+    """Load an engine from a file, which is checked from end to end first.
+
+    An engine holds machine code: load only what you trust.
+
+    Raises:
+        EngineFileError: no such file, damage, another schema or target.
+        DeviceError: this machine cannot run it.
+    """
+    return Engine(engine_file.read(path), threads)
+
+
+def load_bytes(data: bytes, threads: int | None = None) -> Engine:
+    """Load an engine from memory. Raises what `load` raises."""
+    return Engine(engine_file.from_bytes(data), threads)
+
+
+def _no_segments(*_: int) -> None:
+    """The driver of an engine without kernels."""
+
+
+def _specs(manifest: Manifest, tensors: Sequence[TensorInfo]) -> list[TensorSpec]:
+    specs: list[TensorSpec] = []
+    for tensor in tensors:
+        value = manifest.values[tensor.value]
+        specs.append(
+            TensorSpec(tensor.name, dtype_of(value.dtype), value.dims, manifest.symbols)
+        )
+    return specs
+
+
+def _weights(contents: EngineFile) -> list[Array]:
+    """The constants as read-only views of the weight blob."""
+    manifest = contents.manifest
+    arrays: list[Array] = [np.zeros(0, np.uint8)] * len(manifest.weights)
+    for value in manifest.values:
+        if value.place != "weight":
+            continue
+        weight = manifest.weights[value.index]
+        shape = tuple(int(dim) for dim in value.dims)
+        if weight.strings is not None:
+            arrays[value.index] = np.array(weight.strings, object).reshape(shape)
+            continue
+        data = contents.weights[weight.offset : weight.offset + weight.nbytes]
+        array = data.view(dtype_of(value.dtype))[: product(shape)].reshape(shape)
+        arrays[value.index] = array
+    return arrays

@@ -1,0 +1,138 @@
+"""What one shape of the inputs fixes: arena offsets, grids, tables of arguments.
+
+A `Plan` is made once per shape and kept in an LRU by its context. Segments that depend
+on late symbols are bound again for each new set of their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .devices.cpu import WORDS_PER_LAUNCH, Words
+from .expressions import product
+from .program import LinkedSegment, Program
+
+SLOT_ALIGNMENT = 64
+MAX_LATE_BINDINGS = 64
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class BoundSegment:
+    """A segment as the device takes it.
+
+    Attributes:
+        launches: three words for each launch; `words` holds their arguments.
+        address: of `launches`.
+        dynamic: values with the positions in `words` of their addresses.
+    """
+
+    launches: Words
+    words: Words
+    address: int
+    count: int
+    dynamic: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class ArenaLayout:
+    """Offsets of the slots whose sizes are known from the input shapes."""
+
+    offsets: dict[int, int]
+    nbytes: int
+
+    @staticmethod
+    def of(program: Program, bindings: Mapping[str, int]) -> ArenaLayout:
+        """Lay out the slots one behind the other, each aligned to 64 bytes."""
+        offsets: dict[int, int] = {}
+        end = 0
+        for slot, size in enumerate(program.slots):
+            if size.symbols <= bindings.keys():
+                offsets[slot] = end
+                end += -(-max(size(bindings), 0) // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+        return ArenaLayout(offsets, end)
+
+
+class Plan:
+    """Everything about one shape that does not change from run to run.
+
+    Attributes:
+        bindings: the early symbols.
+        output_shapes: of outputs whose shapes are known before the run, else None.
+    """
+
+    def __init__(
+        self, program: Program, bindings: dict[str, int], kernels: tuple[int, ...]
+    ) -> None:
+        self.program = program
+        self.bindings = bindings
+        self.arena = ArenaLayout.of(program, bindings)
+        self._kernels = kernels
+        self._segments: dict[tuple[int, ...], BoundSegment] = {}
+
+    def segment(
+        self,
+        segment: LinkedSegment,
+        bindings: Mapping[str, int],
+        address: Callable[[int], int],
+        moves: int,
+    ) -> BoundSegment:
+        """The segment's tables for these symbols.
+
+        `address` gives the address of a value in the arena or among the weights; it
+        changes for late segments when `moves` does.
+        """
+        late = segment.late
+        key = (segment.number, moves, *(bindings[n] for n in late)) if late else None
+        key = key or (segment.number,)
+        bound = self._segments.get(key)
+        if bound is None:
+            bound = bind_segment(
+                self.program, segment, bindings, address, self._kernels
+            )
+            self._segments[key] = bound
+            if len(self._segments) > MAX_LATE_BINDINGS + len(self.program.segments):
+                self._segments.pop(next(iter(self._segments)))
+        return bound
+
+
+def bind_segment(
+    program: Program,
+    segment: LinkedSegment,
+    bindings: Mapping[str, int],
+    address: Callable[[int], int],
+    kernels: tuple[int, ...],
+) -> BoundSegment:
+    """Compute the grids and fill in the arguments of every launch of a segment."""
+    count = len(segment.launches)
+    launches = np.zeros((count, WORDS_PER_LAUNCH), np.int64)
+    words = np.zeros(
+        sum(len(one.views) + len(one.integers) for one in segment.launches) + 1,
+        np.int64,
+    )
+    start, at = words.ctypes.data, 0
+    dynamic: dict[int, list[int]] = {}
+    table = program.manifest.kernels
+    for row, launch in zip(launches, segment.launches, strict=True):
+        row[1] = start + 8 * at
+        for value in launch.views:
+            if value in segment.dynamic:
+                dynamic.setdefault(value, []).append(at)
+            else:
+                words[at] = address(value)
+            at += 1
+        integers = [integer(bindings) for integer in launch.integers]
+        words[at : at + len(integers)] = integers
+        at += len(integers)
+        names = table[launch.kernel].symbols
+        grid_bindings = dict(zip(names, integers, strict=True))
+        grid = [extent(grid_bindings) for extent in program.grids[launch.kernel]]
+        row[0] = kernels[launch.kernel]
+        row[2] = product(max(extent, 0) for extent in grid)
+    positions = tuple((value, tuple(found)) for value, found in dynamic.items())
+    return BoundSegment(launches, words, launches.ctypes.data, count, positions)

@@ -1,0 +1,37 @@
+"""Checks of a program against this runtime, before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from stepwell.errors import EngineFileError
+
+from .manifest import Block, HostCall, If, Loop, Step
+
+
+def steps_of(block: Block) -> Iterator[Step]:
+    """Every step of a block and of the blocks inside it, in order."""
+    for step in block.steps:
+        yield step
+        match step:
+            case If():
+                yield from steps_of(step.then_block)
+                yield from steps_of(step.else_block)
+            case Loop():
+                yield from steps_of(step.body)
+            case _:
+                pass
+
+
+def verify_host_calls(program: Block, known: Collection[str]) -> None:
+    """Check that the runtime has every host function that the program calls.
+
+    Raises:
+        EngineFileError: it lacks some; the message names them.
+    """
+    calls = {step.name for step in steps_of(program) if isinstance(step, HostCall)}
+    if missing := sorted(calls - set(known)):
+        raise EngineFileError(
+            f"expected host functions of this runtime, got {', '.join(missing)}",
+            fix="update Stepwell, or build the engine again",
+        )
