@@ -1,0 +1,136 @@
+"""Shape rules that several ops share. All raise `ShapeError` on a misfit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Attribute, SSAValue
+
+from stepwell.errors import ShapeError
+
+from ..shapes import (
+    Dim,
+    Shape,
+    bounds,
+    ceildiv,
+    dim_min,
+    dims_of,
+    element_of,
+    may_be_equal,
+    tensor_type,
+)
+
+
+def broadcast(*shapes: Shape) -> tuple[Dim, ...]:
+    """The common shape of `shapes` after NumPy's rule.
+
+    Dims whose equality is not decided are taken to be equal (the frontend asserts it);
+    a number is preferred to an expression.
+    """
+    rank = max(len(shape) for shape in shapes)
+    padded = [(*[1] * (rank - len(shape)), *shape) for shape in shapes]
+    return tuple(_broadcast_dim(dims, shapes) for dims in zip(*padded, strict=True))
+
+
+def _broadcast_dim(dims: Sequence[Dim], shapes: Sequence[Shape]) -> Dim:
+    result: Dim = 1
+    for dim in dims:
+        if dim == 1 or dim == result:
+            continue
+        if result != 1 and not may_be_equal(result, dim):
+            raise ShapeError(
+                "expected shapes that broadcast, got "
+                + " and ".join(str_shape(shape) for shape in shapes)
+            )
+        if result == 1 or isinstance(dim, int):
+            result = dim
+    return result
+
+
+def str_shape(shape: Shape) -> str:
+    """`[batch, 768]`."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def normalise_axis(axis: int, rank: int) -> int:
+    """`axis` counted from the front.
+
+    Raises:
+        ShapeError: it is outside of `[-rank, rank)`.
+    """
+    if not -rank <= axis < rank:
+        raise ShapeError(f"expected an axis in [{-rank}, {rank}), got {axis}")
+    return axis % rank
+
+
+def reduced_shape(shape: Shape, axes: Sequence[int], keepdims: bool) -> list[Dim]:
+    """`shape` after a reduction over `axes`."""
+    rank = len(shape)
+    gone = {normalise_axis(axis, rank) for axis in axes}
+    if keepdims:
+        return [1 if i in gone else dim for i, dim in enumerate(shape)]
+    return [dim for i, dim in enumerate(shape) if i not in gone]
+
+
+def unify(left: Dim, right: Dim, what: str) -> Dim:
+    """One dim for two that must agree; a number is preferred."""
+    if left == right:
+        return left
+    if not may_be_equal(left, right):
+        raise ShapeError(f"expected equal {what}, got {left} and {right}")
+    return right if isinstance(right, int) else left
+
+
+def window_size(
+    size: Dim,
+    kernel: Dim,
+    stride: int,
+    pad: Dim,
+    dilation: int,
+    *,
+    ceil_mode: bool = False,
+    pad_low: Dim = 0,
+) -> Dim:
+    """How many windows fit into one spatial dim of `size`, padded by `pad` in total.
+
+    With `ceil_mode` a last window may hang over, unless it starts in the high padding
+    (ONNX MaxPool, AveragePool).
+    """
+    span = size + pad - dilation * (kernel - 1) - 1
+    low, _ = bounds(span)
+    if isinstance(span, int) and low < 0:
+        raise ShapeError(
+            f"expected a window that fits, got kernel {kernel} dilated by {dilation} "
+            f"on {size} padded by {pad}"
+        )
+    if not ceil_mode:
+        return span // stride + 1
+    starts_inside = ceildiv(size + pad_low, stride)
+    return dim_min(ceildiv(span, stride) + 1, starts_inside)
+
+
+def same_element(*values: SSAValue) -> Attribute:
+    """The element type that all values share."""
+    first = element_of(values[0])
+    for value in values[1:]:
+        if element_of(value) != first:
+            raise ShapeError(
+                f"expected one element type, got {first} and {element_of(value)}"
+            )
+    return first
+
+
+def require_rank(value: SSAValue, low: int, high: int | None = None) -> int:
+    """The rank of `value`, which must lie in `low..high`."""
+    rank = len(dims_of(value))
+    if rank < low or (high is not None and rank > high):
+        expected = f"{low}" if high == low else f"at least {low}"
+        raise ShapeError(f"expected rank {expected}, got {value.type}")
+    return rank
+
+
+def elementwise_type(*values: SSAValue, element: Attribute | None = None) -> TensorType:
+    """The broadcast type of `values`, with their element type or `element`."""
+    kind = same_element(*values) if element is None else element
+    return tensor_type(broadcast(*(dims_of(value) for value in values)), kind)
