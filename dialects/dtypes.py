@@ -84,7 +84,9 @@ _PAIRS: tuple[tuple[Attribute, Any], ...] = (
     (ComplexType(f64), np.complex128),
     (string, np.object_),
 )
-_TO_NUMPY = {element: np.dtype(dtype) for element, dtype in _PAIRS}
+_TO_NUMPY: dict[Attribute, np.dtype[Any]] = {
+    element: np.dtype(dtype) for element, dtype in _PAIRS
+}
 _FROM_NUMPY = {dtype: element for element, dtype in _TO_NUMPY.items()}
 
 
@@ -151,7 +153,7 @@ def bit_width(element: Attribute) -> int:
             return 64
         case ComplexType():
             return 2 * bit_width(element.element_type)
-        case AnyFloat():
+        case _ if isinstance(element, AnyFloat):
             return element.bitwidth
         case _:
             raise ShapeError(f"expected a type of fixed width, got {element}")

@@ -187,13 +187,14 @@ def element_of(value: Attribute | SSAValue) -> Attribute:
     return _as_tensor(value).element_type
 
 
-def with_dims(kind: TensorType, dims: Shape) -> TensorType:
-    """`kind` with other dims."""
-    return tensor_type(dims, kind.element_type)
+def with_dims(kind: Attribute, dims: Shape) -> TensorType:
+    """The tensor type `kind` with other dims."""
+    return tensor_type(dims, element_of(kind))
 
 
-def with_element(kind: TensorType, element: Attribute) -> TensorType:
-    """`kind` with another element type."""
+def with_element(kind: Attribute, element: Attribute) -> TensorType:
+    """The tensor type `kind` with another element type."""
+    kind = _as_tensor(kind)
     return TensorType(element, kind.shape, kind.encoding)
 
 

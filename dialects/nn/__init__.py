@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect
 
-from ..dtypes import StringType
-from ..shapes import DimsAttr, RangeAttr
-from ..weights import WeightAttr
+from stepwell.dialects.dtypes import StringType
+from stepwell.dialects.shapes import DimsAttr, RangeAttr
+from stepwell.dialects.weights import WeightAttr
+
 from .activations import (
     CeluOp,
     ClampOp,

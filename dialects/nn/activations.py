@@ -238,7 +238,8 @@ class ClampOp(UnaryOp):
     `y = min(max(x, min), max)`
 
     ```mlir
-    %y = nn.clamp %x {min = 0.0 : f64, max = 6.0 : f64} : (tensor<4xf32>) -> tensor<4xf32>
+    %y = nn.clamp %x {min = 0.0 : f64, max = 6.0 : f64}
+        : (tensor<4xf32>) -> tensor<4xf32>
     ```
 
     Source: ONNX Clip.

@@ -13,9 +13,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
@@ -42,10 +42,9 @@ from xdsl.printer import Printer
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.dtypes import f64, i1, i32, i64
+from stepwell.dialects.shapes import DimsAttr, dims_of, may_be_equal
 from stepwell.errors import ShapeError
-
-from ..dtypes import f64, i1, i32, i64
-from ..shapes import DimsAttr, dims_of, may_be_equal
 
 Value: TypeAlias = SSAValue | Operation
 """What a builder takes for an operand: a value, or an op with one result."""
@@ -169,7 +168,7 @@ def may_be_same_type(left: Attribute, right: Attribute) -> bool:
 
 def to_python(attribute: Attribute) -> Any:
     """The Python value of a parameter: int, float, bool, str, tuple, or the attribute."""
-    match attribute:
+    """A parameter as an int, float, bool, str or tuple; other attributes as such."""
         case IntegerAttr():
             number = attribute.value.data
             return bool(number) if attribute.type == i1 else number
@@ -177,8 +176,10 @@ def to_python(attribute: Attribute) -> Any:
             return attribute.value.data
         case StringAttr():
             return attribute.data
-        case DenseArrayBase() | DimsAttr():
-            return tuple(attribute.get_values())
+        case DimsAttr():
+            return attribute.data
+        case DenseArrayBase():
+            return tuple(cast(Any, attribute).get_values())
         case ArrayAttr():
             return tuple(to_python(element) for element in attribute)
         case _:
@@ -209,7 +210,7 @@ class OptionalOperandsOp(NnOp, ABC):
         parser.parse_punctuation(":")
         kind = parser.parse_function_type()
         present = [operand for operand in given if operand is not None]
-        operands = parser.resolve_operands(present, kind.inputs, parser.pos)
+        operands = parser.resolve_operands(present, kind.inputs.data, parser.pos)
         sizes = [int(operand is not None) for operand in given]
         names = cls.get_irdl_definition().properties
         sized = {_SEGMENTS: DenseArrayBase.from_list(i32, sizes)}

@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, result_def
 
+from stepwell.dialects.dtypes import i1, is_bool, is_integer
+from stepwell.dialects.shapes import dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 
-from ..dtypes import i1, is_bool, is_integer
-from ..shapes import dims_of, element_of, tensor_type
 from .base import NnOp, param
 from .inference import broadcast, elementwise_type, same_element
 

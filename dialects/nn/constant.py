@@ -12,10 +12,8 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, tra
 from xdsl.traits import ConstantLike, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.errors import ShapeError
-
-from ..dtypes import element_type, i64, is_integer
-from ..shapes import (
+from stepwell.dialects.dtypes import element_type, i64, is_integer
+from stepwell.dialects.shapes import (
     Dim,
     Shape,
     dims_of,
@@ -24,7 +22,9 @@ from ..shapes import (
     num_elements,
     tensor_type,
 )
-from ..weights import WeightStore, decode_array, encode_array
+from stepwell.dialects.weights import WeightStore, decode_array, encode_array
+from stepwell.errors import ShapeError
+
 from .base import NnOp, param
 from .inference import normalise_axis
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     irdl_op_definition,
     operand_def,
@@ -15,9 +15,9 @@ from xdsl.irdl import (
     var_operand_def,
 )
 
+from stepwell.dialects.shapes import Dim, dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 
-from ..shapes import Dim, dims_of, element_of, tensor_type
 from .base import NnOp, Value, param
 from .inference import broadcast, require_rank, same_element, unify, window_size
 
@@ -53,9 +53,8 @@ class MatmulOp(NnOp):
 def matmul_shape(lhs: Attribute, rhs: Attribute) -> list[Dim]:
     """The shape of a matrix product of two tensor types."""
     left, right = dims_of(lhs), dims_of(rhs)
-    rows = left[-2:-1]
-    columns = right[-1:] if len(right) > 1 else ()
-    inner = right[-2] if len(right) > 1 else right[0]
+    rows, columns = left[-2:-1], right[1:][-1:]
+    inner = right[-2:][0]
     unify(left[-1], inner, "inner dims of a matrix product")
     return [*broadcast(left[:-2], right[:-2]), *rows, *columns]
 
@@ -319,8 +318,6 @@ def _join(known: Dim, dim: Dim, letter: str) -> Dim:
 
 
 def _spatial_rank(x: Value) -> int:
-    from xdsl.ir import SSAValue
-
     return len(dims_of(SSAValue.get(x))) - 2
 
 

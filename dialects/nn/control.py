@@ -25,8 +25,9 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
-from ..dtypes import is_bool
-from ..shapes import element_of, num_elements, tensor_type
+from stepwell.dialects.dtypes import is_bool
+from stepwell.dialects.shapes import element_of, num_elements, tensor_type
+
 from .base import NnOp, Value, may_be_same_type, param
 
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.errors import ShapeError
-
-from ..shapes import (
+from stepwell.dialects.shapes import (
     Dim,
     Shape,
     bounds,
@@ -20,6 +18,7 @@ from ..shapes import (
     may_be_equal,
     tensor_type,
 )
+from stepwell.errors import ShapeError
 
 
 def broadcast(*shapes: Shape) -> tuple[Dim, ...]:

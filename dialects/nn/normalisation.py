@@ -8,10 +8,10 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, result_def
 
+from stepwell.dialects.dtypes import is_bool, is_float
+from stepwell.dialects.shapes import dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 
-from ..dtypes import is_bool, is_float
-from ..shapes import dims_of, element_of, tensor_type
 from .base import NnOp, OptionalOperandsOp, opt_param, param
 from .inference import (
     broadcast,

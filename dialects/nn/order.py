@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, result_def
 
+from stepwell.dialects.dtypes import i64, is_bool
+from stepwell.dialects.shapes import Dim, dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 
-from ..dtypes import i64, is_bool
-from ..shapes import Dim, dims_of, element_of, tensor_type
 from .base import NnOp, OptionalOperandsOp, Value, opt_param, param
 from .inference import normalise_axis, require_rank, unify
 

@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, result_def, traits_def
 
-from ..shapes import Dim, Shape, dims_of, element_of, tensor_type
+from stepwell.dialects.shapes import Dim, Shape, dims_of, element_of, tensor_type
+
 from .base import NnOp, Value, opt_param, param
 from .inference import normalise_axis
 

@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, result_def
 
-from ..shapes import Dim, dims_of, element_of, tensor_type
+from stepwell.dialects.shapes import Dim, dims_of, element_of, tensor_type
+
 from .base import OptionalOperandsOp, opt_param, param
 from .inference import require_rank, unify
 

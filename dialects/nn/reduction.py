@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, result_def
 
+from stepwell.dialects.dtypes import i64, is_bool
+from stepwell.dialects.shapes import Dim, dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 
-from ..dtypes import i64, is_bool
-from ..shapes import Dim, dims_of, element_of, tensor_type
 from .base import NnOp, Value, param
 from .inference import normalise_axis, reduced_shape, require_rank, window_size
 
@@ -96,7 +96,7 @@ class PoolBase(NnOp):
 
     def __init__(self, x: Value, *, kernel: Sequence[int], **parameters: Any) -> None:
         """Build; strides and dilations default to 1, pads to 0, for every dim."""
-        defaults = {
+        defaults: dict[str, Any] = {
             "strides": (1,) * len(kernel),
             "pads": (0,) * (2 * len(kernel)),
             "dilations": (1,) * len(kernel),

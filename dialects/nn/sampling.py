@@ -9,9 +9,9 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_operand_def, result_def
 
+from stepwell.dialects.shapes import Shape, dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 
-from ..shapes import Shape, dims_of, element_of, tensor_type
 from .base import NnOp, OptionalOperandsOp, Value, opt_param, param
 from .inference import require_rank, unify
 

@@ -14,10 +14,8 @@ from xdsl.irdl import (
     var_operand_def,
 )
 
-from stepwell.errors import ShapeError
-
-from ..dtypes import is_integer
-from ..shapes import (
+from stepwell.dialects.dtypes import is_integer
+from stepwell.dialects.shapes import (
     Dim,
     Shape,
     bounds,
@@ -28,6 +26,8 @@ from ..shapes import (
     num_elements,
     tensor_type,
 )
+from stepwell.errors import ShapeError
+
 from .base import NnOp, Value, param
 from .inference import (
     broadcast,

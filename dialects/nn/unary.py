@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 
+from stepwell.dialects.dtypes import i1, is_bool, is_float, is_integer
+from stepwell.dialects.shapes import element_of, with_element
 from stepwell.errors import ShapeError
 
-from ..dtypes import i1, is_bool, is_float, is_integer
-from ..shapes import element_of, with_element
 from .base import NnOp, Value, param
 
 
