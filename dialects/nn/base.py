@@ -167,8 +167,8 @@ def may_be_same_type(left: Attribute, right: Attribute) -> bool:
 
 
 def to_python(attribute: Attribute) -> Any:
-    """The Python value of a parameter: int, float, bool, str, tuple, or the attribute."""
     """A parameter as an int, float, bool, str or tuple; other attributes as such."""
+    match attribute:
         case IntegerAttr():
             number = attribute.value.data
             return bool(number) if attribute.type == i1 else number
