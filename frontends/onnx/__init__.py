@@ -1,0 +1,121 @@
+"""The ONNX frontend: a model file to one function of `nn` ops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.weights import WeightStore
+from stepwell.errors import ModelError, OptionError, StepwellError, UnsupportedError
+from stepwell.frontends.profiles import ShapeSpec, as_profiles
+
+from .importer import Importer
+from .load import LoadedModel, Source, inline_functions, load_model
+from .ops import TABLE
+from .report import Issue, Report
+
+__all__ = ["Issue", "Report", "Source", "check_model", "import_model"]
+
+
+def import_model(
+    source: Source,
+    context: StepwellContext,
+    shapes: Mapping[str, ShapeSpec] | None = None,
+    values: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> ModuleOp:
+    """Import an ONNX model.
+
+    Args:
+        source: a path, the bytes of a file, or a `ModelProto`.
+        context: large constants go to its weight store.
+        shapes: sizes or ranges by input name or by the name of a symbol.
+        values: inputs to fix: they become constants and are no arguments any more.
+
+    Returns:
+        A module whose `@main` computes the model.
+
+    Raises:
+        ModelError: the source is not a sound ONNX model.
+        UnsupportedError: lists everything in the model that is not supported.
+        OptionError: `shapes` or `values` do not fit the model.
+    """
+    importer = prepare(source, context, shapes, values)
+    module = guarded(importer.run, importer.model)
+    try:
+        module.verify()
+    except VerifyException as error:
+        raise ModelError(
+            f"{importer.model.name}: the model is not consistent",
+            notes=str(error).strip().splitlines()[-1:],
+        ) from None
+    return module
+
+
+def check_model(
+    source: Source, shapes: Mapping[str, ShapeSpec] | None = None
+) -> Report:
+    """Everything of a model that is not supported, found in one pass.
+
+    Raises:
+        ModelError: the source is not a sound ONNX model.
+    """
+    importer = prepare(source, StepwellContext(weights=WeightStore()), shapes, None)
+    try:
+        guarded(importer.run, importer.model)
+    except UnsupportedError as error:
+        if not importer.issues:
+            issue = Issue(importer.model.name, "model", error.summary, error.fix)
+            return Report(importer.model.name, dict(importer.ops), (issue,))
+    return importer.report()
+
+
+def prepare(
+    source: Source,
+    context: StepwellContext,
+    shapes: Mapping[str, ShapeSpec] | None,
+    values: Mapping[str, np.ndarray[Any, Any]] | None,
+) -> Importer:
+    """An importer for a loaded, checked and inlined model."""
+    model = load_model(source)
+    kept = {rule.key for rule in TABLE}
+    proto = guarded(lambda: inline_functions(model.proto, kept), model)
+    model = LoadedModel(proto, model.directory, model.name)
+    profiles = as_profiles(shapes)
+    check_names(proto, {*profiles}, {*(values or {})})
+    return Importer(model, TABLE, context, profiles, values or {})
+
+
+def guarded(function: Any, model: LoadedModel) -> Any:
+    """Call `function`; what it did not expect of the model is a `ModelError`."""
+    try:
+        return function()
+    except StepwellError:
+        raise
+    except RecursionError:
+        raise ModelError(f"{model.name}: the model is nested too deeply") from None
+    except Exception as error:
+        raise ModelError(
+            f"{model.name}: cannot import the model",
+            notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
+        ) from error
+
+
+def check_names(proto: onnx.ModelProto, shapes: set[str], values: set[str]) -> None:
+    """Refuse options for inputs or symbols that the model does not have."""
+    inputs = {entry.name for entry in proto.graph.input}
+    symbols = {
+        dim.dim_param
+        for entry in proto.graph.input
+        for dim in entry.type.tensor_type.shape.dim
+    }
+    for unknown in sorted((shapes - inputs - symbols) | (values - inputs)):
+        raise OptionError(
+            f"the model has no input {unknown!r}",
+            notes=[f"its inputs: {', '.join(sorted(inputs))}"],
+        )

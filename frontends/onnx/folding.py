@@ -1,0 +1,81 @@
+"""When a node is computed at import, and how later asks for its contents are met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from xdsl.ir import Attribute
+
+from stepwell.dialects.dtypes import element_type, i64
+
+from .contents import demand, symbolic_tensor
+from .fold import Fold
+from .node import Node
+from .values import (
+    FOLD_LIMIT,
+    SYMBOLIC_LIMIT,
+    Contents,
+    Sequence_,
+    Tensor,
+    Value,
+    is_symbolic,
+)
+
+
+def fold_node(node: Node, fold: Fold, symbols: bool | None) -> list[Contents] | None:
+    """The contents of a node's outputs from those of its inputs, or None.
+
+    `symbols` is None to use only what is known already; else inputs are demanded.
+    """
+    inputs: list[Contents] = []
+    for value in node.inputs:
+        if value is None or isinstance(value, Sequence_):
+            return None
+        contents = value.contents if symbols is None else demand(value, symbols)
+        if contents is None or contents.size > FOLD_LIMIT:
+            return None
+        if is_symbolic(contents) and contents.size > SYMBOLIC_LIMIT:
+            return None
+        inputs.append(contents)
+    if not inputs:
+        return None
+    with np.errstate(all="ignore"):
+        found = fold(node, *inputs)
+    if found is None:
+        return None
+    return found if isinstance(found, list) else [found]
+
+
+def folded_outputs(node: Node, fold: Fold) -> list[Value | None] | None:
+    """The outputs of a node whose inputs are known, as tensors without an op."""
+    if node.inputs and any(value is None for value in node.inputs):
+        return None
+    found = fold_node(node, fold, None)
+    if found is None:
+        return None
+    return [symbolic_tensor(each, _folded_element(node, each)) for each in found]
+
+
+def remember(node: Node, fold: Fold, outputs: Sequence[Value | None]) -> None:
+    """Let the contents of `outputs` be computed when a shape position asks."""
+
+    def recipe(index: int, symbols: bool) -> Contents | None:
+        found = fold_node(node, fold, symbols)
+        return None if found is None else found[index]
+
+    for index, output in enumerate(outputs):
+        if isinstance(output, Tensor) and output.recipe is None:
+            output.recipe = lambda symbols, index=index: recipe(index, symbols)
+
+
+def _folded_element(node: Node, contents: Contents) -> Attribute:
+    if not is_symbolic(contents):
+        if node.op_type == "Cast" or contents.dtype == bool:
+            return element_type(contents.dtype)
+        if node.op_type == "NonZero":
+            return i64
+    if node.op_type == "Cast":
+        return node.element("to")
+    index = 1 if node.op_type == "Where" else 0
+    return node.element_of(index)

@@ -1,0 +1,332 @@
+"""From a checked model to `func.func @main`: scopes, names, inputs, nodes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.dtypes import element_type, numpy_dtype
+from stepwell.dialects.shapes import DimRange, symbol
+from stepwell.errors import ModelError, StepwellError, UnsupportedError
+
+from ..builder import GraphBuilder
+from ..profiles import Profile
+from .contents import as_value, constant_tensor, materialise
+from .fold import FOLDS
+from .folding import folded_outputs, remember
+from .inputs import input_dims, sanitise
+from .load import LoadedModel
+from .node import Node, dtype_of
+from .registry import OpTable, Rule
+from .report import Issue, Report
+from .tensors import read_sparse, read_tensor
+from .values import Contents, Sequence_, Tensor, Value, dim_array
+
+SHAPE_INPUT_LIMIT = 16
+"""Elements up to which an integer input may give a shape."""
+
+VALUE_LIMIT = 64
+"""Elements up to which an input may be fixed to a value."""
+
+
+class Poison:
+    """Stands for the outputs of a node that could not be imported."""
+
+
+POISON = Poison()
+
+
+@dataclass
+class Scope:
+    """Names of one graph; an inner graph sees those of the outer ones."""
+
+    outer: Scope | None = None
+    values: dict[str, Value | Poison] = field(default_factory=dict[str, Value | Poison])
+
+    def find(self, name: str) -> Value | Poison | None:
+        """What `name` stands for, here or outside."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.values:
+                return scope.values[name]
+            scope = scope.outer
+        return None
+
+
+class Importer:
+    """Imports one model. Issues are collected; all other errors end the import."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        table: OpTable,
+        context: StepwellContext,
+        profiles: Mapping[str, Profile],
+        values: Mapping[str, np.ndarray],
+    ) -> None:
+        self.model = model
+        self.table = table
+        self.builder = GraphBuilder(context)
+        self.profiles = profiles
+        self.values = values
+        self.opsets = {
+            "" if opset.domain == "ai.onnx" else opset.domain: opset.version
+            for opset in model.proto.opset_import
+        }
+        self.issues: list[Issue] = []
+        self.ops: Counter[str] = Counter()
+        self.unknown_inputs: set[str] = set()
+        self.scope = Scope()
+        self._declared: dict[str, tuple[int, ...]] = {}
+
+    # Whole model
+
+    def run(self) -> ModuleOp:
+        """The module.
+
+        Raises:
+            UnsupportedError: lists all that is not supported.
+        """
+        graph = self.model.proto.graph
+        with self.builder.inside(self.builder.entry):
+            self.declare(graph)
+            self.add_initializers(graph)
+            for entry in graph.input:
+                if entry.name not in self.scope.values:
+                    self.scope.values[entry.name] = self.add_input(entry)
+            self.import_nodes(graph)
+            outputs = self.outputs(graph)
+            if self.issues:
+                raise self.report().error()
+            results = [self.result(value) for value in outputs]
+        names = [entry.name for entry in graph.output]
+        return self.builder.finish(names, results)
+
+    def report(self) -> Report:
+        """The issues found so far."""
+        return Report(self.model.name, dict(self.ops), tuple(self.issues))
+
+    def outputs(self, graph: onnx.GraphProto) -> list[Value]:
+        """The values of a graph's outputs; those not imported are left out."""
+        found: list[Value] = []
+        for entry in graph.output:
+            value = self.scope.find(entry.name)
+            if value is None:
+                raise ModelError(f"output {entry.name!r} is computed by no node")
+            if not isinstance(value, Poison):
+                found.append(value)
+        return found
+
+    def result(self, value: Value) -> SSAValue:
+        """An output of the whole model, which must be a tensor."""
+        if isinstance(value, Sequence_):
+            raise UnsupportedError("a sequence cannot be an output of the model")
+        return materialise(value, self.builder)
+
+    # Names
+
+    def declare(self, graph: onnx.GraphProto) -> None:
+        """Note the static shapes the graph declares for its values."""
+        for entry in (*graph.value_info, *graph.output):
+            shape = entry.type.tensor_type.shape
+            if not entry.type.tensor_type.HasField("shape"):
+                continue
+            if all(d.HasField("dim_value") and d.dim_value >= 0 for d in shape.dim):
+                self._declared[entry.name] = tuple(d.dim_value for d in shape.dim)
+
+    def declared_dims(self, name: str) -> tuple[int, ...] | None:
+        """The static shape declared for a value, or None."""
+        return self._declared.get(name)
+
+    def add_initializers(self, graph: onnx.GraphProto) -> None:
+        """Constants of the graph; those of IR version 3 are listed as inputs too."""
+        for tensor in graph.initializer:
+            array = read_tensor(tensor, self.model)
+            self.scope.values[tensor.name] = constant_tensor(array)
+        for sparse in graph.sparse_initializer:
+            array = read_sparse(sparse, self.model)
+            self.scope.values[sparse.values.name] = constant_tensor(array)
+
+    def add_input(self, entry: onnx.ValueInfoProto) -> Value:
+        """A graph input: an argument of the function, or a value the user fixed."""
+        if entry.name in self.values:
+            return constant_tensor(np.asarray(self.values[entry.name]))
+        if not entry.type.HasField("tensor_type"):
+            kind = entry.type.WhichOneof("value")
+            raise UnsupportedError(f"input {entry.name!r} is of {kind}, not a tensor")
+        element = element_type(dtype_of(entry.type.tensor_type.elem_type))
+        dims = input_dims(entry, self.builder, self.profiles)
+        argument = self.builder.argument(entry.name, dims, element)
+        tensor = Tensor(tuple(dims), element, argument)
+        if static_count(tensor) <= VALUE_LIMIT:
+            tensor.origin = entry.name
+        tensor.recipe = lambda symbols: (
+            self.bind_symbols(tensor, entry.name) if symbols else None
+        )
+        return tensor
+
+    def bind_symbols(self, tensor: Tensor, stem: str) -> Contents | None:
+        """Symbols for the elements of a small integer tensor, bound at run time."""
+        count = static_count(tensor)
+        kind = numpy_dtype(tensor.element).kind
+        if count > SHAPE_INPUT_LIMIT or kind not in "iu" or tensor.rank > 1:
+            return None
+        names: list[str] = []
+        for index in range(int(count)):
+            name = self.builder.fresh_name(f"{sanitise(stem)}_{index}")
+            self.builder.symbol(name, DimRange(min=0))
+            names.append(name)
+        self.builder.read_symbols(materialise(tensor, self.builder), names)
+        tensor.contents = dim_array([symbol(n) for n in names]).reshape(tensor.dims)
+        return tensor.contents
+
+    def read_constant(
+        self, node: Node, name: str | None = None, default: Any = None
+    ) -> np.ndarray[Any, Any]:
+        """The array of a tensor attribute; of a Constant's attributes if no name."""
+        if name is not None:
+            found = node.attribute(name, default)
+            return found if found is default else read_tensor(found, self.model)
+        if len(node.proto.attribute) != 1:
+            raise node.invalid(
+                f"expected one attribute, got {len(node.proto.attribute)}"
+            )
+        given = node.proto.attribute[0].name
+        held = node.attribute(given)
+        match given:
+            case "value":
+                return read_tensor(held, self.model)
+            case "sparse_value":
+                return read_sparse(held, self.model)
+            case "value_float" | "value_floats":
+                return np.array(held, np.float32)
+            case "value_int" | "value_ints":
+                return np.array(held, np.int64)
+            case "value_string" | "value_strings":
+                return np.array(node.texts(given), object)
+            case _:
+                raise node.unsupported(f"attribute {given}")
+
+    @contextmanager
+    def inner_scope(self) -> Iterator[None]:
+        """Names defined inside are forgotten after."""
+        self.scope = Scope(self.scope)
+        yield
+        assert self.scope.outer is not None
+        self.scope = self.scope.outer
+
+    # Nodes
+
+    def import_nodes(self, graph: onnx.GraphProto) -> None:
+        """All nodes of a graph, in order."""
+        for index, proto in enumerate(graph.node):
+            name = proto.name or f"{proto.op_type}_{index}"
+            for output, value in zip(
+                proto.output, self.import_node(proto, name), strict=False
+            ):
+                if output and value is not None:
+                    self.scope.values[output] = value
+
+    def import_node(
+        self, proto: onnx.NodeProto, name: str
+    ) -> Sequence[Value | Poison | None]:
+        """The outputs of one node; poison if something of it is not supported."""
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        op = f"{domain}::{proto.op_type}" if domain else proto.op_type
+        self.ops[op] += 1
+        poison = [POISON] * len(proto.output)
+        rule = self.table.find(domain, proto.op_type)
+        if rule is None:
+            self.issues.append(Issue(name, op, "the op is not supported"))
+            return poison
+        inputs = [self.find(proto, name, each) for each in proto.input]
+        if any(isinstance(value, Poison) for value in inputs):
+            return poison
+        version = self.version_of(domain, proto.op_type)
+        if version < rule.since:
+            what = f"expected opset {rule.since} or newer, got version {version}"
+            self.issues.append(Issue(name, op, what))
+            return poison
+        known = tuple(v for v in inputs if not isinstance(v, Poison))
+        node = Node(proto, name, version, known, self)
+        try:
+            with self.builder.at(name):
+                return self.build(node, rule)
+        except UnsupportedError as error:
+            self.issues.append(Issue(name, op, error.summary, error.fix))
+            return poison
+        except StepwellError as error:
+            raise with_node(error, node) from None
+        except Exception as error:
+            raise ModelError(
+                f"cannot import {node.label}",
+                notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
+                where=node.label,
+            ) from error
+
+    def find(
+        self, proto: onnx.NodeProto, name: str, value: str
+    ) -> Value | Poison | None:
+        """The value that an input name stands for; None for an omitted one."""
+        if not value:
+            return None
+        found = self.scope.find(value)
+        if found is None:
+            raise ModelError(
+                f"input {value!r} is not defined before its use",
+                where=f"node {name!r} ({proto.op_type})",
+            )
+        return found
+
+    def version_of(self, domain: str, op_type: str) -> int:
+        """The version of the op that the model's opset selects."""
+        opset = self.opsets.get(domain, 1)
+        try:
+            return onnx.defs.get_schema(op_type, opset, domain).since_version
+        except onnx.defs.SchemaError:
+            return opset
+
+    def build(self, node: Node, rule: Rule) -> list[Value | None]:
+        """The outputs of a node: folded contents, or what its rule makes."""
+        fold = None if rule.domain else FOLDS.get(node.op_type)
+        if fold is not None and (folded := folded_outputs(node, fold)) is not None:
+            return folded
+        built = rule.build(node)
+        if isinstance(built, Operation):
+            built = built.results
+        outputs = list(built) if isinstance(built, Sequence) else [built]
+        unread = {a.name for a in node.proto.attribute} - node.read - {*rule.ignores}
+        if unread:
+            raise node.unsupported(f"attribute {', '.join(sorted(unread))}")
+        values = [as_value(output) for output in outputs]
+        for value in values:
+            if isinstance(value, Tensor) and not value.sources:
+                value.sources = node.inputs
+        if fold is not None:
+            remember(node, fold, values)
+        return values
+
+
+def static_count(tensor: Tensor) -> float:
+    """The number of elements, infinite when that is not static."""
+    sizes = [dim if isinstance(dim, int) else math.inf for dim in tensor.dims]
+    return math.prod(sizes)
+
+
+def with_node(error: StepwellError, node: Node) -> StepwellError:
+    """The same error, saying at which node."""
+    if error.where is not None:
+        return error
+    return type(error)(
+        error.summary, notes=error.notes, where=node.label, fix=error.fix
+    )

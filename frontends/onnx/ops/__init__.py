@@ -1,0 +1,18 @@
+"""The op table: rules by family. A new op is a row of its family's `RULES`."""
+
+from __future__ import annotations
+
+from stepwell.frontends.onnx.registry import OpTable
+
+from . import contraction, elementwise, normalisation, pooling, reduction, shape
+
+FAMILIES = {
+    "elementwise": elementwise.RULES,
+    "contraction": contraction.RULES,
+    "reduction": reduction.RULES,
+    "pooling": pooling.RULES,
+    "normalisation": normalisation.RULES,
+    "shape": shape.RULES,
+}
+
+TABLE = OpTable(rule for rules in FAMILIES.values() for rule in rules)

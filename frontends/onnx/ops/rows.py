@@ -1,0 +1,69 @@
+"""Makers of builder functions: an op that is one `nn` op is a row of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.dtypes import numpy_dtype
+from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.registry import Build
+
+Make = Callable[..., Operation]
+
+
+def unary(op: Make, **floats: float) -> Build:
+    """`op` of the first input; `floats` are attributes with their defaults."""
+
+    def build(node: Node) -> Operation:
+        given = {name: node.float(name, default) for name, default in floats.items()}
+        return op(node.x(), **given)
+
+    return build
+
+
+def binary(op: Make, **parameters: Any) -> Build:
+    """`op` of two inputs, which broadcast."""
+    return lambda node: op(node.x(0), node.x(1), **parameters)
+
+
+def variadic(op: Make) -> Build:
+    """`op` applied from left to right over any number of inputs."""
+
+    def build(node: Node) -> Sequence[SSAValue]:
+        first, *others = node.all_x()
+        for other in others:
+            first = op(first, other).results[0]
+        return [first]
+
+    return build
+
+
+def scalar(node: Node, value: float | bool, element: Attribute) -> SSAValue:
+    """A 0-d constant of an element type."""
+    return node.builder.constant(np.array(value).astype(numpy_dtype(element)))
+
+
+def like(node: Node, value: float, x: SSAValue) -> SSAValue:
+    """A 0-d constant of the element type of `x`."""
+    return scalar(node, value, element_of(x))
+
+
+def value(op: Operation) -> SSAValue:
+    """The single result of an op."""
+    return op.results[0]
+
+
+def cast(x: SSAValue, element: Attribute) -> SSAValue:
+    """`x` with another element type; `x` itself if it has that already."""
+    return x if element_of(x) == element else value(nn.CastOp(x, element))
+
+
+def rank_of(x: SSAValue) -> int:
+    """The number of dims of `x`."""
+    return len(dims_of(x))
