@@ -13,7 +13,7 @@ from xdsl.ir import Dialect
 
 DIALECTS: dict[str, str] = {
     # Ours, in the order of the staircase.
-    "nn": "stepwell.dialects.nn:NN",
+    "nn": "stepwell.dialects.nn:Nn",
     "quant": "stepwell.dialects.quant:Quant",
     "fusion": "stepwell.dialects.fusion:Fusion",
     "tile": "stepwell.dialects.tile:Tile",

@@ -15,31 +15,48 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from xdsl.builder import InsertOpInvT
 from xdsl.context import Context
 from xdsl.dialects.builtin import LocationAttr, ModuleOp, UnknownLoc
 from xdsl.ir import Operation, Region, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriterListener
 from xdsl.rewriter import InsertPoint
+from xdsl.rewriter import Rewriter as IRRewriter
 from xdsl.transforms.dead_code_elimination import is_trivially_dead
 from xdsl.utils.worklist import Worklist
 
-from stepwell.dialects.context import Explain, StepwellContext
+from stepwell.dialects.context import Explain, StepwellContext, weights_of
+from stepwell.dialects.dtypes import numpy_dtype
+from stepwell.dialects.nn import constant_value, make_constant
 from stepwell.dialects.provenance import fuse_locations
+from stepwell.dialects.shapes import element_of
+from stepwell.dialects.weights import WeightStore
 from stepwell.errors import CompileError
+
+from .constants import constant_scalar
 
 Outcome = str | None
 """`None`, or why a pattern that recognised the op declined to rewrite it."""
 
 
 class Rewriter(PatternRewriter):
-    """xDSL's rewriter, with locations: no new op is left without a source."""
+    """xDSL's rewriter, with locations and constants: no new op is without a source."""
 
-    location: LocationAttr = UnknownLoc()
+    def __init__(self, op: Operation, weights: WeightStore) -> None:
+        super().__init__(op)
+        self.op = op
+        self.location: LocationAttr = op.location
+        self.weights = weights
 
     def absorb(self, *ops: Operation) -> None:
-        """Count `ops` among what the next new ops replace."""
-        self.location = fuse_locations(self.location, *(op.location for op in ops))
+        """Count `ops` among what the next new ops replace.
+
+        They stand in the order from the matched op up to its producers; their names
+        come in the order of the data.
+        """
+        locations = (op.location for op in reversed(ops))
+        self.location = fuse_locations(*locations, self.location)
 
     def insert(
         self, op: InsertOpInvT, insertion_point: InsertPoint | None = None
@@ -48,6 +65,34 @@ class Rewriter(PatternRewriter):
         for new in (op,) if isinstance(op, Operation) else op:
             stamp(new, self.location)
         return super().insert(op, insertion_point)
+
+    def emit(self, op: Operation) -> SSAValue:
+        """Insert `op` before the matched one and return its first result."""
+        return self.insert(op).results[0]
+
+    def constant(self, array: Any, like: SSAValue | None = None) -> SSAValue:
+        """A constant, with the element type of `like` if that is given."""
+        dtype = None if like is None else numpy_dtype(element_of(like))
+        return self.emit(make_constant(np.asarray(array, dtype), self.weights))
+
+    def array(self, value: SSAValue) -> np.ndarray[Any, Any] | None:
+        """What `value` holds, read-only, if it is a constant."""
+        return constant_value(value, self.weights)
+
+    def scalar(self, value: SSAValue) -> Any:
+        """The one number that all elements of a constant equal, else `None`."""
+        return constant_scalar(value, self.weights)
+
+    def replace_with(self, new: SSAValue | Operation) -> None:
+        """Replace the matched op, which has one result, by a value or a new op.
+
+        The result keeps its type: users were checked against it.
+        """
+        old = self.op.results[0]
+        value = self.emit(new) if isinstance(new, Operation) else new
+        if value.type != old.type and value.first_use is None:
+            value = IRRewriter.replace_value_with_new_type(value, old.type)
+        self.replace(self.op, (), [value])
 
 
 def stamp(op: Operation, location: LocationAttr) -> None:
@@ -84,14 +129,18 @@ class GreedyDriver:
 
     Args:
         patterns: tried in order at each op.
+        weights: where large constants are read and put.
         explain: where reasons of declined patterns go.
     """
 
     def __init__(
-        self, patterns: Iterable[Pattern], explain: Explain | None = None
+        self,
+        patterns: Iterable[Pattern],
+        weights: WeightStore,
+        explain: Explain | None = None,
     ) -> None:
+        self.weights = weights
         self.explain = explain
-        self.changed = False
         self._table: dict[type[Operation], list[Pattern]] = {}
         for one in patterns:
             for root in one.roots:
@@ -135,9 +184,8 @@ class GreedyDriver:
     def _visit(self, op: Operation) -> bool:
         if op.parent is None:
             return False
-        rewriter = Rewriter(op)
+        rewriter = Rewriter(op, self.weights)
         rewriter.extend_from_listener(self._listener)
-        rewriter.location = op.location
         if is_trivially_dead(op):
             rewriter.erase(op)
             return True
@@ -180,4 +228,4 @@ def apply_patterns(
     Reasons of declined patterns go to `context.explain` when the context has one.
     """
     explain = context.explain if isinstance(context, StepwellContext) else None
-    return GreedyDriver(patterns, explain).run(module.body)
+    return GreedyDriver(patterns, weights_of(context), explain).run(module.body)

@@ -1,0 +1,1 @@
+"""The patterns of `canonicalize`, one file per family of ops."""

@@ -1,0 +1,105 @@
+// RUN: stepwell-opt %s -p canonicalize --split-input-file | filecheck %s
+
+// CHECK-LABEL: @neutral_operands_vanish
+// CHECK-NEXT: func.return %x
+func.func @neutral_operands_vanish(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %zero = nn.constant {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %one = nn.constant {value = dense<1.0> : tensor<1xf32>} : tensor<1xf32>
+  %a = nn.add %zero, %x : (tensor<f32>, tensor<4xf32>) -> tensor<4xf32>
+  %b = nn.mul %a, %one : (tensor<4xf32>, tensor<1xf32>) -> tensor<4xf32>
+  %c = nn.sub %b, %zero : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  %d = nn.div %c, %one : (tensor<4xf32>, tensor<1xf32>) -> tensor<4xf32>
+  func.return %d : tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @a_neutral_operand_that_widens_stays
+// CHECK: nn.add
+func.func @a_neutral_operand_that_widens_stays(%x: tensor<1xf32>) -> tensor<4xf32> {
+  %zero = nn.constant {value = dense<0.0> : tensor<4xf32>} : tensor<4xf32>
+  %a = nn.add %x, %zero : (tensor<1xf32>, tensor<4xf32>) -> tensor<4xf32>
+  func.return %a : tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @transposes_compose
+// CHECK-NEXT: %[[Y:.*]] = nn.transpose %x {perm = array<i64: 2, 0, 1>} {{.*}} loc(fused["a", "b"])
+// CHECK-NEXT: func.return %[[Y]]
+func.func @transposes_compose(%x: tensor<2x3x4xf32>) -> tensor<4x2x3xf32> {
+  %a = nn.transpose %x {perm = array<i64: 1, 0, 2>} : (tensor<2x3x4xf32>) -> tensor<3x2x4xf32> loc("a")
+  %b = nn.transpose %a {perm = array<i64: 2, 1, 0>} : (tensor<3x2x4xf32>) -> tensor<4x2x3xf32> loc("b")
+  func.return %b : tensor<4x2x3xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @opposite_transposes_cancel
+// CHECK-NEXT: func.return %x
+func.func @opposite_transposes_cancel(%x: tensor<2x3x4xf32>) -> tensor<2x3x4xf32> {
+  %a = nn.transpose %x {perm = array<i64: 1, 2, 0>} : (tensor<2x3x4xf32>) -> tensor<3x4x2xf32>
+  %b = nn.transpose %a {perm = array<i64: 2, 0, 1>} : (tensor<3x4x2xf32>) -> tensor<2x3x4xf32>
+  func.return %b : tensor<2x3x4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @lossless_casts_merge_and_rounding_ones_stay
+// CHECK-NEXT: nn.cast %x {to = i32
+// CHECK-NEXT: %[[HALF:.*]] = nn.cast %x {to = f16
+// CHECK-NEXT: nn.cast %[[HALF]] {to = f32
+func.func @lossless_casts_merge_and_rounding_ones_stay(%x: tensor<4xf32>) -> (tensor<4xi32>, tensor<4xf32>) {
+  %a = nn.cast %x {to = f64} : (tensor<4xf32>) -> tensor<4xf64>
+  %b = nn.cast %a {to = i32} : (tensor<4xf64>) -> tensor<4xi32>
+  %c = nn.cast %x {to = f16} : (tensor<4xf32>) -> tensor<4xf16>
+  %d = nn.cast %c {to = f32} : (tensor<4xf16>) -> tensor<4xf32>
+  func.return %b, %d : tensor<4xi32>, tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @a_slice_within_one_operand_of_a_concat_reads_it
+// CHECK-NEXT: %[[Y:.*]] = nn.slice %b {starts = #nn.dims<0, 1>, limits = #nn.dims<2, 3>
+// CHECK-NEXT: func.return %[[Y]]
+func.func @a_slice_within_one_operand_of_a_concat_reads_it(%a: tensor<2x4xf32>, %b: tensor<2x4xf32>) -> tensor<2x2xf32> {
+  %c = nn.concat %a, %b {axis = 1 : i64} : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x8xf32>
+  %s = nn.slice %c {starts = #nn.dims<0, 5>, limits = #nn.dims<2, 7>, steps = array<i64: 1, 1>} : (tensor<2x8xf32>) -> tensor<2x2xf32>
+  func.return %s : tensor<2x2xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @squares_are_products
+// CHECK-NEXT: nn.mul %x, %x
+func.func @squares_are_products(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %two = nn.constant {value = dense<2.0> : tensor<f32>} : tensor<f32>
+  %y = nn.pow %x, %two : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  func.return %y : tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @a_broadcast_operand_is_implicit
+// CHECK-NEXT: nn.add %x, %y : (tensor<2x3xf32>, tensor<3xf32>)
+func.func @a_broadcast_operand_is_implicit(%x: tensor<2x3xf32>, %y: tensor<3xf32>) -> tensor<2x3xf32> {
+  %b = nn.broadcast_to %y : (tensor<3xf32>) -> tensor<2x3xf32>
+  %z = nn.add %x, %b : (tensor<2x3xf32>, tensor<2x3xf32>) -> tensor<2x3xf32>
+  func.return %z : tensor<2x3xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @a_decided_branch_is_inlined
+// CHECK-NEXT: %[[Y:.*]] = nn.neg %x
+// CHECK-NEXT: func.return %[[Y]]
+func.func @a_decided_branch_is_inlined(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %c = nn.constant {value = dense<true> : tensor<i1>} : tensor<i1>
+  %y = "nn.if"(%c) ({
+    %n = nn.neg %x : (tensor<4xf32>) -> tensor<4xf32>
+    nn.yield %n : tensor<4xf32>
+  }, {
+    nn.yield %x : tensor<4xf32>
+  }) : (tensor<i1>) -> tensor<4xf32>
+  func.return %y : tensor<4xf32>
+}
