@@ -25,12 +25,14 @@ from stepwell.lowering.rewriting import stamp
 
 from .contraction import convert_contraction
 from .map import convert_map
+from .reduction import convert_reduction
 
 Converter = Callable[[KernelOp, Schedule, str], FuncOp]
 
 CONVERTERS: dict[Anchor, Converter] = {
     Anchor.MAP: convert_map,
     Anchor.CONTRACTION: convert_contraction,
+    Anchor.REDUCTION: convert_reduction,
 }
 """The converter of each anchor."""
 

@@ -14,7 +14,14 @@ from xdsl.dialects import arith
 from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects.access import AccessMap
-from stepwell.dialects.fusion import Combine, DimOp, IndexOp, KernelOp, StructuredOp
+from stepwell.dialects.fusion import (
+    Combine,
+    DimOp,
+    GenericOp,
+    IndexOp,
+    KernelOp,
+    StructuredOp,
+)
 from stepwell.dialects.quasi_affine import floor_divide, modulo
 from stepwell.dialects.shapes import (
     Dim,
@@ -128,6 +135,9 @@ class KernelProgram:
         value = op.inputs[position]
         if value in self.tiles:
             return self.tiles[value]
+        owner = value.owner
+        if isinstance(owner, GenericOp) and value not in self.views:
+            return self.compute(owner, frame)[owner.results.index(value)]
         access = op.in_maps[position].simplify(op.extents)
         extents = frame.extents_over(access.used_dims)
         kind = TileType(extents, storage_type(element_of(value)))
@@ -150,8 +160,8 @@ class KernelProgram:
         self, op: StructuredOp, memory: SSAValue, access: AccessMap, frame: Frame
     ) -> Place:
         """`memory` under `access` as a view, and the frame's place in it."""
-        sizes = op.extents
-        base = {name: frame.base.get(name, 0) for name in op.dim_names}
+        sizes = dict.fromkeys(frame.names, 1) | op.extents
+        base = {name: frame.base.get(name, 0) for name in sizes}
         axes = {name: name for name in frame.names}
         while (split := find_split(access, frame.axes, base)) is not None:
             access, sizes = apply_split(access, split, sizes)
@@ -215,7 +225,8 @@ class KernelProgram:
         results = [TileType(frame.extents, root.type) for root in roots]
         with self.program.map(inputs, results) as body:
             scalars = iter(body.scalars)
-            known = {op.block.args[n]: next(scalars) for n in positions}
+            known: dict[SSAValue, SSAValue] = {}
+            known |= {op.block.args[n]: next(scalars) for n in positions}
             olds = [next(scalars) for _ in accumulators]
             places = self._places(frame, dict(zip(axes, scalars, strict=True)))
             self._copy(op, needed, known, places)
@@ -307,8 +318,9 @@ def _without_units(
     """The map without dims that it does not use or that have one index only."""
     units = {n: 0 for n in access.dims if sizes[n] == 1 and n not in axes}
     access = access.substitute(units, access.dims)
+    beside = [n for n in sizes if n in axes and n not in access.dims]
     kept = [n for n in access.dims if n in access.used_dims or n in axes]
-    return access, kept
+    return access, [*kept, *beside]
 
 
 def _slice(op: StructuredOp, roots: Sequence[SSAValue]) -> set[SSAValue]:

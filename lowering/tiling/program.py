@@ -7,7 +7,7 @@ arithmetic is normalised before it becomes ops, and equal indices become one op.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -207,7 +207,7 @@ class Program:
         stop: Dim,
         step: int,
         carried: Sequence[SSAValue] = (),
-    ) -> Iterator[Loop]:
+    ) -> Generator[Loop]:
         """A loop over `range(start, stop, step)`; the counter counts rounds.
 
         A loop of at most one round, from a known place to a known end, is no loop: its
@@ -220,8 +220,8 @@ class Program:
             single.results = single.yielded
             return
         block = Block(arg_types=[IndexType(), *(value.type for value in carried)])
-        bounds = [self.index(bound) for bound in (0, rounds, 1)]
-        op = scf.ForOp(*bounds, list(carried), Region(block))
+        zero, end, one = (self.index(bound) for bound in (0, rounds, 1))
+        op = scf.ForOp(zero, end, one, list(carried), Region(block))
         self.insert(op)
         counter = self.local(name, block.args[0])
         loop = Loop(start + counter * step, list(block.args[1:]))
@@ -233,7 +233,7 @@ class Program:
     @contextmanager
     def map(
         self, inputs: Sequence[SSAValue], results: Sequence[TileType]
-    ) -> Iterator[MapBody]:
+    ) -> Generator[MapBody]:
         """A `tile.map` on `inputs`; the body sets what it yields."""
         op = MapOp(inputs, list(results))
         self.insert(op)
@@ -244,7 +244,7 @@ class Program:
         body.results = list(op.outputs)
 
     @contextmanager
-    def _inside(self, block: Block) -> Iterator[None]:
+    def _inside(self, block: Block) -> Generator[None]:
         outer = self.builder.insertion_point
         self.builder.insertion_point = InsertPoint.at_end(block)
         self._scopes.append({})

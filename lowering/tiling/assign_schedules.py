@@ -1,0 +1,60 @@
+"""Give each kernel its schedule, from the target and a cost model.
+
+Input invariant: kernels in the forms that `fuse-generics` leaves. A schedule that is
+already there stays: a person may have written it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from stepwell.dialects.fusion import GenericOp, Iterator, KernelOp
+from stepwell.dialects.schedules import Schedule, ScheduleAttr
+from stepwell.dialects.shapes import Ranges, ranges_of
+from stepwell.dialects.target import Target
+from stepwell.errors import CompileError
+
+from .product import product_of
+from .schedule_contraction import schedule_contraction
+from .schedule_map import schedule_map
+from .schedule_reduction import schedule_reduction
+
+
+def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedule:
+    """The schedule of one kernel.
+
+    Raises:
+        CompileError: the region has none of the forms that kernels come in.
+    """
+    generics = [op for op in kernel.block.ops if isinstance(op, GenericOp)]
+    if not generics:
+        raise CompileError(
+            f"kernel {kernel.kernel_name.data} has no anchor to schedule by",
+            where=str(kernel.location),
+        )
+    first = generics[0]
+    product = product_of(first)
+    if product is not None and product.is_dot:
+        return schedule_contraction(product, target, ranges)
+    if not any(Iterator.REDUCTION in op.kinds for op in generics):
+        return schedule_map(first, target, ranges)
+    return schedule_reduction(kernel, target, ranges)
+
+
+@dataclass(frozen=True)
+class AssignSchedulesPass(ModulePass):
+    """Schedule all kernels of a module."""
+
+    name = "assign-schedules"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Set the `schedule` of each kernel that has none."""
+        target, ranges = Target.of(op), ranges_of(op)
+        for kernel in [one for one in op.walk() if isinstance(one, KernelOp)]:
+            if kernel.schedule is None:
+                schedule = schedule_kernel(kernel, target, ranges)
+                kernel.schedule = ScheduleAttr(schedule)

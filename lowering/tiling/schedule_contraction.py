@@ -1,0 +1,194 @@
+"""The cost model of matrix products on a CPU.
+
+A cell computes tiles of `rows x columns` accumulators that stay in vector registers
+while one row of the inner dim after the other is multiplied in: `columns` loads of the
+right factor and `rows` broadcasts of the left one feed `rows * columns` products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import AnyFloat
+from stepwell.dialects.schedules import Anchor, Extents, Schedule
+from stepwell.dialects.shapes import Ranges
+from stepwell.dialects.target import Target
+
+from .estimate import divide, estimates, wanted_cells
+from .product import Product
+
+PORTS = 2
+"""Multiply-adds, and loads, that a core issues each cycle (Intel since Haswell)."""
+
+LATENCY = 4
+"""Cycles of one multiply-add: so many times `PORTS` must be independent."""
+
+DOT_OVERHEAD = 12
+"""Cycles to enter and leave one dot, beside moving its accumulators."""
+
+INNER_LIMIT = 4096
+"""The longest inner dim that one dot runs over."""
+
+INNER_CHUNK = 256
+"""Extent of the inner dim per dot when its size is not known."""
+
+
+@dataclass(frozen=True)
+class RegisterTile:
+    """A tile of accumulators: `rows` times `vectors` vector registers."""
+
+    rows: int
+    vectors: int
+
+
+def register_tiles(target: Target) -> Iterator[RegisterTile]:
+    """All tiles that fit: accumulators, one row of the right factor, a broadcast."""
+    registers = target.vector_registers
+    for vectors in range(1, 7):
+        for rows in range(1, registers):
+            if (rows + 1) * vectors + (vectors > 1) <= registers:
+                yield RegisterTile(rows, vectors)
+
+
+def cycles_per_dot(tile: RegisterTile, inner: int) -> float:
+    """Cycles of one dot over `inner` rows of the inner dim."""
+    products = tile.rows * tile.vectors
+    step = max(products / PORTS, (tile.rows + tile.vectors) / PORTS, LATENCY)
+    return step * inner + products + DOT_OVERHEAD
+
+
+def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Schedule:
+    """Choose axes, the register tile, the loops and the grid."""
+    sizes = estimates(product.op.extents, ranges)
+    column = product.n[-1]
+    inner = inner_axis(product, sizes)
+    row, tile = _best_tile(product, sizes, column, inner, target)
+    lanes = target.lanes(accumulator_bits(product))
+    columns = tile.vectors * lanes
+    rows = tile.rows
+    grid, loops = _nest(product, sizes, (row, rows), (column, columns), inner, target)
+    return Schedule(
+        Anchor.CONTRACTION,
+        grid=grid,
+        loops=loops,
+        tile=(
+            (row, rows),
+            (column, columns),
+            (inner, inner_extent(product, inner)),
+        ),
+    )
+
+
+def accumulator_bits(product: Product) -> int:
+    """The width of the sums."""
+    element = product.op.yielded[0].type
+    return element.bitwidth if isinstance(element, AnyFloat) else 32
+
+
+def inner_axis(product: Product, sizes: Mapping[str, int]) -> str:
+    """The reduction dim that dots run over: the longest, the last of equals."""
+    order = product.shared_k
+    return max(order, key=lambda d: (sizes[d], order.index(d)))
+
+
+def inner_extent(product: Product, inner: str) -> int:
+    """The extent of dots along the inner dim: all of it if it is known."""
+    size = product.op.extents[inner]
+    if not isinstance(size, int):
+        return INNER_CHUNK
+    chunks = -(-size // INNER_LIMIT)
+    return -(-size // chunks)
+
+
+def _best_tile(
+    product: Product,
+    sizes: Mapping[str, int],
+    column: str,
+    inner: str,
+    target: Target,
+) -> tuple[str, RegisterTile]:
+    """The row axis and register tile with the least cycles over the whole space."""
+    lanes = target.lanes(accumulator_bits(product))
+
+    def cost(row: str, tile: RegisterTile) -> float:
+        across = -(-sizes[column] // (tile.vectors * lanes))
+        down = -(-sizes[row] // tile.rows)
+        others = 1
+        for dim in product.m:
+            others *= 1 if dim == row else sizes[dim]
+        return others * across * down * cycles_per_dot(tile, sizes[inner])
+
+    choices = [
+        (row, RegisterTile(min(tile.rows, sizes[row]), tile.vectors))
+        for row in product.m
+        for tile in register_tiles(target)
+        if (tile.vectors - 1) * lanes < sizes[column]
+    ]
+    order = product.m
+    return min(choices, key=lambda c: (cost(*c), -order.index(c[0]), c[1].rows))
+
+
+def _nest(
+    product: Product,
+    sizes: Mapping[str, int],
+    row: tuple[str, int],
+    column: tuple[str, int],
+    inner: str,
+    target: Target,
+) -> tuple[Extents, Extents]:
+    """The grid and the loops.
+
+    While all weights fit in half of the L2 cache, cells are runs of rows and walk all
+    columns for each tile of rows. Beyond that, a cell keeps one panel of columns and
+    walks the rows.
+    """
+    depth = _volume(sizes, product.k)
+    outer_columns = tuple(d for d in product.n if d != column[0])
+    panels = -(-sizes[column[0]] // column[1])
+    space = _volume(sizes, (*product.batch, *product.m, *outer_columns))
+    vectors = panels * column[1] // target.lanes(accumulator_bits(product))
+    left = wanted_cells(space * depth * vectors / PORTS, target)
+    grid: dict[str, int] = {d: 1 for d in product.batch if _is_loop(product, d)}
+    left = -(-left // _volume(sizes, product.batch))
+    weights = depth * _volume(sizes, product.n) * 4
+    rows_in_all = _volume(sizes, product.m)
+    if weights > target.l2_bytes // 2 or rows_in_all < 4 * left * row[1]:
+        grid |= {d: 1 for d in outer_columns if _is_loop(product, d)}
+        left = -(-left // _volume(sizes, outer_columns))
+        left = _cut(grid, sizes, column, left)
+    for dim in product.m:
+        left = _cut(grid, sizes, row if dim == row[0] else (dim, 1), left)
+    panel = depth * grid.get(column[0], sizes[column[0]]) * 4
+    rows = [row if d == row[0] else (d, 1) for d in product.m]
+    columns = [*((d, 1) for d in outer_columns), column]
+    by_rows = panel <= target.l2_bytes // 2
+    parallel = [*rows, *columns] if by_rows else [*columns, *rows]
+    depths = [(d, inner_extent(product, inner) if d == inner else 1) for d in product.k]
+    batch = [(d, 1) for d in product.batch]
+    loops = [one for one in (*batch, *parallel, *depths) if _is_loop(product, one[0])]
+    return tuple(grid.items()), tuple(
+        one for one in loops if grid.get(one[0]) != one[1]
+    )
+
+
+def _cut(
+    grid: dict[str, int], sizes: Mapping[str, int], axis: tuple[str, int], left: int
+) -> int:
+    """Cut a dim into at most `left` cells of whole tiles; how many are still wanted."""
+    dim, unit = axis
+    if left <= 1 or sizes[dim] <= unit:
+        return left
+    grid[dim] = divide(sizes[dim], left, unit)
+    return round(left / -(-sizes[dim] // grid[dim]))
+
+
+def _is_loop(product: Product, dim: str) -> bool:
+    return product.op.extents[dim] != 1
+
+
+def _volume(sizes: Mapping[str, int], dims: tuple[str, ...]) -> int:
+    total = 1
+    for dim in dims:
+        total *= sizes[dim]
+    return total
