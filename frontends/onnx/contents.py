@@ -10,8 +10,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import element_type, i64, numpy_dtype
 from stepwell.dialects.shapes import DimExpr, dims_of, element_of
+from stepwell.frontends.builder import GraphBuilder
 
-from ..builder import GraphBuilder
 from .values import Contents, Sequence_, Tensor, Value, is_symbolic, simplify
 
 

@@ -156,10 +156,10 @@ def logical(function: Callable[..., Contents]) -> Fold:
 
 def cast(node: Node, x: Contents) -> Contents | None:
     """Casts between integers, and of integers to and from floats that hold them."""
-    dtype = node.output_dtype("to")
+    dtype = node.dtype("to")
     if is_symbolic(x):
-        return x if dtype is not None and dtype.kind in "iuf" else None
-    if dtype is None or dtype.kind not in "iufb" or x.dtype.kind not in "iufb":
+        return x if dtype.kind in "iuf" else None
+    if dtype.kind not in "iufb" or x.dtype.kind not in "iufb":
         return None
     if x.dtype.kind == "f" and dtype.kind in "iu" and not np.isfinite(x).all():
         return None

@@ -18,9 +18,9 @@ from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import element_type, numpy_dtype
 from stepwell.dialects.shapes import DimRange, symbol
 from stepwell.errors import ModelError, StepwellError, UnsupportedError
+from stepwell.frontends.builder import GraphBuilder
+from stepwell.frontends.profiles import Profile
 
-from ..builder import GraphBuilder
-from ..profiles import Profile
 from .contents import as_value, constant_tensor, materialise
 from .fold import FOLDS
 from .folding import folded_outputs, remember

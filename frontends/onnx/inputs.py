@@ -9,9 +9,8 @@ import onnx
 
 from stepwell.dialects.shapes import Dim, DimRange
 from stepwell.errors import OptionError, UnsupportedError
-
-from ..builder import GraphBuilder
-from ..profiles import Profile
+from stepwell.frontends.builder import GraphBuilder
+from stepwell.frontends.profiles import Profile
 
 OPEN_DIM = DimRange(min=1)
 """What is known of a dim that nobody gave a range for."""

@@ -140,6 +140,7 @@ def check_with_onnx(proto: onnx.ModelProto) -> None:
         if tensor.name not in declared:
             entry = light.graph.input.add(name=tensor.name)
             entry.type.tensor_type.elem_type = tensor.data_type
+            entry.type.tensor_type.shape.SetInParent()
             for dim in tensor.dims:
                 entry.type.tensor_type.shape.dim.add(dim_value=dim)
     del light.graph.initializer[:]

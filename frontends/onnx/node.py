@@ -23,7 +23,8 @@ from .contents import demand, materialise, origins
 from .values import Contents, Sequence_, Tensor, Value, as_dim_array, is_symbolic
 
 if TYPE_CHECKING:
-    from ..builder import GraphBuilder
+    from stepwell.frontends.builder import GraphBuilder
+
     from .importer import Importer
 
 T = TypeVar("T")
