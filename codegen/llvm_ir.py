@@ -225,7 +225,11 @@ class _FunctionWriter:
         return f"label %{self.blocks[block]}"
 
     def call_intrinsic(
-        self, name: str, args: Sequence[SSAValue], result: SSAValue | None, op: Operation
+        self,
+        name: str,
+        args: Sequence[SSAValue],
+        result: SSAValue | None,
+        op: Operation,
     ) -> str:
         """A call of an intrinsic, declared on the way."""
         if not is_known(name, self.module.intrinsics):
@@ -518,7 +522,16 @@ def _alignment(op: Operation) -> str:
     return f", align {align.value.data}" if isinstance(align, IntegerAttr) else ""
 
 
-_ORDERINGS = ("", "unordered", "monotonic", "", "acquire", "release", "acq_rel", "seq_cst")
+_ORDERINGS = (
+    "",
+    "unordered",
+    "monotonic",
+    "",
+    "acquire",
+    "release",
+    "acq_rel",
+    "seq_cst",
+)
 
 
 def _ordering(op: Operation) -> str:
@@ -561,7 +574,9 @@ def _gep(w: _FunctionWriter, op: Operation) -> str:
 
 
 def _positions(op: Operation) -> str:
-    return "".join(f", {i}" for i in cast(xllvm.ExtractValueOp, op).position.iter_values())
+    return "".join(
+        f", {i}" for i in cast(xllvm.ExtractValueOp, op).position.iter_values()
+    )
 
 
 def _extract_value(w: _FunctionWriter, op: Operation) -> str:
@@ -627,7 +642,9 @@ def _call(w: _FunctionWriter, op: Operation) -> str:
 
 def _call_intrinsic(w: _FunctionWriter, op: Operation) -> str:
     name = cast(StringAttr, op.properties["intrin"]).data
-    return w.call_intrinsic(name, op.operands, op.results[0] if op.results else None, op)
+    return w.call_intrinsic(
+        name, op.operands, op.results[0] if op.results else None, op
+    )
 
 
 def _inline_asm(w: _FunctionWriter, op: Operation) -> str:
@@ -657,7 +674,9 @@ def _br(w: _FunctionWriter, op: Operation) -> str:
 
 def _cond_br(w: _FunctionWriter, op: Operation) -> str:
     then, other = op.successors
-    return f"br {w.typed(op.operands[0])}, {w.label(then)}, {w.label(other)}{_loop(w, op)}"
+    return (
+        f"br {w.typed(op.operands[0])}, {w.label(then)}, {w.label(other)}{_loop(w, op)}"
+    )
 
 
 def _return(w: _FunctionWriter, op: Operation) -> str:
@@ -665,8 +684,7 @@ def _return(w: _FunctionWriter, op: Operation) -> str:
 
 
 _BINARY = (
-    "add sub mul udiv sdiv urem srem and or xor shl lshr ashr "
-    "fadd fsub fmul fdiv frem"
+    "add sub mul udiv sdiv urem srem and or xor shl lshr ashr fadd fsub fmul fdiv frem"
 ).split()
 _CASTS = (
     "trunc zext sext ptrtoint inttoptr bitcast fpext fptrunc sitofp uitofp "

@@ -1,0 +1,1 @@
+"""CPU kernels: `tile` to the `llvm` dialect, and on to relocatable objects."""

@@ -1,0 +1,149 @@
+"""Rules of the ops that work element by element: loads, stores, maps, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.codegen.llvm_builder import vector
+from stepwell.dialects import tile
+from stepwell.errors import CompileError
+
+from .kernel import Kernel, is_used_once_here
+from .memory import Transfer
+from .values import Position, Recipe, type_extents
+
+LOAD_COST = 3
+
+
+def load(kernel: Kernel, op: Operation) -> None:
+    """A recipe: memory is read where the piece is used."""
+    assert isinstance(op, tile.LoadOp)
+    transfer = Transfer.of(kernel.space, op, kernel.view(op.view))
+    load_from(kernel, op.result, transfer)
+
+
+def load_from(kernel: Kernel, value: SSAValue, transfer: Transfer) -> None:
+    """Let `value` be what a transfer reads."""
+    extents, element = type_extents(value)
+    made = Recipe(
+        extents,
+        element,
+        kernel.native,
+        lambda pos: transfer.load(pos, made.lanes),
+        cost=LOAD_COST,
+        transfer=transfer,
+    )
+    kernel.tiles[value] = made
+
+
+def store(kernel: Kernel, op: Operation) -> None:
+    """Evaluates the tile piece by piece and writes each."""
+    assert isinstance(op, tile.StoreOp)
+    if op.accumulate is not None:
+        raise CompileError(
+            "expected a plain store, got one that accumulates",
+            where=str(op.location),
+        )
+    kernel.settle_reads(op)
+    transfer = Transfer.of(kernel.space, op, kernel.view(op.view))
+    lanes = kernel.tiles[op.tile].lanes
+
+    def sink(pos: Position, pieces: Sequence[SSAValue]) -> None:
+        transfer.store(pos, lanes, pieces[0])
+
+    kernel.evaluate([op.tile], sink)
+
+
+def full(kernel: Kernel, op: Operation) -> None:
+    """A constant."""
+    assert isinstance(op, tile.FullOp)
+    attr = op.value
+    assert isinstance(attr, FloatAttr | IntegerAttr)
+    held_type = type_extents(op.result)
+    shape = Recipe(*held_type, kernel.native, lambda pos: kernel.b.constant(0, held))
+    held = vector(shape.carrier, shape.lanes)
+    value = attr.value.data
+    kernel.recipe(op.result, lambda pos: kernel.b.constant(value, held), cost=0)
+
+
+def iota(kernel: Kernel, op: Operation) -> None:
+    """The position along one dim."""
+    assert isinstance(op, tile.IotaOp)
+    dim = op.dim.value.data
+    extents, element = type_extents(op.result)
+    shape = Recipe(extents, element, kernel.native, lambda pos: op.result)
+    b, lanes, carrier = kernel.b, shape.lanes, shape.carrier
+
+    def compute(pos: Position) -> SSAValue:
+        start = kernel.space.emit(pos[dim])
+        narrow = b.value(start)
+        if isinstance(start, int):
+            narrow = b.constant(start, carrier)
+        else:
+            narrow = b.cast("trunc", narrow, carrier)
+        base = b.splat(narrow, lanes)
+        if dim != len(extents) - 1 or lanes == 1:
+            return base
+        return b.binary("add", base, b.iota(lanes, carrier))
+
+    kernel.recipe(op.result, compute, cost=1)
+
+
+def map_(kernel: Kernel, op: Operation) -> None:
+    """The body on the pieces of the inputs; a recipe while one op here uses it."""
+    assert isinstance(op, tile.MapOp)
+    count = len(op.body.block.ops) - 1
+    for index, result in enumerate(op.outputs):
+        extents, element = type_extents(result)
+        lanes = Recipe(extents, element, kernel.native, lambda pos: result).lanes
+
+        def compute(pos: Position, index: int = index, lanes: int = lanes) -> SSAValue:
+            return _map_piece(kernel, op, pos, lanes)[index]
+
+        kernel.recipe(result, compute, tuple(op.inputs), cost=count)
+    for result in op.outputs:
+        if not is_used_once_here(result):
+            kernel.settle(result)
+
+
+def _map_piece(
+    kernel: Kernel, op: tile.MapOp, pos: Position, lanes: int
+) -> list[SSAValue]:
+    key = f"map {id(op)} {','.join(map(str, pos))}"
+    memo = kernel.space.remembered(f"{key} 0")
+    if memo is None:
+        pieces = [broadcast_piece(kernel, v, pos, lanes) for v in op.inputs]
+        made = kernel.scalars.run(op.body.block, pieces, lanes, kernel.scalar)
+        for index, value in enumerate(made):
+            kernel.space.remember(f"{key} {index}", value)
+        return made
+    found = [kernel.space.remembered(f"{key} {i}") for i in range(len(op.outputs))]
+    return [v for v in found if isinstance(v, SSAValue)]
+
+
+def broadcast_piece(
+    kernel: Kernel, value: SSAValue, pos: Position, lanes: int
+) -> SSAValue:
+    """The piece of a tile at the position of a larger one that repeats it."""
+    extents = kernel.tiles[value].extents
+    at = tuple(0 if n == 1 else p for n, p in zip(extents, pos, strict=True))
+    piece = kernel.piece(value, at)
+    if lanes > 1 and kernel.tiles[value].lanes == 1:
+        return kernel.b.splat(piece, lanes)
+    return piece
+
+
+def broadcast(kernel: Kernel, op: Operation) -> None:
+    """Pieces of the smaller tile, repeated."""
+    assert isinstance(op, tile.BroadcastOp)
+    extents, element = type_extents(op.result)
+    lanes = Recipe(extents, element, kernel.native, lambda pos: op.result).lanes
+    kernel.recipe(
+        op.result,
+        lambda pos: broadcast_piece(kernel, op.input, pos, lanes),
+        (op.input,),
+        cost=1,
+    )

@@ -1,0 +1,182 @@
+"""Index values as dim expressions, and their emission as i64 arithmetic.
+
+Every index of a tile program (program ids, loop counters, `arith` on `index`) is kept
+as a `Dim` over *leaf* symbols: the model's symbols, and one symbol per counter, whose
+extent is known. So addresses and guards are simplified by the algebra of
+`stepwell.dialects.quasi_affine` before any instruction is made, and `is_within` proves
+most bounds checks away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xdsl.ir import SSAValue
+
+from stepwell.codegen.llvm_builder import Builder, Value, i64
+from stepwell.dialects.dims import Atom, Dim, DimExpr, symbol, symbols_of
+from stepwell.dialects.quasi_affine import (
+    INDIRECT,
+    Extents,
+    is_non_negative,
+    is_within,
+    simplify,
+)
+
+
+class IndexSpace:
+    """The leaves in scope, what is known of them, and the code already emitted."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.b = builder
+        self.extents: dict[str, Dim] = {}
+        self.leaves: dict[str, Value] = {}
+        self._values: dict[SSAValue, Dim] = {}
+        self._scopes: list[dict[str, Value]] = [{}]
+        self._count = 0
+
+    # ---- leaves ----
+
+    def leaf(self, prefix: str, value: SSAValue, extent: Dim | None) -> Dim:
+        """A symbol for an i64 value with `0 <= value < extent`.
+
+        Without an extent nothing is known of the value, not even its sign.
+        """
+        self._count += 1
+        name = f"{prefix}${self._count}"
+        if extent is None:
+            name = f"{INDIRECT}{name}"
+        else:
+            self.extents[name] = extent
+        self.leaves[name] = value
+        return symbol(name)
+
+    def model_symbol(self, name: str, value: SSAValue) -> None:
+        """A symbol of the model, with its value."""
+        self.leaves[name] = value
+
+    def bind(self, value: SSAValue, dim: Dim) -> None:
+        """Say what an index value of the tile program is."""
+        self._values[value] = dim
+
+    def knows(self, value: SSAValue) -> bool:
+        """Whether a value was bound."""
+        return value in self._values
+
+    def of(self, value: SSAValue | int) -> Dim:
+        """The expression of an index value of the tile program."""
+        return value if isinstance(value, int) else self._values[value]
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Code emitted inside is forgotten at the end: it need not dominate."""
+        self._scopes.append({})
+        yield
+        self._scopes.pop()
+
+    def remember(self, key: str, value: Value) -> None:
+        """Keep a value that dominates all that follows in this scope."""
+        self._scopes[-1][key] = value
+
+    def remembered(self, key: str) -> Value | None:
+        """What `remember` kept under `key` in this or an enclosing scope."""
+        for scope in reversed(self._scopes):
+            if key in scope:
+                return scope[key]
+        return None
+
+    # ---- proofs ----
+
+    def simplify(self, expr: Dim, more: Extents | None = None) -> Dim:
+        """`expr` with what the extents decide resolved."""
+        return simplify(expr, self._extents(expr, more))
+
+    def is_within(self, expr: Dim, size: Dim, more: Extents | None = None) -> bool:
+        """Whether `0 <= expr < size` is proved."""
+        return is_within(expr, size, self._extents(expr, more))
+
+    def is_non_negative(self, expr: Dim) -> bool:
+        """Whether `expr >= 0` is proved."""
+        return is_non_negative(expr, self._extents(expr, None))
+
+    def _extents(self, expr: Dim, more: Extents | None) -> Extents:
+        names = symbols_of(expr)
+        known = {n: self.extents[n] for n in names if n in self.extents}
+        if more:
+            known.update((n, more[n]) for n in names if n in more)
+        return known
+
+    # ---- emission ----
+
+    def emit(self, expr: Dim) -> Value:
+        """The value of `expr` at the insertion point."""
+        if isinstance(expr, int):
+            return expr
+        key = expr.text
+        known = self.remembered(key)
+        if known is None:
+            known = self._sum(expr)
+            self.remember(key, known)
+        return known
+
+    def value(self, expr: Dim) -> SSAValue:
+        """`emit`, as an SSA value even where it is a number."""
+        return self.b.value(self.emit(expr))
+
+    def _sum(self, expr: DimExpr) -> Value:
+        total: Value = 0
+        for monomial, factor in expr.terms:
+            if not monomial:
+                term: Value = factor
+            else:
+                term = self._atom(monomial[0])
+                for atom in monomial[1:]:
+                    term = self.b.mul(term, self._atom(atom))
+                if factor == -1:
+                    total = self.b.ibin("sub", total, term)
+                    continue
+                term = self.b.mul(term, factor)
+            total = self.b.add(total, term)
+        return total
+
+    def _atom(self, atom: Atom) -> Value:
+        if atom.kind is None:
+            return self.leaves[atom.symbol]
+        known = self.remembered(atom.text)
+        if known is not None:
+            return known
+        if atom.kind in ("min", "max"):
+            made = self.emit(atom.operands[0])
+            for other in atom.operands[1:]:
+                made = self._extremum(atom.kind, made, self.emit(other))
+        else:
+            made = self._division(atom.kind, *atom.operands)
+        self.remember(atom.text, made)
+        return made
+
+    def _extremum(self, kind: str, a: Value, b: Value) -> Value:
+        name = f"llvm.s{kind}.i64"
+        return self.b.intrinsic(name, (self.b.value(a), self.b.value(b)), i64)
+
+    def _division(self, kind: str, dividend: Dim, by: Dim) -> Value:
+        a, c = self.emit(dividend), self.emit(by)
+        if isinstance(c, SSAValue):
+            # Never divide by a zero size, whatever the caller passes.
+            c = self._extremum("max", c, 1)
+        op = "udiv" if kind == "floordiv" else "urem"
+        if self.is_non_negative(dividend):
+            return self.b.ibin(op, a, c)
+        return floor_division(self.b, kind, self.b.value(a), self.b.value(c))
+
+
+def floor_division(b: Builder, kind: str, a: SSAValue, c: SSAValue) -> SSAValue:
+    """`floordiv` or `mod` of any `a` by a positive `c`, for scalars and vectors."""
+    zero = b.constant(0, a.type)
+    rest = b.binary("srem", a, c)
+    negative = b.icmp("slt", rest, zero)
+    if kind == "mod":
+        return b.select(negative, b.binary("add", rest, c), rest)
+    quotient = b.binary("sdiv", a, c)
+    one = b.constant(1, a.type)
+    return b.select(negative, b.binary("sub", quotient, one), quotient)

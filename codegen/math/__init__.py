@@ -1,0 +1,7 @@
+"""Vector polynomials of the elementary functions, as functions of the `llvm` dialect."""
+
+from __future__ import annotations
+
+from .library import MATH_FUNCTIONS, MathLibrary
+
+__all__ = ["MATH_FUNCTIONS", "MathLibrary"]
