@@ -46,6 +46,9 @@ from xdsl.irdl import (
 from xdsl.traits import IsTerminator, NoMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
+SLOTS_ATTRIBUTE = "engine.slots"
+"""The function attribute with the size in bytes of each slot, `#nn.dims<...>`."""
+
 OUTPUT_SLOT = -1
 """The place of a result that is written directly into an engine's output buffer."""
 
@@ -253,32 +256,36 @@ def _static_bits(type_: Attribute) -> int | None:
 
 @irdl_op_definition
 class ReadScalarOp(IRDLOperation):
-    """Bind a symbol to the value of an integer tensor with one element.
+    """Bind symbols to the values of an integer tensor, in order.
 
-    The value must lie in the symbol's range (`nn.symbols`); the run fails otherwise.
+    Each value must lie in its symbol's range (`nn.symbols`); the run fails otherwise.
 
     ```mlir
-    engine.read_scalar %n as "count" : tensor<i64>
+    engine.read_scalar %n as ["count"] : tensor<i64>
+    engine.read_scalar %shape as ["rows", "columns"] : tensor<2xi64>
     ```
     """
 
     name = "engine.read_scalar"
     source = operand_def(ANY_TENSOR)
-    symbol = prop_def(StringAttr)
+    symbols = prop_def(ArrayAttr[StringAttr])
     irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = "$source `as` $symbol attr-dict `:` type($source)"
+    assembly_format = "$source `as` $symbols attr-dict `:` type($source)"
 
-    def __init__(self, source: SSAValue, symbol: str) -> None:
-        super().__init__(operands=[source], properties={"symbol": StringAttr(symbol)})
+    def __init__(self, source: SSAValue, *symbols: str) -> None:
+        names = ArrayAttr([StringAttr(symbol) for symbol in symbols])
+        super().__init__(operands=[source], properties={"symbols": names})
 
     def verify_(self) -> None:
         type_ = self.source.type
         assert isinstance(type_, TensorType)
-        element = type_.get_element_type()
-        one = all(extent == 1 for extent in type_.get_shape())
-        if not one or not isinstance(element, IntegerType):
+        count = 1
+        for extent in type_.get_shape():
+            count *= extent
+        is_integer = isinstance(type_.get_element_type(), IntegerType)
+        if count != len(self.symbols) or not is_integer:
             raise VerifyException(
-                f"expected a tensor of one integer to read, got {type_}"
+                f"expected a tensor of {len(self.symbols)} integers, got {type_}"
             )
 
 
@@ -461,17 +468,16 @@ class IfOp(IRDLOperation):
 class LoopOp(IRDLOperation):
     """Repeat a region, with the meaning of ONNX Loop.
 
-    The region's arguments are the iteration number (`tensor<i64>`), the condition
-    (`tensor<i1>`), and the carried values, which start as `inits`. It yields the next
-    condition, the next carried values, and any number of scanned values. The results
-    are the last carried values, then each scanned value stacked along a new first dim.
-    It stops after `trips` rounds (if given) or when the condition (if given, or
-    yielded) is false.
+    The region's arguments are the iteration number (`tensor<i64>`) and the carried
+    values, which start as `inits`. It yields whether to go on, the next carried values,
+    and any number of scanned values. The results are the last carried values, then each
+    scanned value stacked along a new first dim. It stops after `trips` rounds (if
+    given) or when the condition (if given, or yielded) is false.
 
     ```mlir
     %last = engine.loop trips(%n : tensor<i64>) carry(%x : tensor<4xf32>)
         -> tensor<4xf32> {
-    ^bb0(%i: tensor<i64>, %c: tensor<i1>, %a: tensor<4xf32>):
+    ^bb0(%i: tensor<i64>, %a: tensor<4xf32>):
       engine.yield %c, %a : tensor<i1>, tensor<4xf32>
     }
     ```
@@ -519,10 +525,10 @@ class LoopOp(IRDLOperation):
                 f"expected a condition of one i1, got {self.condition.type}"
             )
         arguments, carried = self.body.block.args, len(self.inits)
-        if len(arguments) != 2 + carried:
+        if len(arguments) != 1 + carried:
             raise VerifyException(
-                "expected region arguments for the iteration, the condition and "
-                f"{carried} carried values, got {len(arguments)}"
+                f"expected region arguments for the iteration and {carried} carried "
+                f"values, got {len(arguments)}"
             )
         if len(self.outputs) < carried:
             raise VerifyException(

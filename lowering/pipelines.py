@@ -33,7 +33,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
     "stepwell.lowering.quantization": (),
     "stepwell.lowering.fusion": ("form-kernels", "decompose-kernels", "fuse-generics"),
     "stepwell.lowering.tiling": ("assign-schedules", "convert-fusion-to-tile"),
-    "stepwell.lowering.memory": ("plan-memory",),
+    "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
     "stepwell.codegen.cpu": ("convert-tile-to-llvm",),
 }
 """The passes of each folder."""
@@ -88,7 +88,7 @@ PHASES: tuple[Phase, ...] = (
     Phase("fusion", "fusion", ("form-kernels",)),
     Phase("loops", "generic", ("decompose-kernels", "fuse-generics")),
     Phase("tiling", "tile", ("assign-schedules", "convert-fusion-to-tile")),
-    Phase("memory", "engine", ("plan-memory",)),
+    Phase("memory", "engine", ("convert-nn-to-engine", "plan-memory")),
 )
 """The road from `nn` to a planned host program with tile kernels."""
 

@@ -253,9 +253,9 @@ class _Run:
             case Loop():
                 self.loop(step)
             case ReadScalar():
-                self.bindings[step.symbol] = int(self.array(step.value).item())
-                manifest = self.program.manifest
-                check_ranges(manifest, self.bindings, (step.symbol,))
+                found = self.array(step.value).reshape(-1).tolist()
+                self.bindings.update(zip(step.symbols, found, strict=True))
+                check_ranges(self.program.manifest, self.bindings, step.symbols)
             case Assert():
                 self.check(step)
             case Copy():
@@ -306,7 +306,7 @@ class _Run:
         scans: list[list[Array]] = [[] for _ in step.outputs[len(carried) :]]
         round_ = 0
         while going and round_ < trips:
-            state = [np.asarray(round_, np.int64), np.asarray(going), *carried]
+            state = [np.asarray(round_, np.int64), *carried]
             for index, array in zip(step.arguments, state, strict=True):
                 self.keep(index, array, "a loop's argument")
             self.block(step.body)

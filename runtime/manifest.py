@@ -78,16 +78,13 @@ class Weight:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One compiled function, and what a reader of `inspect` wants to know of it.
+    """One compiled function.
 
     Attributes:
         symbol: its name in the object file.
         views: number of pointer arguments; `integers` follow them.
         grid: extents of its grid over `symbols`, which a launch binds.
-        nodes: names of the nodes of the user's model that it computes.
-        ops: the ops fused into it.
-        flops, nbytes: work and memory traffic, of the engine's symbols.
-        reasons: why no more was fused.
+        anchor, schedule: how it computes, for `inspect`.
     """
 
     symbol: str
@@ -95,22 +92,33 @@ class Kernel:
     integers: int
     grid: tuple[Expr, ...]
     symbols: tuple[str, ...] = ()
-    nodes: tuple[str, ...] = ()
-    ops: tuple[str, ...] = ()
     anchor: str = ""
     schedule: str = ""
-    flops: Expr = 0
-    nbytes: Expr = 0
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Kernel `kernel` on the memory of these values; `integers` follow them."""
+    """Kernel `kernel` on the memory of these values; `integers` follow them.
+
+    The rest is for `inspect` and `bench`.
+
+    Attributes:
+        name: the name of the fused kernel; launches of one function differ in it.
+        nodes: names of the nodes of the user's model that it computes.
+        ops: the ops fused into it.
+        flops, nbytes: work and memory traffic, in the engine's symbols.
+        reasons: why no more was fused.
+    """
 
     kernel: int
     views: tuple[int, ...]
     integers: tuple[Expr, ...] = ()
+    name: str = ""
+    nodes: tuple[str, ...] = ()
+    ops: tuple[str, ...] = ()
+    flops: Expr = 0
+    nbytes: Expr = 0
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,11 +142,11 @@ class HostCall:
 
 @dataclass(frozen=True)
 class ReadScalar:
-    """Binds a symbol to the value of a one-element tensor."""
+    """Binds symbols to the values of an integer tensor, in order."""
 
     TAG: ClassVar = "read_scalar"
     value: int
-    symbol: str
+    symbols: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,7 @@ class If:
 
 @dataclass(frozen=True)
 class Loop:
-    """ONNX Loop. The body's arguments: iteration, condition, carried values.
+    """ONNX Loop. The body's arguments: the iteration, then the carried values.
 
     `outputs` are the last carried values, then the stacks of scanned values.
     """

@@ -169,7 +169,7 @@ class Program:
             case HostCall():
                 self._define(step.outputs, known)
             case ReadScalar():
-                known.add(step.symbol)
+                known.update(step.symbols)
             case If():
                 for block in (step.then_block, step.else_block):
                     self._link_block(block, set(known))

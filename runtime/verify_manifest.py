@@ -161,9 +161,9 @@ class _Verifier:
                     self.same_count("yielded values", block.yields, step.outputs)
             case Loop():
                 self.block(step.body)
-                self.same_count("arguments", step.arguments[2:], step.inits)
+                self.same_count("arguments", step.arguments[1:], step.inits)
                 self.same_count("yielded values", step.body.yields[1:], step.outputs)
-                enough = len(step.arguments) >= 2 and len(step.body.yields) >= 1
+                enough = len(step.arguments) >= 1 and len(step.body.yields) >= 1
                 _require(enough, "a loop body with a condition", step.arguments)
                 fits = len(step.outputs) >= len(step.inits)
                 _require(fits, f"at least {len(step.inits)} results", step.outputs)
@@ -184,7 +184,7 @@ class _Verifier:
         _require(found == expected, f"{expected} arguments of {kernel.symbol}", found)
         named = len(kernel.symbols) == kernel.integers
         _require(named, f"{kernel.integers} symbols of {kernel.symbol}", kernel.symbols)
-        self.expressions(launch.integers)
+        self.expressions((*launch.integers, launch.flops, launch.nbytes))
 
     def expressions(self, texts: Sequence[Expr]) -> None:
         for text in texts:

@@ -126,9 +126,7 @@ def make_engine(**changes):
         ),
         slots=("4 * n",),
         weights=(Weight(0, 4, "w"),),
-        kernels=(
-            Kernel("scale", 3, 1, ("ceildiv(m, 64)",), ("m",), ("Mul_0", "Add_1")),
-        ),
+        kernels=(Kernel("scale", 3, 1, ("ceildiv(m, 64)",), ("m",)),),
         program=Block(
             (Segment((Launch(0, (0, 1, 2), ("n",)), Launch(0, (2, 1, 3), ("n",)))),)
         ),

@@ -49,8 +49,8 @@ func.func @alias_of_other_size(%x: tensor<4xf32>) {
 // -----
 
 func.func @scalar_of_float(%x: tensor<f32>) {
-  // CHECK: expected a tensor of one integer to read, got tensor<f32>
-  engine.read_scalar %x as "n" : tensor<f32>
+  // CHECK: expected a tensor of 1 integers, got tensor<f32>
+  engine.read_scalar %x as ["n"] : tensor<f32>
   func.return
 }
 
@@ -91,7 +91,7 @@ func.func @regions_yield_all_results(%c: tensor<i1>, %x: tensor<f32>) {
 func.func @loop_yields_condition_first(%x: tensor<f32>) {
   // CHECK: expected to yield a condition of one i1 first, got tensor<f32>
   %y = engine.loop carry(%x : tensor<f32>) -> tensor<f32> {
-  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %a: tensor<f32>):
+  ^bb0(%i: tensor<i64>, %a: tensor<f32>):
     engine.yield %a, %a : tensor<f32>, tensor<f32>
   }
   func.return

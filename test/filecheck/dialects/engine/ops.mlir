@@ -21,8 +21,8 @@ func.func @launch_in_place(%x: tensor<2x3xf32>) -> tensor<2x3xf32> {
 func.func @host_call_binds_a_symbol(%x: tensor<2x3xf32>) -> tensor<2x?xi64> {
   // CHECK: engine.host_call "nonzero"(%{{.*}}) {config = {axis = 1 : i64}} : (tensor<2x3xf32>) -> (tensor<2x?xi64>, tensor<i64>)
   %i, %n = engine.host_call "nonzero"(%x) {config = {axis = 1 : i64}} : (tensor<2x3xf32>) -> (tensor<2x?xi64>, tensor<i64>)
-  // CHECK: engine.read_scalar %{{.*}} as "count" : tensor<i64>
-  engine.read_scalar %n as "count" : tensor<i64>
+  // CHECK: engine.read_scalar %{{.*}} as ["count"] : tensor<i64>
+  engine.read_scalar %n as ["count"] : tensor<i64>
   // CHECK: engine.assert "count" "le" "6" message "more indices than elements"
   engine.assert "count" "le" "6" message "more indices than elements"
   func.return %i : tensor<2x?xi64>
@@ -51,8 +51,8 @@ func.func @branch_and_loop(%c: tensor<i1>, %n: tensor<i64>, %a: tensor<4xf32>, %
   }
   // CHECK: engine.loop trips(%{{.*}} : tensor<i64>) while(%{{.*}} : tensor<i1>) carry(%[[Y]] : tensor<4xf32>) -> tensor<4xf32>, tensor<?x4xf32> {
   %l, %s = engine.loop trips(%n : tensor<i64>) while(%c : tensor<i1>) carry(%y : tensor<4xf32>) -> tensor<4xf32>, tensor<?x4xf32> {
-  ^bb0(%i: tensor<i64>, %cc: tensor<i1>, %z: tensor<4xf32>):
-    engine.yield %cc, %z, %z : tensor<i1>, tensor<4xf32>, tensor<4xf32>
+  ^bb0(%i: tensor<i64>, %z: tensor<4xf32>):
+    engine.yield %c, %z, %z : tensor<i1>, tensor<4xf32>, tensor<4xf32>
   }
   func.return %l : tensor<4xf32>
 }

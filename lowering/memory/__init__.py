@@ -1,0 +1,1 @@
+"""The host program: what runs outside kernels, and where tensors lie in memory."""
