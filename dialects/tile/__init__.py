@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect
 
+from stepwell.dialects.layouts import LayoutAttr
+
 from .attrs import CombineKind, CombineKindAttr
 from .compute import (
     ArgReduceOp,
@@ -51,7 +53,7 @@ Tile = Dialect(
         ReshapeOp,
         ExtractOp,
     ],
-    [ViewType, TileType, CombineKindAttr],
+    [ViewType, TileType, CombineKindAttr, LayoutAttr],
 )
 
 __all__ = [
