@@ -15,22 +15,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
-from .memory import (
-    LOCAL_BASE,
-    SHARED_BASE,
-    SHARED_STRIDE,
-    GlobalMemory,
-    Memory,
-)
+from .memory import SHARED_STRIDE, GlobalMemory, Memory
 from .registers import RegisterFile
 
 WARP = 32
+QUANTUM = 20_000
+"""Instructions a group may run before others get a turn."""
+PATIENCE = 64
+"""Rounds of the scheduler without any effect before a deadlock is reported."""
 Mask = NDArray[np.bool_]
 Operation = Callable[["Block", Mask], None]
 """What an instruction does to the threads of a mask."""
@@ -52,9 +51,8 @@ class Step:
     line: int
     name: str
     operation: Operation | None = None
-    jump: Callable[[Block, Mask], list[tuple[int, Mask]]] | None = None
+    jump: Callable[[Block, Group, Mask], list[tuple[int, Mask]]] | None = None
     guard: Callable[[Block], Mask] | None = None
-    polls: bool = False
 
 
 @dataclass
@@ -86,28 +84,60 @@ class Group:
 
 @dataclass(eq=False)
 class Block:
-    """One thread block (CTA): registers, shared memory, its groups and barriers."""
+    """One thread block (CTA): registers, shared memory, its groups and barriers.
+
+    `parameters` is the generic address of the kernel's parameters; `shared_base` the
+    offset of the block's shared memory in the cluster's; `current` the group that runs.
+    """
 
     index: tuple[int, int, int]
     shape: tuple[int, int, int]
+    grid: tuple[int, int, int]
     cluster: Cluster
     rank: int
     registers: RegisterFile
     local: Memory
-    groups: list[Group]
+    local_offsets: NDArray[np.int64]
+    parameters: int
+    groups: list[Group] = field(default_factory=list[Group])
     barriers: dict[int, Barrier] = field(default_factory=dict[int, "Barrier"])
     line: int = 0
     polling: bool = False
+    current: Group | None = None
+    cluster_phase: int = 0
+    exited: Mask = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.exited = np.ones(self.registers.threads, np.bool_)
+        self.exited[: self.thread_count] = False
+        self.groups.append(Group(0, ~self.exited))
 
     @property
-    def threads(self) -> int:
-        """Threads in the block, padded to whole warps."""
-        return self.registers.banks["pred"].shape[1]
+    def thread_count(self) -> int:
+        """Threads that were launched."""
+        x, y, z = self.shape
+        return x * y * z
+
+    @property
+    def live_threads(self) -> int:
+        """Threads of warps that have not ended, which a full barrier waits for."""
+        return WARP * _warps(~self.exited)
+
+    @property
+    def shared_base(self) -> int:
+        """Where the block's shared memory begins in the cluster's."""
+        return self.rank * SHARED_STRIDE
 
     @property
     def device(self) -> Machine:
         """The machine the block runs on."""
         return self.cluster.machine
+
+    def wait(self, wait: Wait) -> None:
+        """Let the running group stand still until `wait` is over."""
+        assert self.current is not None
+        if not wait.ready():
+            self.current.wait = wait
 
     def describe(self, thread: int) -> str:
         """A thread, for messages."""
@@ -138,6 +168,23 @@ class Cluster:
     pending: deque[Pending] = field(default_factory=deque["Pending"])
     arrived: int = 0
     generation: int = 0
+    effects: int = 0
+
+
+class Checker(Protocol):
+    """What watches every access of a run."""
+
+    def access(
+        self,
+        block: Block,
+        memory: Memory,
+        offsets: NDArray[np.int64],
+        width: int,
+        lanes: NDArray[np.int64],
+        kind: str,
+    ) -> None:
+        """Called before each read, write or atomic of the threads `lanes`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -159,12 +206,14 @@ class Machine:
     shuffle: random.Random | None = None
     instructions: int = 0
     limit: int | None = None
+    checker: Checker | None = None
 
     def run(self, cluster: Cluster, code: list[Step]) -> None:
         """Run the blocks of a cluster to their end."""
+        idle_rounds = 0
         while True:
-            progressed = False
-            alive = False
+            before = cluster.effects
+            alive = moving = False
             for block in cluster.blocks:
                 for group in sorted(block.groups, key=lambda g: (len(g.stack), g.pc)):
                     if group not in block.groups:
@@ -174,10 +223,14 @@ class Machine:
                         if not group.wait.ready():
                             continue
                         group.wait = None
-                    progressed |= self._run_group(block, group, code)
+                    moving |= self._run_group(block, group, code)
             if not alive:
                 return
-            if not progressed and not self._complete_one(cluster):
+            moving |= cluster.effects != before
+            idle_rounds = 0 if moving else idle_rounds + 1
+            if idle_rounds == 0 or self._complete_one(cluster):
+                continue
+            if idle_rounds > PATIENCE:
                 raise Deadlock(
                     "deadlock: every thread waits, and nothing is in flight",
                     notes=[
@@ -201,9 +254,12 @@ class Machine:
         return True
 
     def _run_group(self, block: Block, group: Group, code: list[Step]) -> bool:
-        """Run a group until it waits, polls in vain, ends, or meets another group."""
-        ran = False
-        while True:
+        """Run a group until it waits, polls in vain, ends, or meets another group.
+
+        False if it stands still: it waits or polls.
+        """
+        block.current = group
+        for _ in range(QUANTUM):
             step = code[group.pc]
             block.line = step.line
             mask = group.mask
@@ -224,17 +280,18 @@ class Machine:
                 group.pc += 1
             if block.polling:
                 block.polling = False
-                return ran
-            ran = True
+                return False
             if group.wait is not None:
-                return True
+                return False
             if len(block.groups) > 1 and self._join(block, group):
                 return True
+        return True
 
     def _jump(self, block: Block, group: Group, step: Step, mask: Mask) -> bool:
         """Move a group; False when its threads ended or were split."""
         assert step.jump is not None
-        moved = step.jump(block, mask) if mask.any() else []
+        stack = group.stack
+        moved = step.jump(block, group, mask) if mask.any() else []
         stays = group.mask & ~mask if step.guard is not None else None
         if stays is not None and stays.any():
             moved = [*moved, (group.pc + 1, stays)]
@@ -290,18 +347,3 @@ def grid_clusters(
     counts = [blocks // size for blocks, size in zip(grid, cluster, strict=True)]
     order = product(*(range(count) for count in reversed(counts)))
     return [(x, y, z) for z, y, x in order]
-
-
-def shared_window(rank: int) -> int:
-    """The shared-window offset of a block's own shared memory."""
-    return rank * SHARED_STRIDE
-
-
-def generic_shared(offset: int) -> int:
-    """The generic address of an offset in the shared window."""
-    return SHARED_BASE + offset
-
-
-def generic_local(offset: int) -> int:
-    """The generic address of an offset in a thread's local memory."""
-    return LOCAL_BASE + offset

@@ -69,6 +69,7 @@ class RegisterFile:
     """
 
     def __init__(self, layout: Layout, threads: int) -> None:
+        self.threads = threads
         self.banks: dict[str, NDArray] = {"pred": self._bank(layout, "pred", threads)}
         for bank in BANKS[1:]:
             self.banks[bank] = self._bank(layout, bank, threads)
@@ -92,5 +93,4 @@ class RegisterFile:
         return found
 
 
-Reader = Callable[["RegisterFile"], NDArray]
-"""Gives the value of an operand for all threads (or one value for all)."""
+
