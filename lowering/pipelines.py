@@ -32,7 +32,11 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
     ),
     "stepwell.lowering.quantization": (),
     "stepwell.lowering.fusion": ("form-kernels", "decompose-kernels", "fuse-generics"),
-    "stepwell.lowering.tiling": ("assign-schedules", "convert-fusion-to-tile"),
+    "stepwell.lowering.tiling": (
+        "assign-schedules",
+        "pack-weights",
+        "convert-fusion-to-tile",
+    ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
     "stepwell.codegen.cpu": ("convert-tile-to-llvm",),
 }
@@ -87,7 +91,18 @@ PHASES: tuple[Phase, ...] = (
     ),
     Phase("fusion", "fusion", ("form-kernels",)),
     Phase("loops", "generic", ("decompose-kernels", "fuse-generics")),
-    Phase("tiling", "tile", ("assign-schedules", "convert-fusion-to-tile")),
+    Phase(
+        "tiling",
+        "tile",
+        (
+            "assign-schedules",
+            # Packing is nn ops on constants, for the folder.
+            "pack-weights",
+            "fold-constants",
+            "dce",
+            "convert-fusion-to-tile",
+        ),
+    ),
     Phase("memory", "engine", ("convert-nn-to-engine", "plan-memory")),
 )
 """The road from `nn` to a planned host program with tile kernels."""

@@ -51,9 +51,9 @@ def convert_contraction(kernel: KernelOp, schedule: Schedule, name: str) -> Func
 
 def _axes(product: Product, schedule: Schedule) -> Extents:
     """The row, inner and column axis of the tiles."""
-    rows = [a for a in schedule.tile if a[0] in product.m or a[0] in product.batch]
     inner = [a for a in schedule.tile if a[0] in product.shared_k]
     columns = [a for a in schedule.tile if a[0] in product.n]
+    rows = [a for a in schedule.tile if a not in inner and a not in columns]
     if not len(rows) == len(inner) == len(columns) == 1:
         raise CompileError(
             "expected a tile over one row, one inner and one column dim, got "
@@ -95,7 +95,7 @@ def _factor(
     masked: tuple[str, int] | None,
 ) -> SSAValue:
     """The tile of one factor; zero past the end of the inner dim if `masked`."""
-    value = _without_extension(factor.value)
+    value = without_extension(factor.value)
     beyond = ragged(product.op.extents, frame, [masked[0]] if masked else [])
     if beyond and not isinstance(value, BlockArgument):
         zero = parts.program.full(0, frame.extents, value.type)
@@ -104,7 +104,7 @@ def _factor(
     return parts.compute(product.op, frame, [value])[0]
 
 
-def _without_extension(value: SSAValue) -> SSAValue:
+def without_extension(value: SSAValue) -> SSAValue:
     """A dot widens its operands itself: what is widened, if that is an input."""
     owner = value.owner
     if isinstance(owner, arith.ExtFOp | arith.ExtSIOp) and isinstance(

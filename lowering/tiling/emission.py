@@ -164,7 +164,7 @@ class KernelProgram:
         base = {name: frame.base.get(name, 0) for name in sizes}
         axes = {name: name for name in frame.names}
         while (split := find_split(access, frame.axes, base)) is not None:
-            access, sizes = apply_split(access, split, sizes)
+            access, sizes = apply_split(access, split, sizes, view_of(memory).dims)
             at = base[split.dim]
             base[split.outer] = floor_divide(at, split.factor, {})
             base[split.inner] = modulo(at, split.factor, {})

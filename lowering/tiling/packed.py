@@ -12,8 +12,16 @@ from dataclasses import dataclass, replace
 
 from stepwell.dialects.access import AccessMap, Guard
 from stepwell.dialects.dims import Atom
+from stepwell.dialects.quasi_affine import as_symbol
 from stepwell.dialects.schedules import Extents
-from stepwell.dialects.shapes import Dim, ceildiv, divisor, symbol, symbols_of
+from stepwell.dialects.shapes import (
+    Dim,
+    Shape,
+    ceildiv,
+    divisor,
+    symbol,
+    symbols_of,
+)
 
 
 @dataclass(frozen=True)
@@ -47,22 +55,26 @@ def find_split(
 
 
 def apply_split(
-    access: AccessMap, split: Split, sizes: Mapping[str, Dim]
+    access: AccessMap, split: Split, sizes: Mapping[str, Dim], shape: Shape
 ) -> tuple[AccessMap, dict[str, Dim]]:
     """The map and the sizes of its dims after the split.
 
-    Points past the old size fail a guard, unless the tensor stores them as padding.
+    Points past the old size fail a guard, unless a tensor of `shape` holds them as
+    padding.
     """
     size = sizes[split.dim]
     counts = {split.outer: ceildiv(size, split.factor), split.inner: split.factor}
+    extents = {**sizes, **counts}
     result = access.split(split.dim, split.outer, split.inner, split.factor)
-    if size % split.factor != 0:
+    result = result.simplify(extents)
+    held = dict(zip(map(as_symbol, result.results), shape, strict=True))
+    padded = all(held.get(name) == count for name, count in counts.items())
+    if size % split.factor != 0 and not padded:
         whole = symbol(split.outer) * split.factor + symbol(split.inner)
         guards = (*result.guards, Guard(whole, size))
         fill = 0 if result.fill is None else result.fill
         result = replace(result, guards=guards, fill=fill)
-    extents = {**sizes, **counts}
-    return result.simplify(extents), extents
+    return result, extents
 
 
 def _factors(access: AccessMap, name: str) -> set[int]:

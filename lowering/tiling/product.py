@@ -34,7 +34,8 @@ class Product:
         op: the generic.
         lhs: the factor that depends on `m`.
         rhs: the factor that depends on `n`: it holds the result's contiguous dim.
-        batch, m, n: the parallel dims of both factors, of `lhs`, of `rhs` only.
+        batch, m, n: the parallel dims of both factors, of `lhs`, of `rhs` only; dims
+            of one index are none of them.
         k: the reduction dims.
     """
 
@@ -53,8 +54,10 @@ class Product:
 
     @property
     def is_dot(self) -> bool:
-        """Whether it has a row, a column and an inner dim."""
-        return bool(self.m and self.n and self.shared_k)
+        """Whether it has a column and an inner dim; rows may be a single one."""
+        sizes = self.op.extents
+        columns = any(sizes[d] != 1 for d in self.n)
+        return columns and any(sizes[d] != 1 for d in self.shared_k)
 
 
 def product_of(op: GenericOp) -> Product | None:
@@ -66,7 +69,8 @@ def product_of(op: GenericOp) -> Product | None:
     if not k or op.dests or not isinstance(root, arith.MulfOp | arith.MuliOp):
         return None
     lhs, rhs = (Factor(v, _dims_of(op, v)) for v in (root.lhs, root.rhs))
-    parallel = op.dims_of_kind(Iterator.PARALLEL)
+    sizes = op.extents
+    parallel = [d for d in op.dims_of_kind(Iterator.PARALLEL) if sizes[d] != 1]
     if _last_dim(op) in lhs.dims and _last_dim(op) not in rhs.dims:
         lhs, rhs = rhs, lhs
     return Product(

@@ -34,6 +34,10 @@ INNER_CHUNK = 256
 """Extent of the inner dim per dot when its size is not known."""
 
 
+SINGLE_ROW = "row"
+"""The name of the row axis where the product has no row dim."""
+
+
 @dataclass(frozen=True)
 class RegisterTile:
     """A tile of accumulators: `rows` times `vectors` vector registers."""
@@ -119,14 +123,15 @@ def _best_tile(
             others *= 1 if dim == row else sizes[dim]
         return others * across * down * cycles_per_dot(tile, sizes[inner])
 
+    rows = product.m or (SINGLE_ROW,)
+    sizes = {**sizes, SINGLE_ROW: 1}
     choices = [
         (row, RegisterTile(min(tile.rows, sizes[row]), tile.vectors))
-        for row in product.m
+        for row in rows
         for tile in register_tiles(target)
         if (tile.vectors - 1) * lanes < sizes[column]
     ]
-    order = product.m
-    return min(choices, key=lambda c: (cost(*c), -order.index(c[0]), c[1].rows))
+    return min(choices, key=lambda c: (cost(*c), -rows.index(c[0]), c[1].rows))
 
 
 def _nest(

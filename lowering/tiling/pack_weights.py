@@ -1,0 +1,169 @@
+"""Store constant right factors of contractions the way their tiles read them.
+
+A tile of 64 columns reads 64 neighbours of each row of the weights. Packed, these rows
+lie one behind the other: `[columns / 64, inner dims.., 64]`, zero in the last panel
+where there is no column. The packing is `nn` ops on the constant, outside the kernel,
+for `fold-constants` to compute.
+
+Input invariant: contraction kernels have schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp
+from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from stepwell.dialects.access import AccessAttr, AccessMap
+from stepwell.dialects.fusion import GenericOp, KernelOp
+from stepwell.dialects.nn.constant import ConstantOp
+from stepwell.dialects.nn.shape import PadOp, ReshapeOp, TransposeOp
+from stepwell.dialects.quasi_affine import as_symbol
+from stepwell.dialects.schedules import Anchor, ScheduleAttr
+from stepwell.dialects.shapes import DimsAttr, dims_of, symbol
+from stepwell.lowering.rewriting import stamp
+
+from .contraction import without_extension
+from .product import Product, product_of
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How one constant is packed.
+
+    Attributes:
+        position: which input of the contraction it is.
+        order: the dims of the packed tensor but the last, outermost first; the tensor's
+            dim that each walks along.
+        column: the dim that is cut into panels.
+        width: columns of a panel.
+    """
+
+    position: int
+    order: tuple[str, ...]
+    column: str
+    width: int
+
+
+def packing_of(kernel: KernelOp, product: Product) -> Packing | None:
+    """The packing of the right factor, or None if it is no constant, or fits as it is."""
+    value = without_extension(product.rhs.value)
+    if not isinstance(value, BlockArgument) or not isinstance(
+        kernel.schedule, ScheduleAttr
+    ):
+        return None
+    source = product.op.inputs[value.index]
+    if not isinstance(source, BlockArgument) or len(list(source.uses)) != 1:
+        return None
+    if not isinstance(kernel.input_of(source).owner, ConstantOp):
+        return None
+    names = _dims_of_axes(product.op, value.index)
+    if names is None:
+        return None
+    column = next((d for d, _ in kernel.schedule.data.tile if d in product.n), None)
+    if column is None or column not in names:
+        return None
+    width = kernel.schedule.data.extent(column)
+    inner = [d for d in product.k if d in names]
+    outer = [d for d in names if d not in inner and d != column]
+    size = product.op.extents[column]
+    if [*outer, *inner, column] == names and size == width:
+        return None
+    return Packing(value.index, (*outer, column, *inner), column, width)
+
+
+def _dims_of_axes(op: GenericOp, position: int) -> list[str] | None:
+    """The dim that each axis of an input walks along; None unless it is that simple.
+
+    Axes of a single index do not count.
+    """
+    access = op.in_maps[position].simplify(op.extents)
+    if access.guards or access.indirects:
+        return None
+    units = {d: 0 for d, size in op.extents.items() if size == 1}
+    results = access.substitute(units, access.dims).results
+    shape = dims_of(op.inputs[position])
+    names = [as_symbol(e) for e, n in zip(results, shape, strict=True) if n != 1]
+    known = [name for name in names if name is not None]
+    if len(known) != len(names) or len(set(known)) != len(known):
+        return None
+    walked = [op.extents[name] for name in known]
+    return known if walked == [n for n in shape if n != 1] else None
+
+
+def pack(weights: SSAValue, names: Sequence[str], packing: Packing) -> list[Operation]:
+    """The ops that bring `weights`, with axes `names`, into packed form."""
+    dims = dict(zip(names, [n for n in dims_of(weights) if n != 1], strict=True))
+    flat = [d for d in packing.order if d != packing.column]
+    column, width = packing.column, packing.width
+    squeezed = ReshapeOp(weights, list(dims.values()))
+    perm = [names.index(d) for d in (*flat, column)]
+    rows = TransposeOp(squeezed.result, perm)
+    missing = -dims[column] % width
+    zeros = [0] * len(flat)
+    padded = PadOp(
+        rows.result,
+        None,
+        low=DimsAttr([*zeros, 0]),
+        high=DimsAttr([*zeros, missing]),
+        mode="constant",
+    )
+    panels = (dims[column] + missing) // width
+    cut = ReshapeOp(padded.result, [*(dims[d] for d in flat), panels, width])
+    at = packing.order.index(column)
+    last = len(flat)
+    order = [*range(at), last, *range(at, last), last + 1]
+    return [squeezed, rows, padded, cut, TransposeOp(cut.result, order)]
+
+
+def packed_access(access: AccessMap, packing: Packing) -> AccessMap:
+    """How the contraction reads the packed tensor."""
+    column = symbol(packing.column)
+    panel = {packing.column: column // packing.width}
+    results = [panel.get(d, symbol(d)) for d in packing.order]
+    return AccessMap(access.dims, (*results, column % packing.width))
+
+
+def pack_kernel(kernel: KernelOp) -> None:
+    """Pack the constant right factor of a contraction kernel, if it has one."""
+    anchor = next((op for op in kernel.block.ops if isinstance(op, GenericOp)), None)
+    product = None if anchor is None else product_of(anchor)
+    packing = None if product is None else packing_of(kernel, product)
+    if anchor is None or packing is None:
+        return
+    names = _dims_of_axes(anchor, packing.position)
+    source = anchor.inputs[packing.position]
+    assert names is not None and isinstance(source, BlockArgument)
+    ops = pack(kernel.input_of(source), names, packing)
+    for op in ops:
+        stamp(op, kernel.location)
+    Rewriter.insert_op(ops, InsertPoint.before(kernel))
+    packed = ops[-1].results[0]
+    kernel.operands[source.index] = packed
+    Rewriter.replace_value_with_new_type(source, packed.type)
+    maps = list(anchor.input_maps)
+    access = packed_access(anchor.in_maps[packing.position], packing)
+    maps[packing.position] = AccessAttr(access)
+    anchor.properties["input_maps"] = ArrayAttr(maps)
+
+
+@dataclass(frozen=True)
+class PackWeightsPass(ModulePass):
+    """Pack the weights of all contraction kernels."""
+
+    name = "pack-weights"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Rewrite the kernels and insert the packing before them."""
+        for kernel in [one for one in op.walk() if isinstance(one, KernelOp)]:
+            schedule = kernel.schedule
+            is_contraction = isinstance(schedule, ScheduleAttr) and (
+                schedule.data.anchor is Anchor.CONTRACTION
+            )
+            if is_contraction:
+                pack_kernel(kernel)
