@@ -68,7 +68,7 @@ class GraphBuilder:
 
         For an argument that happens on entry, else where the builder stands.
         """
-        if values not in self.entry.args:
+        if not self.is_argument(values):
             nn.BindSymbolsOp(values, symbols=names)
             return
         with ImplicitBuilder(self._prologue):
@@ -94,13 +94,19 @@ class GraphBuilder:
         """Whether ops are inserted into the function itself, not a nested region."""
         return self._blocks[-1] is self.entry
 
+    def is_argument(self, value: SSAValue) -> bool:
+        """Whether `value` is an argument of the function."""
+        return value.owner is self.entry
+
     @contextmanager
     def inside(self, block: Block) -> Iterator[None]:
         """Insert the ops made inside at the end of `block`."""
         self._blocks.append(block)
-        with ImplicitBuilder(block):
-            yield
-        self._blocks.pop()
+        try:
+            with ImplicitBuilder(block):
+                yield
+        finally:
+            self._blocks.pop()
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:

@@ -44,7 +44,10 @@ def demand(tensor: Tensor, symbols: bool) -> Contents | None:
         found = tensor.recipe(symbols)
         if found is None:
             return None
-        tensor.contents = simplify(found, numpy_dtype(tensor.element))
+        found = simplify(found, numpy_dtype(tensor.element))
+        if not is_symbolic(found):
+            tensor.contents = found
+        return found
     return tensor.contents
 
 

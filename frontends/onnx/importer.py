@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
+from stepwell.dialects import nn
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import element_type, numpy_dtype
 from stepwell.dialects.shapes import DimRange, symbol
@@ -21,7 +22,7 @@ from stepwell.errors import ModelError, StepwellError, UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.profiles import Profile
 
-from .contents import as_value, constant_tensor, materialise
+from .contents import as_value, constant_tensor, materialise, origins
 from .fold import FOLDS
 from .folding import folded_outputs, remember
 from .inputs import input_dims, sanitise
@@ -85,7 +86,7 @@ class Importer:
         }
         self.issues: list[Issue] = []
         self.ops: Counter[str] = Counter()
-        self.unknown_inputs: set[str] = set()
+        self.shape_inputs: set[str] = set()
         self.scope = Scope()
         self._declared: dict[str, tuple[int, ...]] = {}
 
@@ -186,9 +187,13 @@ class Importer:
             name = self.builder.fresh_name(f"{sanitise(stem)}_{index}")
             self.builder.symbol(name, DimRange(min=0))
             names.append(name)
-        self.builder.read_symbols(materialise(tensor, self.builder), names)
-        tensor.contents = dim_array([symbol(n) for n in names]).reshape(tensor.dims)
-        return tensor.contents
+        self.shape_inputs |= origins(tensor)
+        value = materialise(tensor, self.builder)
+        self.builder.read_symbols(value, names)
+        contents = dim_array([symbol(n) for n in names]).reshape(tensor.dims)
+        if self.builder.is_at_top or self.builder.is_argument(value):
+            tensor.contents = contents
+        return contents
 
     def read_constant(
         self, node: Node, name: str | None = None, default: Any = None
@@ -220,10 +225,45 @@ class Importer:
     @contextmanager
     def inner_scope(self) -> Iterator[None]:
         """Names defined inside are forgotten after."""
-        self.scope = Scope(self.scope)
-        yield
-        assert self.scope.outer is not None
-        self.scope = self.scope.outer
+        outer = self.scope
+        self.scope = Scope(outer)
+        try:
+            yield
+        finally:
+            self.scope = outer
+
+    def import_inline(
+        self, graph: onnx.GraphProto, inputs: Mapping[str, Value]
+    ) -> list[Value]:
+        """The outputs of a nested graph, imported where the builder stands.
+
+        Raises:
+            UnsupportedError: something in it is not supported; its issues are noted.
+        """
+        with self.inner_scope():
+            self.declare(graph)
+            self.add_initializers(graph)
+            self.scope.values.update(inputs)
+            self.import_nodes(graph)
+            found = self.outputs(graph)
+        if len(found) != len(graph.output):
+            raise UnsupportedError("a nested graph has unsupported parts")
+        return found
+
+    def ssa(self, tensor: Tensor) -> SSAValue:
+        """The SSA value of a tensor."""
+        return materialise(tensor, self.builder)
+
+    def is_true(self, condition: SSAValue) -> bool:
+        """Whether a value is the constant true."""
+        array = nn.constant_value(condition, self.builder.context.weights)
+        return array is not None and bool(array.all())
+
+    def forget(self, block: Block) -> None:
+        """Drop the ops of a region that is imported anew."""
+        for op in reversed(list(block.ops)):
+            op.detach()
+            op.erase(safe_erase=False)
 
     # Nodes
 

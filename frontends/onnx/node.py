@@ -6,6 +6,8 @@ builder never looked at is an unsupported one, and is reported as such.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,10 +18,11 @@ import onnx.numpy_helper
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects.dtypes import element_type, numpy_dtype
-from stepwell.dialects.shapes import Dim
+from stepwell.dialects.shapes import Dim, DimRange, bounds, product
 from stepwell.errors import ModelError, UnsupportedError
 
 from .contents import demand, materialise, origins
+from .inputs import sanitise
 from .values import Contents, Sequence_, Tensor, Value, as_dim_array, is_symbolic
 
 if TYPE_CHECKING:
@@ -201,14 +204,19 @@ class Node:
         """The contents of input `index`, plain or symbolic, or None."""
         return demand(self.tensor(index), symbols=True)
 
+    def known_now(self, index: int) -> Contents | None:
+        """The plain contents of input `index` if they are known without asking."""
+        contents = demand(self.tensor(index), symbols=False)
+        return None if contents is None or is_symbolic(contents) else contents
+
     def constant(self, index: int) -> Contents:
         """The contents of input `index`, which must be plain.
 
         Raises:
             UnsupportedError: they are not known at import.
         """
-        contents = demand(self.tensor(index), symbols=False)
-        if contents is None or is_symbolic(contents):
+        contents = self.known_now(index)
+        if contents is None:
             raise self.unknown(index)
         return contents
 
@@ -227,11 +235,28 @@ class Node:
             raise self.unknown(index)
         return tuple(as_dim_array(contents).reshape(-1))
 
+    @property
+    def symbol_stem(self) -> str:
+        """The node's name as the start of a symbol's name."""
+        return sanitise(self.name)
+
+    def open_size(self) -> Dim:
+        """A new symbol for a size that data decides, without bound."""
+        name = self.builder.fresh_name(f"{self.symbol_stem}_size")
+        return self.builder.symbol(name, DimRange())
+
+    def fresh_size(self, limits: Sequence[Dim]) -> Dim:
+        """A new symbol for a size that data decides, at most the product of `limits`."""
+        high = bounds(product(limits), self.builder.ranges)[1]
+        known = DimRange(max=None if math.isinf(high) else int(high))
+        name = self.builder.fresh_name(f"{self.symbol_stem}_size")
+        return self.builder.symbol(name, known)
+
     def unknown(self, index: int) -> UnsupportedError:
         """The error for an input that must be known at import but is computed."""
         tensor = self.tensor(index)
         name = self.proto.input[index]
-        self.importer.unknown_inputs |= origins(tensor)
+        self.importer.shape_inputs |= origins(tensor)
         return self.unsupported(
             f"input {name!r} of {self.op_type} must be known when the model is built",
             fix="make it a constant of the model, or fix the graph input it comes from",

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from stepwell.frontends.onnx.registry import OpTable
 
-from . import contraction, elementwise, normalisation, pooling, reduction, shape
+from . import (
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    normalisation,
+    pooling,
+    recurrent,
+    reduction,
+    resize,
+    sequence,
+    shape,
+)
 
 FAMILIES = {
     "elementwise": elementwise.RULES,
@@ -13,6 +25,11 @@ FAMILIES = {
     "pooling": pooling.RULES,
     "normalisation": normalisation.RULES,
     "shape": shape.RULES,
+    "indexing": indexing.RULES,
+    "resize": resize.RULES,
+    "recurrent": recurrent.RULES,
+    "control": control.RULES,
+    "sequence": sequence.RULES,
 }
 
 TABLE = OpTable(rule for rules in FAMILIES.values() for rule in rules)
