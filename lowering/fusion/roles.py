@@ -1,0 +1,105 @@
+"""What each `nn` op is to fusion: an anchor, something that joins one, or host work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Operation
+
+from stepwell.dialects.dtypes import bit_width, is_bool, is_float, is_integer
+from stepwell.dialects.nn.constant import ConstantOp
+from stepwell.dialects.shapes import element_of, num_elements
+
+from .decompose.elementwise import FORMULAS
+
+
+class Role(StrEnum):
+    """How an op takes part in kernels."""
+
+    SOURCE = "source"
+    """Computed from nothing: cloned into every kernel that reads it."""
+    MOVEMENT = "movement"
+    """Places elements elsewhere: becomes a map in the kernels that read it."""
+    POINTWISE = "pointwise"
+    """One result element from one element of each operand."""
+    MAP = "map"
+    """One result element from a fixed number of elements."""
+    CONTRACTION = "contraction"
+    REDUCTION = "reduction"
+    ATTENTION = "attention"
+    SCAN = "scan"
+    SORT = "sort"
+    SCATTER = "scatter"
+    CONCAT = "concat"
+    HOST = "host"
+    """No kernel: stays an `nn` op."""
+
+
+def _table(rows: Mapping[Role, str]) -> dict[str, Role]:
+    return {
+        f"nn.{name}": role for role, names in rows.items() for name in names.split()
+    }
+
+
+ROLES: dict[str, Role] = {
+    **_table(
+        {
+            Role.SOURCE: "iota dim_value",
+            Role.MOVEMENT: "reshape transpose broadcast_to slice pad gather "
+            "gather_elements gather_nd reverse_sequence",
+            Role.MAP: "resize grid_sample rotary_embedding batch_norm",
+            Role.CONTRACTION: "matmul conv conv_transpose einsum",
+            Role.REDUCTION: "reduce arg_reduce max_pool avg_pool lp_pool layer_norm "
+            "rms_norm instance_norm group_norm lrn softmax log_softmax",
+            Role.ATTENTION: "attention",
+            Role.SCAN: "cumulative",
+            Role.SORT: "sort topk",
+            Role.SCATTER: "scatter_elements scatter_nd",
+            Role.CONCAT: "concat",
+        }
+    ),
+    **dict.fromkeys(FORMULAS, Role.POINTWISE),
+}
+"""The role of each op that can be part of a kernel."""
+
+WINDOWED = frozenset({"nn.max_pool", "nn.avg_pool", "nn.lp_pool", "nn.lrn"})
+"""Reductions that read an element several times."""
+
+SEVERAL_PASSES = frozenset(
+    f"nn.{name}"
+    for name in (
+        "layer_norm rms_norm instance_norm group_norm softmax log_softmax arg_reduce"
+    ).split()
+)
+"""Reductions that walk over their operand more than once."""
+
+INDEXED = frozenset(
+    f"nn.{name}" for name in "gather gather_elements gather_nd reverse_sequence".split()
+)
+"""Movement whose second operand says where to read."""
+
+
+def role_of(op: Operation) -> Role:
+    """The role of `op`; `HOST` when its element types have no place in a kernel."""
+    if isinstance(op, ConstantOp):
+        small = num_elements(op.result) == 1 and is_kernel_type(op.result.type)
+        return Role.SOURCE if small else Role.HOST
+    role = ROLES.get(op.name, Role.HOST)
+    if role is Role.HOST:
+        return role
+    values = (*op.operands, *op.results)
+    if not all(is_kernel_type(value.type) for value in values):
+        return Role.HOST
+    return role
+
+
+def is_kernel_type(kind: object) -> bool:
+    """Whether a kernel can read and write tensors of this type."""
+    if not isinstance(kind, TensorType):
+        return False
+    element = element_of(kind)
+    if is_float(element) or is_integer(element):
+        return bit_width(element) >= 8
+    return is_bool(element)
