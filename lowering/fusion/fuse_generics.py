@@ -1,0 +1,45 @@
+"""Bring the structured ops of each kernel into the form that tiling converts.
+
+Input invariant: kernels of structured ops (and `nn.attention`). Output: elementwise
+producers are inlined, data movement has become maps, dims are split where a map needed
+`floordiv` or `mod`, named alike throughout a kernel, and merged where nothing tells
+them apart (docs/00-architecture.md, level 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from stepwell.dialects.fusion import KernelOp
+
+from .align_dims import align_dims
+from .inline_producers import inline_producers
+from .merge_siblings import merge_siblings
+from .split_dims import split_dims
+
+
+@dataclass(frozen=True)
+class FuseGenericsPass(ModulePass):
+    """Fuse within every kernel."""
+
+    name = "fuse-generics"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Rewrite all kernels of the module."""
+        for kernel in [inner for inner in op.walk() if isinstance(inner, KernelOp)]:
+            fuse_kernel(kernel)
+
+
+def fuse_kernel(kernel: KernelOp) -> None:
+    """Bring one kernel into form."""
+    # Maps vanish into their readers first: what follows sees final maps only.
+    inline_producers(kernel)
+    # A split dim of an epilogue must reach the contraction before names are shared.
+    split_dims(kernel)
+    align_dims(kernel)
+    # Results over one space are one loop nest.
+    merge_siblings(kernel)

@@ -1,0 +1,126 @@
+"""Merge maps of a kernel that walk over one space into one map with several results.
+
+A contraction's own result that the kernel yields is copied by the epilogue: only the
+last map of a kernel writes memory.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation
+
+from stepwell.dialects.access import AccessMap
+from stepwell.dialects.fusion import GenericOp, KernelOp, YieldOp
+from stepwell.dialects.fusion.structured import Combine, Iterator
+
+from .nest import Nest, is_map, structured_ops
+
+
+def merge_siblings(kernel: KernelOp) -> None:
+    """Merge the maps whose results the kernel yields."""
+    if len(kernel.yielded) > 1:
+        _copy_yielded_reductions(kernel)
+    last: GenericOp | None = None
+    for op in structured_ops(kernel):
+        if not isinstance(op, GenericOp) or not is_map(op):
+            continue
+        if last is not None and _may_merge(last, op):
+            last = _merge(last, op)
+        else:
+            last = op
+
+
+def _copy_yielded_reductions(kernel: KernelOp) -> None:
+    terminator = kernel.block.last_op
+    assert terminator is not None
+    for position, value in enumerate(kernel.yielded):
+        producer = value.owner
+        if not isinstance(producer, GenericOp) or is_map(producer):
+            continue
+        if not any(use.operation is not terminator for use in value.uses):
+            continue
+        copy = _copy_of(producer, terminator)
+        terminator.operands[position] = copy.results[0]
+
+
+def _copy_of(producer: GenericOp, before: Operation) -> GenericOp:
+    space = [entry for entry in producer.space if entry[2] is Iterator.PARALLEL]
+    names = tuple(name for name, _, _ in space)
+    access = AccessMap(names, producer.out_maps[0].results)
+    result = producer.results[0]
+    copy = GenericOp(space, [result], [access], [access], [result.type], [Combine.SET])
+    copy.block.add_op(YieldOp(copy.block.args[0]))
+    copy.location = producer.location
+    block = before.parent
+    assert block is not None
+    block.insert_op_before(copy, before)
+    return copy
+
+
+def _may_merge(first: GenericOp, second: GenericOp) -> bool:
+    """Whether both walk over the same dims and no op between them reads the first."""
+    if first.space != second.space:
+        return False
+    if any(use.operation is second for r in first.results for use in r.uses):
+        return False
+    between = first.next_op
+    while between is not None and between is not second:
+        if any(operand in first.results for operand in between.operands):
+            return False
+        between = between.next_op
+    return True
+
+
+def _merge(first: GenericOp, second: GenericOp) -> GenericOp:
+    """`second` with the code and the results of `first` before its own."""
+    nest = Nest.of(second)
+    base = len(nest.inputs)
+    scalars = {}
+    for value, access, argument in zip(
+        first.inputs, first.in_maps, first.block.args, strict=True
+    ):
+        moved = access.shift_operands(lambda k: base + k)
+        scalars[argument] = nest.add_input(value, moved)
+    start = nest.block.first_op
+    for op in first.block.ops:
+        if op is not first.block.last_op:
+            assert start is not None
+            copy = op.clone(scalars)
+            copy.location = op.location
+            nest.block.insert_op_before(copy, start)
+    old = nest.block.last_op
+    assert old is not None
+    values = [*(scalars.get(v, v) for v in first.yielded), *second.yielded]
+    nest.block.add_op(YieldOp(*values))
+    old.detach()
+    old.erase()
+    merged = _with_results(nest, first, second)
+    return merged
+
+
+def _with_results(nest: Nest, first: GenericOp, second: GenericOp) -> GenericOp:
+    from xdsl.ir import Region
+
+    nest.prune()
+    op = GenericOp(
+        nest.space,
+        nest.inputs,
+        nest.in_maps,
+        [
+            *(m.shift_operands(lambda k: k) for m in first.out_maps),
+            *nest.out_maps,
+        ],
+        [*first.outputs.types, *nest.types],
+        [*first.combines, *nest.combines],
+        body=Region(second.body.detach_block(0)),
+    )
+    op.location = second.location
+    block = second.parent
+    assert block is not None
+    block.insert_op_before(op, second)
+    for old, new in zip([*first.results, *second.results], op.results, strict=True):
+        new.name_hint = old.name_hint
+        old.replace_all_uses_with(new)
+    for gone in (second, first):
+        gone.detach()
+        gone.erase()
+    return op
