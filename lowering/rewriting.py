@@ -227,5 +227,10 @@ def apply_patterns(
 
     Reasons of declined patterns go to `context.explain` when the context has one.
     """
-    explain = context.explain if isinstance(context, StepwellContext) else None
-    return GreedyDriver(patterns, weights_of(context), explain).run(module.body)
+    driver = GreedyDriver(patterns, weights_of(context), explain_of(context))
+    return driver.run(module.body)
+
+
+def explain_of(context: Context) -> Explain | None:
+    """Where the reasons of declined patterns go, if anybody asked for them."""
+    return context.explain if isinstance(context, StepwellContext) else None

@@ -36,9 +36,10 @@ def inferred(op: Operation) -> list[Attribute]:
     if isinstance(op, nn.IfOp):
         sides = [nn.yielded(region) for region in op.regions]
         pairs = zip(*sides, strict=True)
-        return [left if left == right else op_type for (left, right), op_type in zip(
-            pairs, op.result_types, strict=True
-        )]
+        return [
+            left if left == right else op_type
+            for (left, right), op_type in zip(pairs, op.result_types, strict=True)
+        ]
     try:
         return nn.infer_types(op)
     except ShapeError as error:

@@ -16,8 +16,18 @@ from stepwell.dialects.shapes import element_of
 from stepwell.lowering.graph.matching import producer
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
 
-SIGNIFICAND_BITS: dict[type[Attribute], int] = {BFloat16Type: 8, Float16Type: 11, Float32Type: 24, Float64Type: 53}
-EXPONENT_BITS: dict[type[Attribute], int] = {BFloat16Type: 8, Float16Type: 5, Float32Type: 8, Float64Type: 11}
+SIGNIFICAND_BITS: dict[type[Attribute], int] = {
+    BFloat16Type: 8,
+    Float16Type: 11,
+    Float32Type: 24,
+    Float64Type: 53,
+}
+EXPONENT_BITS: dict[type[Attribute], int] = {
+    BFloat16Type: 8,
+    Float16Type: 5,
+    Float32Type: 8,
+    Float64Type: 11,
+}
 
 
 def holds_all_of(wide: Attribute, narrow: Attribute) -> bool:

@@ -1,0 +1,1 @@
+"""Moving transposes through the graph: what `propagate-channels-last` is made of."""
