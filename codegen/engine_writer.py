@@ -6,9 +6,10 @@ ops and `nn.constant`s, and a `tile.func` for every kernel that is launched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from xdsl.dialects.builtin import (
@@ -23,7 +24,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.dialects.func import FuncOp as HostFunction
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from stepwell.dialects import engine
 from stepwell.dialects.dtypes import numpy_dtype
@@ -37,9 +38,6 @@ from stepwell.errors import CompileError
 from stepwell.runtime.engine_file import EngineFile, aligned
 from stepwell.runtime.manifest import (
     Assert,
-    Block as Steps,
-)
-from stepwell.runtime.manifest import (
     CodeInfo,
     Copy,
     Expr,
@@ -58,6 +56,7 @@ from stepwell.runtime.manifest import (
     Value,
     Weight,
 )
+from stepwell.runtime.manifest import Block as Steps
 from stepwell.runtime.verify_manifest import WEIGHT_ALIGNMENT, verify_manifest
 
 OBJECT = "kernels/cpu.o"
@@ -71,6 +70,9 @@ class DeviceCode:
     object: bytes
     llvm_ir: str
     triple: str
+
+
+CompileKernels: TypeAlias = Callable[[ModuleOp], DeviceCode]
 
 
 @dataclass(frozen=True)
@@ -106,18 +108,19 @@ class EngineOptions:
 def write_engine(
     module: ModuleOp,
     weights: WeightStore,
-    code: DeviceCode | None,
+    compile_kernels: CompileKernels,
     options: EngineOptions | None = None,
 ) -> EngineFile:
     """The engine of a planned module.
 
     Args:
-        code: the compiled kernels; None if the program launches none.
+        compile_kernels: called at the end, if there are kernels; it may lower the
+            module's kernels in place.
 
     Raises:
         CompileError: an op that the runtime has no step for is left.
     """
-    return _Writer(module, weights, options or EngineOptions()).write(code)
+    return _Writer(module, weights, options or EngineOptions()).write(compile_kernels)
 
 
 class _Writer:
@@ -132,7 +135,7 @@ class _Writer:
         self.kernels = [_kernel(function) for function in functions]
         self.kernel_numbers = {k.symbol: i for i, k in enumerate(self.kernels)}
 
-    def write(self, code: DeviceCode | None) -> EngineFile:
+    def write(self, compile_kernels: CompileKernels) -> EngineFile:
         main = _main(self.module)
         inputs = self.inputs(main)
         self.output_buffers(main)
@@ -145,6 +148,8 @@ class _Writer:
             for name, value in zip(names, last.operands, strict=True)
         ]
         options = self.options
+        slots = _slots(main)
+        code = compile_kernels(self.module) if self.kernels else None
         manifest = Manifest(
             target=self.target(code),
             inputs=tuple(inputs),
@@ -154,7 +159,7 @@ class _Writer:
                 for name, known in ranges_of(self.module).items()
             },
             values=tuple(self.values),
-            slots=_slots(main),
+            slots=slots,
             weights=tuple(self.blob.table),
             kernels=tuple(self.kernels),
             program=program,
@@ -349,7 +354,7 @@ class _WeightBlob:
             self.table.append(Weight(name=name, strings=strings))
             return len(self.table) - 1
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        key = _digest(data)
+        key = hashlib.sha256(data.data).digest()
         if key not in self._offsets:
             self._offsets[key] = self._end
             self._parts.append((self._end, data))
@@ -363,12 +368,6 @@ class _WeightBlob:
         for offset, data in self._parts:
             blob[offset : offset + data.nbytes] = data
         return aligned(blob)
-
-
-def _digest(data: np.ndarray[Any, Any]) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data.data).digest()
 
 
 def _main(module: ModuleOp) -> HostFunction:
@@ -413,23 +412,24 @@ def _slots(main: HostFunction) -> tuple[Expr, ...]:
 
 def _root(value: SSAValue) -> SSAValue:
     """The value whose memory `value` lies in."""
-    while True:
-        match value.owner:
-            case engine.AliasOp() as op:
-                value = op.source
-            case engine.LaunchOp() as op if value.index in op.tied_operands:
-                value = op.inputs[op.tied_operands[value.index]]
-            case _:
-                return value
+    while isinstance(value, OpResult):
+        op = value.op
+        if isinstance(op, engine.AliasOp):
+            value = op.source
+        elif isinstance(op, engine.LaunchOp) and value.index in op.tied_operands:
+            value = op.inputs[op.tied_operands[value.index]]
+        else:
+            break
+    return value
 
 
 def _slot_of(value: SSAValue) -> int | None:
-    owner = value.owner
-    if not isinstance(owner, engine.LaunchOp | engine.EmptyOp | engine.CopyOp):
+    op = value.owner
+    if not isinstance(op, engine.LaunchOp | engine.EmptyOp | engine.CopyOp):
         return None
-    if owner.slots is None:
+    if op.slots is None or not isinstance(value, OpResult):
         return None
-    return int(owner.slots.get_values()[value.index])
+    return int(op.slots.get_values()[value.index])
 
 
 def _exprs(dims: Sequence[Any]) -> tuple[Expr, ...]:
@@ -448,7 +448,7 @@ def _plain(attribute: Attribute) -> Any:
         case ArrayAttr():
             return [_plain(item) for item in attribute]
         case DenseArrayBase():
-            return list(attribute.get_values())
+            return list(cast(Any, attribute).get_values())
         case DimsAttr():
             return {"dims": list(_exprs(attribute.data))}
         case IntegerAttr():

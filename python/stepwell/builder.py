@@ -1,0 +1,212 @@
+"""`stepwell.build`: from a model to an engine, through every level of the IR."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from stepwell.errors import MissingExtraError, OptionError
+from stepwell.runtime import Engine
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from stepwell.codegen.engine_writer import DeviceCode, LaunchSummary
+    from stepwell.dialects.context import StepwellContext
+    from stepwell.frontends.profiles import ShapeSpec
+    from stepwell.lowering.pipelines import PassReport
+    from stepwell.runtime.engine_file import EngineFile
+
+PRECISIONS = ("fp32",)
+
+log = logging.getLogger("stepwell.build")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a build is: `stage` begins, the `done`-th of about `total`."""
+
+    stage: str
+    done: int
+    total: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def build(
+    model: Any,
+    target: str = "cpu",
+    precision: str = "fp32",
+    shapes: Mapping[str, ShapeSpec] | None = None,
+    threads: int | None = None,
+    keep_ir: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Engine:
+    """Compile a model.
+
+    Args:
+        model: the path of an ONNX file, its bytes, or an `onnx.ModelProto`.
+        target: "cpu" is this machine; "cpu-avx512", "cpu-avx2" and "cpu-baseline" are
+            fixed levels of x86-64.
+        precision: "fp32".
+        shapes: sizes or ranges of inputs by name: `{"x": "1..32x3x224x224"}`,
+            `{"x": [(1, 8, 32), 3, 224, 224]}` (min, opt, max), or of a symbol.
+        threads: how many threads a run may use; default: all that the process has.
+        keep_ir: keep the IR of every level in the engine, for `inspect`.
+        progress: called before each stage.
+
+    Raises:
+        ModelError: the model is damaged or inconsistent.
+        UnsupportedError: lists everything in the model that is not supported.
+        OptionError: an argument is not valid.
+        CompileError: a pass cannot lower an op; names the op.
+    """
+    if precision not in PRECISIONS:
+        raise OptionError(
+            f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}"
+        )
+    if threads is not None and threads < 1:
+        raise OptionError(f"expected at least 1 thread, got {threads}")
+    contents = compile_to_file(
+        model, target, precision, shapes, threads, keep_ir, progress
+    )
+    return Engine(contents)
+
+
+def compile_to_file(
+    model: Any,
+    target: str = "cpu",
+    precision: str = "fp32",
+    shapes: Mapping[str, ShapeSpec] | None = None,
+    threads: int | None = None,
+    keep_ir: bool = False,
+    progress: ProgressCallback | None = None,
+) -> EngineFile:
+    """What `build` does, up to the contents of the engine file; loads nothing."""
+    try:
+        import xdsl  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "building an engine needs the compiler, which is not installed",
+            fix="pip install 'stepwell[compile]'",
+        ) from None
+    return _Build(model, target, shapes, progress).run(precision, threads, keep_ir)
+
+
+@dataclass
+class _Build:
+    """One build: the module on its way, and what is noted along it."""
+
+    model: Any
+    target: str
+    shapes: Mapping[str, ShapeSpec] | None
+    progress: ProgressCallback | None
+    summaries: dict[tuple[str, ...], LaunchSummary] = field(default_factory=dict)
+    snapshots: dict[str, str] = field(default_factory=dict)
+    done: int = 0
+    total: int = 2
+
+    def run(self, precision: str, threads: int | None, keep_ir: bool) -> EngineFile:
+        from stepwell import __version__
+        from stepwell.codegen.engine_writer import EngineOptions, write_engine
+        from stepwell.dialects.context import StepwellContext
+        from stepwell.dialects.registry import register_dialects
+        from stepwell.dialects.target import Target
+
+        start = perf_counter()
+        target = Target.parse(self.target)
+        if not target.is_cpu:
+            raise OptionError(
+                f"expected a cpu target, got {self.target!r}",
+                notes=["code generation for GPUs is not finished yet"],
+            )
+        context = StepwellContext()
+        register_dialects(context)
+        module = self.import_model(context)
+        self.lower(module, context, target, keep_ir)
+        self.stage("compile kernels")
+        options = EngineOptions(
+            name=_name_of(self.model),
+            precision=precision,
+            threads=threads,
+            producer=f"stepwell {__version__}",
+            summaries=self.summaries,
+            snapshots=self.snapshots,
+        )
+        contents = write_engine(module, context.weights, _compile_kernels, options)
+        log.info("built %s in %.2f s", options.name, perf_counter() - start)
+        return contents
+
+    def stage(self, name: str) -> None:
+        """Tell the caller that a stage begins."""
+        if self.progress is not None:
+            self.progress(Progress(name, self.done, self.total))
+        self.done += 1
+
+    def import_model(self, context: StepwellContext) -> ModuleOp:
+        from stepwell.frontends.onnx import import_model
+        from stepwell.lowering.pipelines import PHASES
+
+        self.total = 2 + sum(len(phase.passes) for phase in PHASES)
+        self.stage("import")
+        return import_model(self.model, context, self.shapes)
+
+    def lower(
+        self, module: ModuleOp, context: StepwellContext, target: Any, keep_ir: bool
+    ) -> None:
+        from stepwell.lowering.pipelines import compile_module
+        from stepwell.summaries import summaries_of
+
+        if keep_ir:
+            self.snapshot("0-import", module)
+
+        def after(module: ModuleOp, report: PassReport) -> None:
+            log.debug("%-28s %.3f s", report.name, report.seconds)
+            self.stage(report.name)
+            if report.name == "form-kernels":
+                self.summaries = summaries_of(module)
+            if keep_ir and report.index == report.count - 1:
+                self.snapshot(f"{len(self.snapshots)}-{report.phase}", module)
+
+        compile_module(module, context, target, after=after)
+
+    def snapshot(self, name: str, module: ModuleOp) -> None:
+        from xdsl.printer import Printer
+
+        stream = StringIO()
+        Printer(stream, print_debuginfo=True).print_op(module)
+        self.snapshots[f"ir/{name}.mlir"] = stream.getvalue() + "\n"
+
+
+def _compile_kernels(module: ModuleOp) -> DeviceCode:
+    """The machine code of the module's kernels, which are lowered in place."""
+    from llvmlite import binding
+    from xdsl.dialects.builtin import ModuleOp as Module
+
+    from stepwell.codegen.cpu.driver import DRIVER_IR
+    from stepwell.codegen.cpu.objects import compile_object
+    from stepwell.codegen.engine_writer import DeviceCode
+    from stepwell.dialects.target import Target
+    from stepwell.dialects.tile import FuncOp
+
+    target = Target.of(module)
+    kernels = Module(
+        [op.detach() or op for op in list(module.ops) if isinstance(op, FuncOp)]
+    )
+    compiled = compile_object(kernels, target, extra_ir=DRIVER_IR)
+    triple = str(binding.get_process_triple())
+    return DeviceCode(compiled.data, compiled.ir_text, triple)
+
+
+def _name_of(model: Any) -> str:
+    if isinstance(model, str | os.PathLike):
+        return Path(model).stem
+    graph = getattr(model, "graph", None)
+    return str(getattr(graph, "name", "") or "model")
