@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from xdsl.dialects.builtin import DictionaryAttr, ModuleOp, NoneAttr, TensorType
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    DictionaryAttr,
+    ModuleOp,
+    NoneAttr,
+    TensorType,
+)
 from xdsl.ir import Attribute, Data, SSAValue
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
@@ -163,7 +169,7 @@ def tensor_type(dims: Shape, element: Attribute) -> TensorType:
     """
     if all(isinstance(dim, int) for dim in dims):
         return TensorType(element, [dim for dim in dims if isinstance(dim, int)])
-    shape = [dim if isinstance(dim, int) else -1 for dim in dims]
+    shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in dims]
     return TensorType(element, shape, DimsAttr(dims))
 
 
@@ -177,7 +183,7 @@ def dims_of(value: Attribute | SSAValue) -> tuple[Dim, ...]:
     if isinstance(kind.encoding, DimsAttr):
         return kind.encoding.data
     dims = kind.get_shape()
-    if -1 in dims:
+    if DYNAMIC_INDEX in dims:
         raise ShapeError(f"expected #nn.dims<...> for the dynamic dims, got {kind}")
     return dims
 
