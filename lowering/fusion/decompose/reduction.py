@@ -92,6 +92,14 @@ class Rows:
         )
         return Read(value, index)
 
+    def finish(self, statistic: Read, body: Callable[..., Scalar]) -> Read:
+        """Compute on each row's number; how to read it back."""
+        shape = [axis.size for axis in self.outer]
+        index = variables(self.outer)
+        kind = tensor_type(shape, element_of(statistic.value))
+        value = self.loops.generic(self.outer, [statistic], Write(kind, index), body)
+        return Read(value, index)
+
     def read(self, value: SSAValue) -> Read:
         """Read a tensor that broadcasts to the rows."""
         return Read(value, broadcast_index(self.axes, dims_of(value)))
@@ -130,8 +138,7 @@ def _kept_index(rows: Rows, keepdims: bool) -> list[Dim]:
 
 
 def mean_of(s: Scalars, total: Scalar, count: Dim) -> Scalar:
-    """`total / count`; a constant count of floats is a multiplication by a power of 2
-    where exact, else a division."""
+    """`total / count`."""
     if count == 1:
         return total
     return s.div(total, s.dim(count, total.element))
@@ -214,40 +221,36 @@ def normalise(
 
     `affine` reads scale and bias where there are any.
     """
-    element = element_of(x.value)
-    wide = accumulation_type(element)
+    wide = accumulation_type(element_of(x.value))
     epsilon, count = op.value("epsilon"), rows.count
-    mean = (
-        [_mean(rows, x, wide, lambda s, v: v)] if centred else []
-    )
+    mean: list[Read] = []
+    if centred:
+        total = rows.statistic([x], wide, Combine.ADD, lambda s, v: v)
+        mean = [rows.finish(total, lambda s, t: mean_of(s, t, count))]
 
     def deviation(s: Scalars, v: Scalar, *m: Scalar) -> Scalar:
-        return s.sub(v, mean_of(s, m[0], count)) if m else v
+        return s.sub(v, m[0]) if m else v
 
     def square(s: Scalars, v: Scalar, *m: Scalar) -> Scalar:
         d = deviation(s, v, *m)
         return s.mul(d, d)
 
-    variance = rows.statistic([x, *mean], wide, Combine.ADD, square)
+    def reciprocal_root(s: Scalars, t: Scalar) -> Scalar:
+        spread = s.add(mean_of(s, t, count), s.like(epsilon, t))
+        return s.div(s.like(1, t), s.math(math.SqrtOp, spread))
 
-    def scale(s: Scalars, v: Scalar, *rest: Scalar) -> Scalar:
-        means, (total, *parameters) = rest[: len(mean)], rest[len(mean) :]
-        spread = s.add(mean_of(s, total, count), s.like(epsilon, total))
-        y = s.div(deviation(s, v, *means), s.math(math.SqrtOp, spread))
+    squares = rows.statistic([x, *mean], wide, Combine.ADD, square)
+    scale = rows.finish(squares, reciprocal_root)
+
+    def apply(s: Scalars, v: Scalar, *rest: Scalar) -> Scalar:
+        means, (factor, *parameters) = rest[: len(mean)], rest[len(mean) :]
+        y = s.mul(deviation(s, v, *means), factor)
         if parameters:
             y = s.mul(y, s.cast(parameters[0], y.element))
         return s.add(y, s.cast(parameters[1], y.element)) if parameters[1:] else y
 
-    value = rows.loops.generic(
-        rows.axes, [x, *mean, variance, *affine], write, scale
-    )
+    value = rows.loops.generic(rows.axes, [x, *mean, scale, *affine], write, apply)
     replace(op, value)
-
-
-def _mean(
-    rows: Rows, x: Read, wide: Attribute, body: Callable[..., Scalar]
-) -> Read:
-    return rows.statistic([x], wide, Combine.ADD, body)
 
 
 def decompose_layer_norm(op: NnOp) -> None:
