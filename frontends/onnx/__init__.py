@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,19 @@ from stepwell.errors import ModelError, OptionError, StepwellError, UnsupportedE
 from stepwell.frontends.profiles import ShapeSpec, as_profiles
 
 from .importer import Importer
-from .load import LoadedModel, Source, inline_functions, load_model
+from .load import LoadedModel, Source, fix_inputs, inline_functions, load_model
 from .ops import TABLE
 from .report import Issue, Report
 
-__all__ = ["Issue", "Report", "Source", "check_model", "import_model"]
+__all__ = [
+    "Issue",
+    "Report",
+    "Source",
+    "check_model",
+    "fix_inputs",
+    "import_model",
+    "shape_inputs",
+]
 
 
 def import_model(
@@ -75,6 +84,17 @@ def check_model(
     return importer.report()
 
 
+def shape_inputs(source: Source) -> set[str]:
+    """The small inputs that decide a shape, an axis or a count of the model.
+
+    A model with such an input can be compiled for fixed values of it (`values`).
+    """
+    importer = prepare(source, StepwellContext(weights=WeightStore()), None, None)
+    with suppress(UnsupportedError):
+        guarded(importer.run, importer.model)
+    return importer.shape_inputs
+
+
 def prepare(
     source: Source,
     context: StepwellContext,
@@ -83,12 +103,13 @@ def prepare(
 ) -> Importer:
     """An importer for a loaded, checked and inlined model."""
     model = load_model(source)
-    kept = {rule.key for rule in TABLE}
-    proto = guarded(lambda: inline_functions(model.proto, kept), model)
-    model = LoadedModel(proto, model.directory, model.name)
     profiles = as_profiles(shapes)
-    check_names(proto, {*profiles}, {*(values or {})})
-    return Importer(model, TABLE, context, profiles, values or {})
+    check_names(model.proto, {*profiles}, {*(values or {})})
+    proto = fix_inputs(model.proto, values) if values else model.proto
+    kept = {rule.key for rule in TABLE}
+    proto = guarded(lambda: inline_functions(proto, kept), model)
+    model = LoadedModel(proto, model.directory, model.name)
+    return Importer(model, TABLE, context, profiles)
 
 
 def guarded(function: Any, model: LoadedModel) -> Any:

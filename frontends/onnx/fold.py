@@ -166,6 +166,16 @@ def cast(node: Node, x: Contents) -> Contents | None:
     return x.astype(dtype)
 
 
+def cast_like(node: Node, x: Contents, like: Contents) -> Contents | None:
+    """A cast to the type of the second input."""
+    del like
+    dtype = node.numpy_dtype(1)
+    if is_symbolic(x):
+        return x if dtype.kind in "iu" else None
+    is_plain = dtype.kind in "iuf" and x.dtype.kind in "iuf"
+    return x.astype(dtype) if is_plain and np.isfinite(x).all() else None
+
+
 def where(_: Node, condition: Contents, x: Contents, y: Contents) -> Contents | None:
     """Element by element, on a condition that is known."""
     if is_symbolic(condition):
@@ -344,6 +354,7 @@ FOLDS: dict[str, Fold] = {
     "Not": logical(np.logical_not),
     "Where": where,
     "Cast": cast,
+    "CastLike": cast_like,
     "Concat": concat,
     "Gather": gather,
     "Slice": slice_,

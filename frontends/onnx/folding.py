@@ -71,11 +71,11 @@ def remember(node: Node, fold: Fold, outputs: Sequence[Value | None]) -> None:
 
 def _folded_element(node: Node, contents: Contents) -> Attribute:
     if not is_symbolic(contents):
-        if node.op_type == "Cast" or contents.dtype == bool:
+        if node.op_type in ("Cast", "CastLike") or contents.dtype == bool:
             return element_type(contents.dtype)
         if node.op_type == "NonZero":
             return i64
     if node.op_type == "Cast":
         return node.element("to")
-    index = 1 if node.op_type == "Where" else 0
+    index = 1 if node.op_type in ("Where", "CastLike") else 0
     return node.element_of(index)

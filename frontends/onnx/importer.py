@@ -73,13 +73,11 @@ class Importer:
         table: OpTable,
         context: StepwellContext,
         profiles: Mapping[str, Profile],
-        values: Mapping[str, np.ndarray],
     ) -> None:
         self.model = model
         self.table = table
         self.builder = GraphBuilder(context)
         self.profiles = profiles
-        self.values = values
         self.opsets = {
             "" if opset.domain == "ai.onnx" else opset.domain: opset.version
             for opset in model.proto.opset_import
@@ -159,9 +157,7 @@ class Importer:
             self.scope.values[sparse.values.name] = constant_tensor(array)
 
     def add_input(self, entry: onnx.ValueInfoProto) -> Value:
-        """A graph input: an argument of the function, or a value the user fixed."""
-        if entry.name in self.values:
-            return constant_tensor(np.asarray(self.values[entry.name]))
+        """A graph input: an argument of the function."""
         if not entry.type.HasField("tensor_type"):
             kind = entry.type.WhichOneof("value")
             raise UnsupportedError(f"input {entry.name!r} is of {kind}, not a tensor")

@@ -7,13 +7,16 @@ path that leaves the model's folder, and an opset out of range all end in a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.inliner
+import onnx.numpy_helper
 from google.protobuf.message import DecodeError
 
 from stepwell.errors import ModelError, UnsupportedError
@@ -145,6 +148,21 @@ def check_with_onnx(proto: onnx.ModelProto) -> None:
                 entry.type.tensor_type.shape.dim.add(dim_value=dim)
     del light.graph.initializer[:]
     onnx.checker.check_model(light)
+
+
+def fix_inputs(
+    proto: onnx.ModelProto, values: Mapping[str, np.ndarray[Any, Any]]
+) -> onnx.ModelProto:
+    """The model with the inputs that `values` names turned into constants."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    inputs = [entry for entry in fixed.graph.input if entry.name not in values]
+    del fixed.graph.input[:]
+    fixed.graph.input.extend(inputs)
+    for name, array in values.items():
+        tensor = onnx.numpy_helper.from_array(np.asarray(array), name)
+        fixed.graph.initializer.append(tensor)
+    return fixed
 
 
 def inline_functions(

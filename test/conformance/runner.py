@@ -1,0 +1,165 @@
+"""Runs ONNX's own test cases on one executor and says what became of each.
+
+The pytest file and the table generator share it; `python test/conformance/runner.py
+reference Conv` prints the failures of the cases whose name matches.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+import time
+import tomllib
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
+
+from stepwell.errors import StepwellError
+from stepwell.onnx_backend import StepwellRep
+
+EXCLUDES = Path(__file__).with_name("excludes.toml")
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case: `passed`, `failed`, `unsupported` or `excluded`."""
+
+    name: str
+    kind: str
+    op: str
+    status: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def load_excludes() -> dict[str, str]:
+    """Patterns of case names and the reason why those cases are left out."""
+    table = tomllib.loads(EXCLUDES.read_text())
+    return {
+        pattern: entry["reason"]
+        for entry in table["exclude"]
+        for pattern in entry["cases"]
+    }
+
+
+def excluded(name: str, excludes: dict[str, str]) -> str | None:
+    """The reason why a case is left out, or None."""
+    return next(
+        (why for pattern, why in excludes.items() if re.fullmatch(pattern, name)), None
+    )
+
+
+def cases(kinds: Sequence[str] = KINDS) -> Iterator[tuple[str, Any]]:
+    """All cases with their kind. Generating the node cases takes seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for kind in kinds:
+            for case in load_model_tests(kind=kind):
+                yield kind, case
+
+
+def first_op(model: onnx.ModelProto) -> str:
+    """The op a case is about: that of its first node."""
+    node = model.graph.node[0]
+    return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+
+
+def run_case(kind: str, case: Any, executor: str, excludes: dict[str, str]) -> Outcome:
+    """Compile and run one case on all of its data sets."""
+    model = case.model or onnx.load(os.path.join(case.model_dir, "model.onnx"))
+    op = first_op(model)
+    if case.name.endswith("_expanded") or "_expanded_" in case.name:
+        op = "(function bodies)"
+    if (why := excluded(case.name, excludes)) is not None:
+        return Outcome(case.name, kind, op, "excluded", why)
+    start = time.perf_counter()
+    try:
+        check(model, case, executor)
+        status, reason = "passed", ""
+    except StepwellError as error:
+        is_known = type(error).__name__ == "UnsupportedError"
+        status = "unsupported" if is_known else "failed"
+        reason = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+    return Outcome(case.name, kind, op, status, reason, time.perf_counter() - start)
+
+
+def check(model: onnx.ModelProto, case: Any, executor: str) -> None:
+    """Raise unless the outputs of every data set are as the case says."""
+    prepared = StepwellRep(model, executor)
+    for inputs, expected in data_sets(model, case):
+        outputs = prepared.run([as_array(each) for each in inputs])
+        Runner.assert_similar_outputs(
+            [as_array(each) for each in expected], outputs, case.rtol, case.atol
+        )
+
+
+def data_sets(model: onnx.ModelProto, case: Any) -> Iterator[tuple[list, list]]:
+    """Inputs and expected outputs, from memory or from the case's files."""
+    if case.data_sets is not None:
+        yield from case.data_sets
+        return
+    for folder in sorted(glob.glob(os.path.join(case.model_dir, "test_data_set*"))):
+        yield (
+            read_files(folder, "input", model.graph.input),
+            read_files(folder, "output", model.graph.output),
+        )
+
+
+def read_files(folder: str, stem: str, entries: Sequence[Any]) -> list[Any]:
+    """The tensors of `stem_0.pb`, `stem_1.pb`, ..."""
+    found: list[Any] = []
+    for index, _ in enumerate(entries):
+        path = Path(folder) / f"{stem}_{index}.pb"
+        if path.exists():
+            tensor = onnx.TensorProto.FromString(path.read_bytes())
+            found.append(onnx.numpy_helper.to_array(tensor))
+    return found
+
+
+def as_array(value: Any) -> Any:
+    """A tensor as an array; arrays and lists stay as they are."""
+    is_proto = isinstance(value, onnx.TensorProto)
+    return onnx.numpy_helper.to_array(value) if is_proto else value
+
+
+def run_all(
+    executor: str, pattern: str = "", kinds: Sequence[str] = KINDS
+) -> list[Outcome]:
+    """The outcomes of all cases whose name matches `pattern`."""
+    excludes = load_excludes()
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [
+            run_case(kind, case, executor, excludes)
+            for kind, case in cases(kinds)
+            if re.search(pattern, case.name)
+        ]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the failures and the counts."""
+    executor = arguments[0] if arguments else "reference"
+    pattern = arguments[1] if len(arguments) > 1 else ""
+    outcomes = run_all(executor, pattern)
+    for outcome in outcomes:
+        if outcome.status not in ("passed", "excluded"):
+            print(f"{outcome.status:11} {outcome.name}: {outcome.reason}")
+    for status in ("passed", "failed", "unsupported", "excluded"):
+        print(status, sum(outcome.status == status for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
