@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from stepwell.errors import OptionError
+from stepwell.runtime import engine_file
+from stepwell.runtime.engine_file import EngineFile
 
-from . import engine_file
 from .context import Context
 from .devices.cpu import CpuCode, ThreadPool, available_threads
 from .dtypes import dtype_of
-from .engine_file import EngineFile
 from .expressions import product
 from .host_ops import HOST_OPS
 from .inputs import TensorSpec, to_arrays
 from .manifest import Manifest, TensorInfo
 from .plan import Array
 from .program import Program
-from .verify_program import verify_host_calls
+from .walk import launches_of, verify_host_calls
 
 
 class Engine:
@@ -70,6 +70,11 @@ class Engine:
     def manifest(self) -> Manifest:
         """What the engine is: kernels, program, memory plan, target."""
         return self._contents.manifest
+
+    @property
+    def kernel_count(self) -> int:
+        """How many launches one run makes, loops and branches counted once."""
+        return len(launches_of(self.manifest.program))
 
     @property
     def snapshots(self) -> Mapping[str, str]:

@@ -108,7 +108,7 @@ def to_bytes(engine: EngineFile) -> bytes:
 def write_to(engine: EngineFile, file: IO[bytes]) -> None:
     """Write `engine` into an open, seekable file."""
     entries: dict[str, Any] = {
-        WEIGHTS: memoryview(engine.weights),
+        WEIGHTS: engine.weights.data,
         **{name: engine.code[name] for name in sorted(engine.code)},
         **{name: engine.snapshots[name].encode() for name in sorted(engine.snapshots)},
     }

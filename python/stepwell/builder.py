@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from time import perf_counter
@@ -28,16 +29,8 @@ PRECISIONS = ("fp32",)
 log = logging.getLogger("stepwell.build")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a build is: `stage` begins, the `done`-th of about `total`."""
-
-    stage: str
-    done: int
-    total: int
-
-
-ProgressCallback = Callable[[Progress], None]
+ProgressCallback = Callable[[str, int, int], None]
+"""Called as a stage begins: its name, how many are done, and how many there are."""
 
 
 def build(
@@ -60,7 +53,7 @@ def build(
             `{"x": [(1, 8, 32), 3, 224, 224]}` (min, opt, max), or of a symbol.
         threads: how many threads a run may use; default: all that the process has.
         keep_ir: keep the IR of every level in the engine, for `inspect`.
-        progress: called before each stage.
+        progress: called before each stage, `progress(stage, done, total)`.
 
     Raises:
         ModelError: the model is damaged or inconsistent.
@@ -90,13 +83,11 @@ def compile_to_file(
     progress: ProgressCallback | None = None,
 ) -> EngineFile:
     """What `build` does, up to the contents of the engine file; loads nothing."""
-    try:
-        import xdsl  # noqa: F401
-    except ImportError:
+    if find_spec("xdsl") is None or find_spec("onnx") is None:
         raise MissingExtraError(
             "building an engine needs the compiler, which is not installed",
             fix="pip install 'stepwell[compile]'",
-        ) from None
+        )
     return _Build(model, target, shapes, progress).run(precision, threads, keep_ir)
 
 
@@ -147,7 +138,7 @@ class _Build:
     def stage(self, name: str) -> None:
         """Tell the caller that a stage begins."""
         if self.progress is not None:
-            self.progress(Progress(name, self.done, self.total))
+            self.progress(name, self.done, self.total)
         self.done += 1
 
     def import_model(self, context: StepwellContext) -> ModuleOp:

@@ -12,6 +12,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import signal
 import tempfile
 import threading
 from collections.abc import Callable
@@ -32,6 +33,9 @@ BARRIER_BYTES = 1024
 
 Words: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 SegmentFunction: TypeAlias = Callable[[int, int, int, int, int], None]
+
+_MAIN = threading.main_thread().ident
+_INTERRUPT = frozenset({signal.SIGINT})
 
 
 def available_threads() -> int:
@@ -182,11 +186,26 @@ class ThreadPool:
         try:
             if self._process != os.getpid():
                 self._start()
-            for worker in self._workers:
-                worker.post(launches, count)
-            self._function(launches, count, self._shared.address, 0, self.threads)
+            if threading.get_ident() == _MAIN:
+                self._run_undisturbed(launches, count)
+            else:
+                self._run_together(launches, count)
         finally:
             self._busy.release()
+
+    def _run_together(self, launches: int, count: int) -> None:
+        for worker in self._workers:
+            worker.post(launches, count)
+        self._function(launches, count, self._shared.address, 0, self.threads)
+
+    def _run_undisturbed(self, launches: int, count: int) -> None:
+        """Hold Ctrl-C back: an exception between waking the workers and joining them
+        would leave them waiting at the barrier."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPT)
+        try:
+            self._run_together(launches, count)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
         """End the pool's threads."""
@@ -211,7 +230,7 @@ class ThreadPool:
 
 
 class _Barrier:
-    """Zeroed memory that the threads of a segment meet at, on cache lines of its own."""
+    """Zeroed memory that the threads of a segment meet at, on its own cache lines."""
 
     def __init__(self) -> None:
         self._memory = np.zeros(BARRIER_BYTES + 128, np.uint8)
@@ -243,6 +262,7 @@ class _Worker:
 
     def _loop(self) -> None:
         barrier, number, threads = self._barrier.address, self._number, self._threads
+        signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPT)
         while True:
             self._wake.acquire()
             if self._job is None:

@@ -1,4 +1,4 @@
-"""Checks of a program against this runtime, before it runs."""
+"""Walks over a program, and its check against this runtime before it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from stepwell.errors import EngineFileError
 
-from .manifest import Block, HostCall, If, Loop, Step
+from .manifest import Block, HostCall, If, Launch, Loop, Segment, Step
 
 
 def steps_of(block: Block) -> Iterator[Step]:
@@ -21,6 +21,12 @@ def steps_of(block: Block) -> Iterator[Step]:
                 yield from steps_of(step.body)
             case _:
                 pass
+
+
+def launches_of(block: Block) -> list[Launch]:
+    """Every launch of a program, in order."""
+    segments = (step for step in steps_of(block) if isinstance(step, Segment))
+    return [launch for segment in segments for launch in segment.launches]
 
 
 def verify_host_calls(program: Block, known: Collection[str]) -> None:
