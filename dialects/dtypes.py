@@ -7,6 +7,7 @@ NumPy's object dtype.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import ml_dtypes
@@ -36,6 +37,15 @@ from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 
 from stepwell.errors import ShapeError
+
+
+class StoredType(TypeAttribute, ABC):
+    """An element type whose values are kept as those of another, `storage_type`."""
+
+    @property
+    @abstractmethod
+    def storage_type(self) -> Attribute:
+        """The type of the stored values."""
 
 
 @irdl_attr_definition
@@ -98,6 +108,8 @@ def numpy_dtype(element: Attribute) -> np.dtype[Any]:
     """
     if isinstance(element, IndexType):
         return np.dtype(np.int64)
+    if isinstance(element, StoredType):
+        return numpy_dtype(element.storage_type)
     if (dtype := _TO_NUMPY.get(element)) is None:
         raise ShapeError(f"expected an element type with a NumPy dtype, got {element}")
     return dtype
@@ -151,6 +163,8 @@ def bit_width(element: Attribute) -> int:
             return element.width.data
         case IndexType():
             return 64
+        case StoredType():
+            return bit_width(element.storage_type)
         case ComplexType():
             return 2 * bit_width(element.element_type)
         case _ if isinstance(element, AnyFloat):
