@@ -13,12 +13,14 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from stepwell.dialects.fusion import GenericOp, Iterator, KernelOp
+from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Schedule, ScheduleAttr
 from stepwell.dialects.shapes import Ranges, ranges_of
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 
 from .product import product_of
+from .schedule_attention import schedule_attention
 from .schedule_contraction import schedule_contraction
 from .schedule_map import schedule_map
 from .schedule_reduction import schedule_reduction
@@ -30,6 +32,9 @@ def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedul
     Raises:
         CompileError: the region has none of the forms that kernels come in.
     """
+    for op in kernel.block.ops:
+        if isinstance(op, AttentionOp):
+            return schedule_attention(op, target, ranges)
     generics = [op for op in kernel.block.ops if isinstance(op, GenericOp)]
     if not generics:
         raise CompileError(

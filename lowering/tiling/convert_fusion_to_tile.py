@@ -23,6 +23,7 @@ from stepwell.dialects.tile import FuncOp
 from stepwell.errors import CompileError
 from stepwell.lowering.rewriting import stamp
 
+from .attention import convert_attention
 from .contraction import convert_contraction
 from .map import convert_map
 from .reduction import convert_reduction
@@ -30,6 +31,7 @@ from .reduction import convert_reduction
 Converter = Callable[[KernelOp, Schedule, str], FuncOp]
 
 CONVERTERS: dict[Anchor, Converter] = {
+    Anchor.ATTENTION: convert_attention,
     Anchor.MAP: convert_map,
     Anchor.CONTRACTION: convert_contraction,
     Anchor.REDUCTION: convert_reduction,

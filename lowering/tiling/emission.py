@@ -19,14 +19,17 @@ from stepwell.dialects.fusion import (
     DimOp,
     GenericOp,
     IndexOp,
+    Iterator,
     KernelOp,
     StructuredOp,
 )
-from stepwell.dialects.quasi_affine import floor_divide, modulo
+from stepwell.dialects.quasi_affine import as_symbol, floor_divide, modulo
 from stepwell.dialects.shapes import (
     Dim,
+    Shape,
     dims_of,
     element_of,
+    is_zero_or_more,
     substitute,
     symbols_of,
 )
@@ -141,7 +144,7 @@ class KernelProgram:
         access = op.in_maps[position].simplify(op.extents)
         extents = frame.extents_over(access.used_dims)
         kind = TileType(extents, storage_type(element_of(value)))
-        place = self.place(op, self.memory_of(value), access, frame)
+        place = self.place(op, self.memory_of(value), access, frame, reads=True)
         offsets = [self.program.offset(index) for index in place.indices]
         key = ("load", place, kind)
         return self.program.once(key, LoadOp, place.view, offsets, place.over, kind)
@@ -157,9 +160,19 @@ class KernelProgram:
             self.program.insert(StoreOp(tile, place.view, offsets, place.over))
 
     def place(
-        self, op: StructuredOp, memory: SSAValue, access: AccessMap, frame: Frame
+        self,
+        op: StructuredOp,
+        memory: SSAValue,
+        access: AccessMap,
+        frame: Frame,
+        *,
+        reads: bool = False,
     ) -> Place:
-        """`memory` under `access` as a view, and the frame's place in it."""
+        """`memory` under `access` as a view, and the frame's place in it.
+
+        A view that is only read reaches as far along parallel dims as the memory does:
+        tiles at the end of a padded tensor then need no mask.
+        """
         sizes = dict.fromkeys(frame.names, 1) | op.extents
         base = {name: frame.base.get(name, 0) for name in sizes}
         axes = {name: name for name in frame.names}
@@ -169,7 +182,11 @@ class KernelProgram:
             base[split.outer] = floor_divide(at, split.factor, {})
             base[split.inner] = modulo(at, split.factor, {})
             axes[split.dim] = split.inner
-        access, kept = _without_units(access, frame, sizes, set(axes.values()))
+        access, kept = _without_units(access, sizes, set(axes.values()))
+        if reads:
+            parallel = set(op.dims_of_kind(Iterator.PARALLEL))
+            shape = view_of(memory).dims
+            sizes |= _reachable(access, sizes, shape, parallel & axes.keys())
         view = self._view(op, memory, access.with_dims(kept), [sizes[n] for n in kept])
         over = tuple(kept.index(axes[name]) for name in frame.names)
         return Place(view, tuple(base[name] for name in kept), over)
@@ -313,7 +330,7 @@ def kernel_symbols(kernel: KernelOp) -> list[str]:
 
 
 def _without_units(
-    access: AccessMap, frame: Frame, sizes: Mapping[str, Dim], axes: set[str]
+    access: AccessMap, sizes: Mapping[str, Dim], axes: set[str]
 ) -> tuple[AccessMap, list[str]]:
     """The map without dims that it does not use or that have one index only."""
     units = {n: 0 for n in access.dims if sizes[n] == 1 and n not in axes}
@@ -321,6 +338,20 @@ def _without_units(
     beside = [n for n in sizes if n in axes and n not in access.dims]
     kept = [n for n in access.dims if n in access.used_dims or n in axes]
     return access, [*kept, *beside]
+
+
+def _reachable(
+    access: AccessMap, sizes: Mapping[str, Dim], shape: Shape, dims: set[str]
+) -> dict[str, Dim]:
+    """The sizes of `dims` that walk along an axis of a longer tensor by themselves."""
+    longer: dict[str, Dim] = {}
+    for expr, size in zip(access.results, shape, strict=True):
+        name = as_symbol(expr)
+        if name in dims and is_zero_or_more(size - sizes[name]) and size != sizes[name]:
+            longer[name] = size
+    alone = {n: sum(n in symbols_of(e) for e in access.results) for n in longer}
+    guarded = {n for g in access.guards for n in symbols_of(g.expr)}
+    return {n: s for n, s in longer.items() if alone[n] == 1 and n not in guarded}
 
 
 def _slice(op: StructuredOp, roots: Sequence[SSAValue]) -> set[SSAValue]:

@@ -25,7 +25,7 @@ from stepwell.dialects.nn.constant import ConstantOp
 from stepwell.dialects.nn.shape import PadOp, ReshapeOp, TransposeOp
 from stepwell.dialects.quasi_affine import as_symbol
 from stepwell.dialects.schedules import Anchor, ScheduleAttr
-from stepwell.dialects.shapes import DimsAttr, dims_of, symbol
+from stepwell.dialects.shapes import Dim, DimsAttr, dims_of, symbol
 from stepwell.lowering.rewriting import stamp
 
 from .contraction import without_extension
@@ -101,24 +101,42 @@ def pack(weights: SSAValue, names: Sequence[str], packing: Packing) -> list[Oper
     dims = dict(zip(names, [n for n in dims_of(weights) if n != 1], strict=True))
     flat = [d for d in packing.order if d != packing.column]
     column, width = packing.column, packing.width
-    squeezed = ReshapeOp(weights, list(dims.values()))
-    perm = [names.index(d) for d in (*flat, column)]
-    rows = TransposeOp(squeezed.result, perm)
     missing = -dims[column] % width
-    zeros = [0] * len(flat)
-    padded = PadOp(
-        rows.result,
-        None,
-        low=DimsAttr([*zeros, 0]),
-        high=DimsAttr([*zeros, missing]),
-        mode="constant",
-    )
     panels = (dims[column] + missing) // width
-    cut = ReshapeOp(padded.result, [*(dims[d] for d in flat), panels, width])
-    at = packing.order.index(column)
-    last = len(flat)
-    order = [*range(at), last, *range(at, last), last + 1]
-    return [squeezed, rows, padded, cut, TransposeOp(cut.result, order)]
+    at, last = packing.order.index(column), len(flat)
+    zeros = [0] * len(flat)
+    ops = _Chain(weights)
+    ops.reshape(list(dims.values()))
+    ops.transpose([names.index(d) for d in (*flat, column)])
+    ops.pad([*zeros, 0], [*zeros, missing])
+    ops.reshape([*(dims[d] for d in flat), panels, width])
+    ops.transpose([*range(at), last, *range(at, last), last + 1])
+    return ops.made
+
+
+class _Chain:
+    """Ops on one value after the other, without those that change nothing."""
+
+    def __init__(self, value: SSAValue) -> None:
+        self.value = value
+        self.made: list[Operation] = []
+
+    def reshape(self, dims: Sequence[Dim]) -> None:
+        if list(dims_of(self.value)) != list(dims):
+            self._add(ReshapeOp(self.value, dims))
+
+    def transpose(self, perm: Sequence[int]) -> None:
+        if list(perm) != sorted(perm):
+            self._add(TransposeOp(self.value, perm))
+
+    def pad(self, low: Sequence[Dim], high: Sequence[Dim]) -> None:
+        if any((*low, *high)):
+            pads = DimsAttr(low), DimsAttr(high)
+            self._add(PadOp(self.value, None, low=pads[0], high=pads[1]))
+
+    def _add(self, op: Operation) -> None:
+        self.made.append(op)
+        self.value = op.results[0]
 
 
 def packed_access(access: AccessMap, packing: Packing) -> AccessMap:

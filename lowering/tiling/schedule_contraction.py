@@ -47,12 +47,11 @@ class RegisterTile:
 
 
 def register_tiles(target: Target) -> Iterator[RegisterTile]:
-    """All tiles that fit: accumulators, one row of the right factor, a broadcast."""
-    registers = target.vector_registers
+    """All tiles that leave registers for a row of the right factor and a broadcast."""
+    accumulators = target.vector_registers - 4
     for vectors in range(1, 7):
-        for rows in range(1, registers):
-            if (rows + 1) * vectors + (vectors > 1) <= registers:
-                yield RegisterTile(rows, vectors)
+        for rows in range(1, accumulators // vectors + 1):
+            yield RegisterTile(rows, vectors)
 
 
 def cycles_per_dot(tile: RegisterTile, inner: int) -> float:
