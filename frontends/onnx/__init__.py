@@ -106,8 +106,7 @@ def prepare(
     profiles = as_profiles(shapes)
     check_names(model.proto, {*profiles}, {*(values or {})})
     proto = fix_inputs(model.proto, values) if values else model.proto
-    kept = {rule.key for rule in TABLE}
-    proto = guarded(lambda: inline_functions(proto, kept), model)
+    proto = guarded(lambda: inline_functions(proto), model)
     model = LoadedModel(proto, model.directory, model.name)
     return Importer(model, TABLE, context, profiles)
 

@@ -25,10 +25,11 @@ from stepwell.frontends.profiles import Profile
 from .contents import as_value, constant_tensor, materialise, origins
 from .fold import FOLDS
 from .folding import folded_outputs, remember
+from .functions import function_body
 from .inputs import input_dims, sanitise
 from .load import LoadedModel
 from .node import Node, dtype_of
-from .registry import OpTable, Rule
+from .registry import DECLINED, OpTable, Rule
 from .report import Issue, Report
 from .tensors import read_sparse, read_tensor
 from .values import Contents, Sequence_, Tensor, Value, dim_array
@@ -49,9 +50,13 @@ POISON = Poison()
 
 @dataclass
 class Scope:
-    """Names of one graph; an inner graph sees those of the outer ones."""
+    """Names of one graph; an inner graph sees those of the outer ones.
+
+    `missing` are the inputs of a function that its call leaves out.
+    """
 
     outer: Scope | None = None
+    missing: set[str] = field(default_factory=set[str])
     values: dict[str, Value | Poison] = field(default_factory=dict[str, Value | Poison])
 
     def find(self, name: str) -> Value | Poison | None:
@@ -62,6 +67,15 @@ class Scope:
                 return scope.values[name]
             scope = scope.outer
         return None
+
+    def is_missing(self, name: str) -> bool:
+        """Whether `name` is an input of a function that the call leaves out."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.missing:
+                return True
+            scope = scope.outer
+        return False
 
 
 class Importer:
@@ -263,10 +277,13 @@ class Importer:
 
     # Nodes
 
-    def import_nodes(self, graph: onnx.GraphProto) -> None:
-        """All nodes of a graph, in order."""
+    def import_nodes(
+        self, graph: onnx.GraphProto | onnx.FunctionProto, prefix: str = ""
+    ) -> None:
+        """All nodes of a graph or function, in order."""
         for index, proto in enumerate(graph.node):
             name = proto.name or f"{proto.op_type}_{index}"
+            name = f"{prefix}/{name}" if prefix else name
             for output, value in zip(
                 proto.output, self.import_node(proto, name), strict=False
             ):
@@ -281,23 +298,18 @@ class Importer:
         op = f"{domain}::{proto.op_type}" if domain else proto.op_type
         self.ops[op] += 1
         poison = [POISON] * len(proto.output)
-        rule = self.table.find(domain, proto.op_type)
-        if rule is None:
-            self.issues.append(Issue(name, op, "the op is not supported"))
-            return poison
         inputs = [self.find(proto, name, each) for each in proto.input]
+        rule = self.table.find(domain, proto.op_type)
         if any(isinstance(value, Poison) for value in inputs):
+            if rule is None and not self.has_body(domain, proto.op_type):
+                self.issues.append(Issue(name, op, "the op is not supported"))
             return poison
         version = self.version_of(domain, proto.op_type)
-        if version < rule.since:
-            what = f"expected opset {rule.since} or newer, got version {version}"
-            self.issues.append(Issue(name, op, what))
-            return poison
         known = tuple(v for v in inputs if not isinstance(v, Poison))
         node = Node(proto, name, version, known, self)
         try:
             with self.builder.at(name):
-                return self.build(node, rule)
+                return self.outputs_of(node, rule, domain)
         except UnsupportedError as error:
             self.issues.append(Issue(name, op, error.summary, error.fix))
             return poison
@@ -310,6 +322,52 @@ class Importer:
                 where=node.label,
             ) from error
 
+    def outputs_of(
+        self, node: Node, rule: Rule | None, domain: str
+    ) -> Sequence[Value | Poison | None]:
+        """The outputs of a node: by its rule, or by the function that defines it."""
+        if rule is not None and node.version >= rule.since:
+            built = self.build(node, rule)
+            if built is not None:
+                return built
+        opset = self.opsets.get(domain, 1)
+        body = function_body(node.proto, domain, opset, node.inputs)
+        if body is not None:
+            return self.import_function(node, body)
+        if rule is None:
+            raise node.unsupported("the op is not supported")
+        raise node.unsupported(
+            f"expected opset {rule.since} or newer, got version {node.version}"
+        )
+
+    def import_function(
+        self, node: Node, body: onnx.FunctionProto
+    ) -> Sequence[Value | Poison | None]:
+        """The outputs of a function called by `node`."""
+        outer, opsets, issues = self.scope, self.opsets, len(self.issues)
+        given = dict(zip(body.input, node.inputs, strict=False))
+        self.scope = Scope(values={k: v for k, v in given.items() if v is not None})
+        self.scope.missing = {*body.input} - {*self.scope.values}
+        self.opsets = opsets | {o.domain: o.version for o in body.opset_import}
+        try:
+            self.import_nodes(body, node.name)
+            outputs = [self.scope.find(name) for name in body.output]
+        finally:
+            self.scope, self.opsets = outer, opsets
+        if len(self.issues) > issues:
+            whole = Issue(node.name, node.op_type, "its function body is not supported")
+            self.issues[issues:] = [whole]
+        return outputs[: len(node.proto.output)]
+
+    def has_body(self, domain: str, op_type: str) -> bool:
+        """Whether ONNX defines the op by a function."""
+        try:
+            opset = self.opsets.get(domain, 1)
+            schema = onnx.defs.get_schema(op_type, opset, domain)
+        except onnx.defs.SchemaError:
+            return False
+        return schema.has_function or schema.has_context_dependent_function
+
     def find(
         self, proto: onnx.NodeProto, name: str, value: str
     ) -> Value | Poison | None:
@@ -317,6 +375,8 @@ class Importer:
         if not value:
             return None
         found = self.scope.find(value)
+        if found is None and self.scope.is_missing(value):
+            return None
         if found is None:
             raise ModelError(
                 f"input {value!r} is not defined before its use",
@@ -332,12 +392,17 @@ class Importer:
         except onnx.defs.SchemaError:
             return opset
 
-    def build(self, node: Node, rule: Rule) -> list[Value | None]:
-        """The outputs of a node: folded contents, or what its rule makes."""
+    def build(self, node: Node, rule: Rule) -> list[Value | None] | None:
+        """The outputs of a node: folded contents, or what its rule makes.
+
+        None if the rule leaves the node to the function that defines the op.
+        """
         fold = None if rule.domain else FOLDS.get(node.op_type)
         if fold is not None and (folded := folded_outputs(node, fold)) is not None:
             return folded
         built = rule.build(node)
+        if built is DECLINED:
+            return None
         if isinstance(built, Operation):
             built = built.results
         outputs = list(built) if isinstance(built, Sequence) else [built]

@@ -7,7 +7,7 @@ path that leaves the model's folder, and an opset out of range all end in a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,41 +165,11 @@ def fix_inputs(
     return fixed
 
 
-def inline_functions(
-    proto: onnx.ModelProto, kept: Collection[tuple[str, str]]
-) -> onnx.ModelProto:
-    """Replace calls of functions by their bodies.
-
-    Model-local functions always; functions that ONNX itself defines by a body unless
-    their (domain, op type) is in `kept`, because the op table knows them whole.
-    """
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
-    types = {(node.domain, node.op_type) for node in all_nodes(proto.graph)}
-    if not any(has_body(proto, *key) for key in types.difference(kept)):
+def inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the calls of its own functions replaced by their bodies."""
+    if not proto.functions:
         return proto
-    return onnx.inliner.inline_selected_functions(
-        proto, sorted(kept), exclude=True, inline_schema_functions=True
-    )
-
-
-def has_body(proto: onnx.ModelProto, domain: str, op_type: str) -> bool:
-    """Whether ONNX defines this op by a function body."""
-    versions = {opset.domain: opset.version for opset in proto.opset_import}
-    try:
-        schema = onnx.defs.get_schema(op_type, versions.get(domain, 1), domain)
-    except onnx.defs.SchemaError:
-        return False
-    return schema.has_function or schema.has_context_dependent_function
-
-
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of `graph` and of the graphs nested in it, in order."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from all_nodes(attribute.g)
+    return onnx.inliner.inline_local_functions(proto)
 
 
 def external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -220,6 +220,19 @@ class Node:
             raise self.unknown(index)
         return contents
 
+    def constants(self, *indices: int) -> list[Contents | None]:
+        """The contents of several inputs that must be plain; None for omitted ones.
+
+        Raises:
+            UnsupportedError: one is not known at import; all such are noted.
+        """
+        given = [index for index in indices if self.has(index)]
+        unknown = [index for index in given if self.known_now(index) is None]
+        errors = [self.unknown(index) for index in unknown]
+        if errors:
+            raise errors[0]
+        return [self.known_now(i) if i in given else None for i in indices]
+
     def sizes(self, index: int) -> tuple[Dim, ...]:
         """The elements of a 1-D (or 0-d) integer input as dims.
 

@@ -17,6 +17,10 @@ Output: TypeAlias = Operation | SSAValue | Value | None
 Build: TypeAlias = Callable[[Node], Output | Sequence[Output]]
 
 
+DECLINED: tuple[Output, ...] = ()
+"""What a rule returns to leave a node to the function body that ONNX defines."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one op is imported.

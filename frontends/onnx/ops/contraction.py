@@ -142,7 +142,7 @@ def conv_integer(node: Node) -> Operation:
 
 RULES = (
     Rule("MatMul", binary(nn.MatmulOp)),
-    Rule("Gemm", gemm, since=7),
+    Rule("Gemm", gemm, ignores=("broadcast",)),
     Rule("Conv", conv),
     Rule("ConvTranspose", conv_transpose),
     Rule("Einsum", einsum),

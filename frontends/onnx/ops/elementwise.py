@@ -212,9 +212,9 @@ def _cast(node: Node, element: object) -> Value | SSAValue:
 
 def dropout(node: Node) -> Sequence[Value | Operation]:
     """The identity at inference; the mask keeps everything."""
-    ratio = float(node.constant(1)) if node.has(1) else node.float("ratio", 0.5)
-    training = bool(node.constant(2)) if node.has(2) else False
-    if training and ratio > 0:
+    given, mode = node.constants(1, 2)
+    ratio = node.float("ratio", 0.5) if given is None else given.item()
+    if mode is not None and mode.item() and ratio > 0:
         raise node.unsupported("dropout in training mode")
     x = node.tensor(0)
     if len(node.outputs) < 2:
@@ -233,14 +233,17 @@ RULES = (
         Rule(name, unary(op, **floats), ignores=("consumed_inputs",))
         for name, (op, floats) in WITH_FLOATS.items()
     ),
-    *(Rule(name, binary(op), since=7) for name, op in BINARY.items()),
     *(
-        Rule(name, binary(partial(nn.CompareOp, predicate=predicate)), since=7)
+        Rule(name, binary(op), ignores=("consumed_inputs",))
+        for name, op in BINARY.items()
+    ),
+    *(
+        Rule(name, binary(partial(nn.CompareOp, predicate=predicate)))
         for name, predicate in COMPARE.items()
     ),
     *(Rule(name, variadic(op), since=6) for name, op in VARIADIC.items()),
     Rule("Mean", mean, since=6),
-    Rule("Pow", power, since=7),
+    Rule("Pow", power),
     Rule("Mod", modulo),
     Rule("BitShift", bit_shift),
     Rule("Clip", clip, since=6),
@@ -253,5 +256,5 @@ RULES = (
     Rule("Where", where),
     Rule("Cast", cast_node, since=6),
     Rule("CastLike", cast_like),
-    Rule("Dropout", dropout, since=7, ignores=("seed", "is_test")),
+    Rule("Dropout", dropout, ignores=("seed", "is_test", "consumed_inputs")),
 )

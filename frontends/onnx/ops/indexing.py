@@ -101,7 +101,7 @@ def range_(node: Node) -> Output:
     """`start, start + step, ...` below `limit`."""
     element = node.element_of(0)
     if is_float(element):
-        start, limit, step = (node.constant(i).item() for i in range(3))
+        start, limit, step = (each.item() for each in node.constants(0, 1, 2))
         count = max(int(np.ceil((limit - start) / step)), 0)
         array = start + np.arange(count) * step
         return node.builder.constant(array.astype(numpy_dtype(element)))

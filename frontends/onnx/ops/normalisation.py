@@ -175,7 +175,7 @@ RULES = (
     Rule(
         "BatchNormalization",
         batch_normalization,
-        since=7,
+        since=6,
         ignores=("spatial", "consumed_inputs", "is_test"),
     ),
     Rule("InstanceNormalization", instance_normalization, since=6),

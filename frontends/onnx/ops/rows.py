@@ -28,8 +28,27 @@ def unary(op: Make, **floats: float) -> Build:
 
 
 def binary(op: Make, **parameters: Any) -> Build:
-    """`op` of two inputs, which broadcast."""
-    return lambda node: op(node.x(0), node.x(1), **parameters)
+    """`op` of two inputs, which broadcast; by the old rule before opset 7."""
+
+    def build(node: Node) -> Operation:
+        x, y = node.x(0), node.x(1)
+        if node.version < 7:
+            y = old_broadcast(node, x, y)
+        return op(x, y, **parameters)
+
+    return build
+
+
+def old_broadcast(node: Node, x: SSAValue, y: SSAValue) -> SSAValue:
+    """`y` with trailing dims of 1, as the `axis` of opset 6 and before means it."""
+    is_wanted = node.int("broadcast", int(node.op_type == "PRelu"))
+    left, right = dims_of(x), dims_of(y)
+    default = 1 if node.op_type == "PRelu" else len(left) - len(right)
+    axis = node.int("axis", default)
+    trailing = len(left) - len(right) - axis
+    if not is_wanted or trailing <= 0 or not right:
+        return y
+    return value(nn.ReshapeOp(y, [*right, *[1] * trailing]))
 
 
 def variadic(op: Make) -> Build:

@@ -210,12 +210,9 @@ def slice_(node: Node) -> Output:
         axes, steps = node.ints("axes", list(range(len(first)))), [1] * len(first)
     else:
         first, last = node.sizes(1), node.sizes(2)
-        axes = list(range(len(first)))
-        if node.has(3):
-            axes = node.constant(3).reshape(-1).tolist()
-        steps = [1] * len(first)
-        if node.has(4):
-            steps = node.constant(4).reshape(-1).tolist()
+        given = [None if g is None else g.tolist() for g in node.constants(3, 4)]
+        axes = list(range(len(first))) if given[0] is None else given[0]
+        steps = [1] * len(first) if given[1] is None else given[1]
     starts: list[Dim] = [0] * len(dims)
     limits: list[Dim] = list(dims)
     all_steps = [1] * len(dims)
