@@ -23,7 +23,7 @@ from stepwell.errors import CompileError
 
 from .convert_tile_to_llvm import convert_module
 
-ALLOWED_SYMBOLS = frozenset({"memcpy", "memmove", "memset", "sched_yield", "syscall"})
+ALLOWED_SYMBOLS = frozenset({"memcpy", "memmove", "memset", "sched_yield", "erf"})
 """What an object may import: functions of every libc."""
 
 
@@ -119,9 +119,8 @@ def _initialise() -> None:
     binding.initialize_native_asmprinter()
 
 
-@lru_cache(maxsize=8)
 def target_machine(target: Target) -> binding.TargetMachine:
-    """LLVM's machine of a CPU target."""
+    """A new LLVM machine of a CPU target; an execution engine takes it over."""
     _initialise()
     features = [f"+{name}" for name in target.features]
     if target.vector_bytes == 64:

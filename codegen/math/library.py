@@ -1,24 +1,55 @@
 """The math functions a module calls, each made once per vector type.
 
 A function is named `stepwell.<op>.<type>`, takes and gives vectors, and is always
-inlined by LLVM: the IR of a kernel stays as small as its body.
+inlined by LLVM: the IR of a kernel stays as small as its body. The f64 erf is the C
+library's, lane by lane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from xdsl.dialects.llvm import FuncOp
-from xdsl.ir import SSAValue
+from xdsl.dialects.llvm import FuncOp, LLVMFunctionType
+from xdsl.ir import Region, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64
+from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64, lanes_of
 from stepwell.codegen.llvm_ir import type_suffix
 from stepwell.errors import CompileError
 
-MathBody = Callable[[Builder, Sequence[SSAValue]], SSAValue]
+from . import exponential as e
+from . import trigonometric as t
+from .vectors import V
 
-MATH_FUNCTIONS: dict[str, Mapping[object, MathBody]] = {}
-"""By name of the `math` op: the body for f32 and for f64."""
+Function = Callable[..., V]
+
+MATH_FUNCTIONS: dict[str, Function] = {
+    "math.exp": e.exp,
+    "math.exp2": e.exp2,
+    "math.expm1": e.expm1,
+    "math.log": e.log,
+    "math.log2": e.log2,
+    "math.log10": e.log10,
+    "math.log1p": e.log1p,
+    "math.tanh": e.tanh,
+    "math.sinh": e.through_f64(e.sinh),
+    "math.cosh": e.through_f64(e.cosh),
+    "math.asinh": e.through_f64(e.asinh),
+    "math.acosh": e.through_f64(e.acosh),
+    "math.atanh": e.through_f64(e.atanh),
+    "math.cbrt": e.through_f64(e.cbrt),
+    "math.powf": e.through_f64(e.pow_f64),
+    "math.sin": e.through_f64(t.sin),
+    "math.cos": e.through_f64(t.cos),
+    "math.tan": e.through_f64(t.tan),
+    "math.asin": e.through_f64(t.asin),
+    "math.acos": e.through_f64(t.acos),
+    "math.atan": e.through_f64(t.atan),
+    "math.atan2": e.through_f64(t.atan2),
+    "math.erf": t.erf_f32,
+}
+"""By name of the `math` op: the function of vectors of f32 or f64."""
+
+_LIBRARY_CALLS = {("math.erf", f64): "erf"}
 
 
 class MathLibrary:
@@ -36,8 +67,7 @@ class MathLibrary:
         """
         type_ = operands[0].type
         element = element_of(type_)
-        body = MATH_FUNCTIONS[op].get(element)
-        if body is None or element not in (f32, f64):
+        if element not in (f32, f64):
             raise CompileError(f"expected f32 or f64 for {op}, got {element}")
         name = f"stepwell.{op.removeprefix('math.')}.{type_suffix(type_)}"
         if name not in self.functions:
@@ -49,7 +79,29 @@ class MathLibrary:
                 attributes=["alwaysinline"],
             )
             self.functions[name] = inner.func
-            inner.ret(body(inner, inner.entry.args))
+            outside = _LIBRARY_CALLS.get((op, element))
+            args = inner.entry.args
+            if outside is not None:
+                inner.ret(self._lane_by_lane(inner, outside, args[0]))
+            else:
+                values = [V(inner, v) for v in args]
+                inner.ret(MATH_FUNCTIONS[op](*values).value)
         result = b.call(name, operands, type_)
         assert result is not None
         return result
+
+    def _lane_by_lane(self, b: Builder, name: str, x: SSAValue) -> SSAValue:
+        element = element_of(x.type)
+        if name not in self.functions:
+            kind = LLVMFunctionType([element], element)
+            self.functions[name] = FuncOp(name, kind, body=Region())
+        if lanes_of(x.type) == 1:
+            result = b.call(name, [x], element)
+            assert result is not None
+            return result
+        total = b.poison(x.type)
+        for lane in range(lanes_of(x.type)):
+            item = b.call(name, [b.extract(x, lane)], element)
+            assert item is not None
+            total = b.insert_lane(total, item, lane)
+        return total
