@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stepwell.dialects.nn.base import NnOp
 
-from . import contraction, movement, reduction
+from . import contraction, movement, pooling, reduction
 from .elementwise import FORMULAS, decompose_elementwise
 
 Decomposer = Callable[[NnOp], None]
@@ -24,6 +24,10 @@ DECOMPOSERS: dict[str, Decomposer] = {
     "nn.instance_norm": reduction.decompose_group_norm,
     "nn.group_norm": reduction.decompose_group_norm,
     "nn.batch_norm": reduction.decompose_batch_norm,
+    "nn.max_pool": pooling.decompose_pool,
+    "nn.avg_pool": pooling.decompose_pool,
+    "nn.lp_pool": pooling.decompose_pool,
+    "nn.lrn": pooling.decompose_lrn,
     "nn.reshape": movement.decompose_movement,
     "nn.transpose": movement.decompose_movement,
     "nn.broadcast_to": movement.decompose_movement,
