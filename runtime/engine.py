@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from stepwell.errors import OptionError
-from stepwell.runtime import engine_file
-from stepwell.runtime.engine_file import EngineFile
+from stepwell.errors import EngineFileError, OptionError
 
+from . import engine_file
 from .context import Context
-from .devices.cpu import CpuCode, ThreadPool, available_threads
+from .devices.cpu import CpuCode, ThreadPool, available_threads, no_segments
 from .dtypes import dtype_of
+from .engine_file import EngineFile
 from .expressions import product
 from .host_ops import HOST_OPS
 from .inputs import TensorSpec, to_arrays
@@ -53,12 +53,16 @@ class Engine:
         verify_host_calls(manifest.program, HOST_OPS.keys())
         self._contents = contents
         self._program = Program(manifest)
-        self._code = CpuCode(contents)
-        self._kernels = tuple(self._code.address(k.symbol) for k in manifest.kernels)
+        self._code = _load_code(contents)
+        code = self._code
+        self._kernels = (
+            tuple(code.address(kernel.symbol) for kernel in manifest.kernels)
+            if code
+            else ()
+        )
         self._weights = _weights(contents)
         self.threads = threads or manifest.threads or available_threads()
-        has_code = manifest.code is not None
-        function = self._code.segment_function() if has_code else _no_segments
+        function = self._code.segment_function() if self._code else no_segments
         self._pool = ThreadPool(function, self.threads)
         weakref.finalize(self, self._pool.close)
         self._idle: list[Context] = []
@@ -147,8 +151,22 @@ def load_bytes(data: bytes, threads: int | None = None) -> Engine:
     return Engine(engine_file.from_bytes(data), threads)
 
 
-def _no_segments(*_: int) -> None:
-    """The driver of an engine without kernels."""
+def _load_code(contents: EngineFile) -> CpuCode | None:
+    """The kernels in executable memory; None if there are none."""
+    target, code = contents.manifest.target, contents.manifest.code
+    if target.kind != "cpu":
+        raise EngineFileError(
+            f"expected an engine for the cpu, got one for {target.name}",
+            fix=f"run it on a machine with {target.kind}, or build for the cpu",
+        )
+    if code is None:
+        return None
+    return CpuCode(
+        contents.code[code.object],
+        contents.code[code.fallback] if code.fallback else None,
+        target.triple,
+        target.features,
+    )
 
 
 def _specs(manifest: Manifest, tensors: Sequence[TensorInfo]) -> list[TensorSpec]:

@@ -15,7 +15,7 @@ import platform
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,8 +24,6 @@ import numpy as np
 from llvmlite import binding
 
 from stepwell.errors import DeviceError, EngineFileError
-from stepwell.runtime.engine_file import EngineFile
-from stepwell.runtime.manifest import CodeInfo, TargetInfo
 
 SEGMENT = "stepwell_segment"
 WORDS_PER_LAUNCH = 3
@@ -46,29 +44,34 @@ def available_threads() -> int:
 
 
 class CpuCode:
-    """An engine's kernels in executable memory; functions are found by name.
+    """Kernels in executable memory; functions are found by name.
+
+    Args:
+        data: an object file.
+        fallback: the same as LLVM IR, for processors that the object does not suit.
+        triple: LLVM's name of the platform of the object.
+        features: LLVM's names of the CPU features that the object needs.
 
     Raises:
-        EngineFileError: the engine was built for another kind of device.
-        DeviceError: this processor cannot run the object, and there is no LLVM IR to
-            fall back on.
+        DeviceError: this processor cannot run the object, and there is no LLVM IR.
     """
 
-    def __init__(self, engine: EngineFile) -> None:
-        target, code = engine.manifest.target, engine.manifest.code
-        if target.kind != "cpu":
-            raise EngineFileError(
-                f"expected an engine for the cpu, got one for {target.name}",
-                fix=f"run it on a machine with {target.kind}, or build for the cpu",
-            )
+    def __init__(
+        self, data: bytes, fallback: bytes | None, triple: str, features: Sequence[str]
+    ) -> None:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         machine = _target_machine()
+        if missing := missing_features(triple, features):
+            if fallback is None:
+                raise DeviceError(
+                    f"expected a processor with {', '.join(missing)}",
+                    fix="build the engine on this machine, or for 'cpu-baseline'",
+                )
+            data = _compile_cached(fallback, machine)
         self._jit = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
-        if code is not None:
-            data = _object_for_host(engine, target, code, machine)
-            self._jit.add_object_file(binding.ObjectFileRef.from_data(data))
-            self._jit.finalize_object()
+        self._jit.add_object_file(binding.ObjectFileRef.from_data(data))
+        self._jit.finalize_object()
 
     def address(self, name: str) -> int:
         """The address of a function. Raises `EngineFileError` if there is none."""
@@ -97,30 +100,12 @@ def _target_machine() -> Any:
     )
 
 
-def _object_for_host(
-    engine: EngineFile, target: TargetInfo, code: CodeInfo, machine: Any
-) -> bytes:
-    """The engine's object if this processor has all that it needs, else its LLVM IR
-    compiled for this processor."""
-    missing = _missing(target)
-    if not missing:
-        return engine.code[code.object]
-    if not code.fallback:
-        raise DeviceError(
-            f"expected a processor with {', '.join(missing)}",
-            notes=[f"the engine was built for {target.name}"],
-            fix="build the engine on this machine, or for target 'cpu-baseline'",
-        )
-    return _compile_cached(engine.code[code.fallback], machine)
-
-
-def _missing(target: TargetInfo) -> list[str]:
-    """What the engine's object needs and this processor lacks."""
-    mine, theirs = binding.get_process_triple(), target.triple or None
-    if theirs is not None and theirs.split("-")[0] != mine.split("-")[0]:
-        return [theirs]
+def missing_features(triple: str, features: Sequence[str]) -> list[str]:
+    """What an object for this platform and these features needs, and is not here."""
+    if triple and triple.split("-")[0] != binding.get_process_triple().split("-")[0]:
+        return [triple]
     have = binding.get_host_cpu_features()
-    return [feature for feature in target.features if not have.get(feature, False)]
+    return [feature for feature in features if not have.get(feature, False)]
 
 
 def cache_folder() -> Path:
@@ -159,6 +144,10 @@ def _replace(path: Path, data: bytes) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(temporary, path)
+
+
+def no_segments(*_: int) -> None:
+    """The driver of an engine without kernels."""
 
 
 class ThreadPool:
