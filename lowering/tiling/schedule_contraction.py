@@ -48,9 +48,10 @@ class RegisterTile:
 
 def register_tiles(target: Target) -> Iterator[RegisterTile]:
     """All tiles that leave registers for a row of the right factor and a broadcast."""
-    accumulators = target.vector_registers - 4
+    registers = target.vector_registers
     for vectors in range(1, 7):
-        for rows in range(1, accumulators // vectors + 1):
+        most = min((registers - 4) // vectors, (registers - 1) // vectors - 1)
+        for rows in range(1, most + 1):
             yield RegisterTile(rows, vectors)
 
 
