@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from xdsl.context import Context
 from xdsl.ir import Operation
 
-from .weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 
 Explain = Callable[[Operation, str, str], None]
 

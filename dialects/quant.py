@@ -34,13 +34,28 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.dtypes import (
+    StoredType,
+    f32,
+    f64,
+    i32,
+    i64,
+    is_float,
+    is_integer,
+    ui8,
+)
+from stepwell.dialects.nn.base import NnOp, OptionalOperandsOp, Value, param
+from stepwell.dialects.nn.contraction import matmul_shape
+from stepwell.dialects.nn.inference import normalise_axis, unify, window_size
+from stepwell.dialects.shapes import (
+    Dim,
+    ceildiv,
+    dims_of,
+    element_of,
+    tensor_type,
+    with_element,
+)
 from stepwell.errors import ShapeError
-
-from .dtypes import StoredType, f32, f64, i32, i64, is_float, is_integer, ui8
-from .nn.base import NnOp, OptionalOperandsOp, Value, param
-from .nn.contraction import matmul_shape
-from .nn.inference import normalise_axis, unify, window_size
-from .shapes import Dim, ceildiv, dims_of, element_of, tensor_type, with_element
 
 
 @irdl_attr_definition

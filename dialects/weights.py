@@ -27,10 +27,9 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
 
+from stepwell.dialects.dtypes import StringType, element_type, numpy_dtype
+from stepwell.dialects.shapes import element_of, tensor_type
 from stepwell.errors import ModelError
-
-from .dtypes import StringType, element_type, numpy_dtype
-from .shapes import element_of, tensor_type
 
 DENSE_LIMIT = 1024
 """Bytes up to which a constant stays in the IR."""

@@ -47,10 +47,10 @@ def _dft(environment: Environment, op: nn.DftOp, x: Array) -> Array:
     if onesided and inverse:
         return np.fft.irfft(signal, length, axis)[..., None]
     if onesided:
-        y = np.fft.rfft(signal.real, length, axis)
+        y = np.fft.rfft(np.real(signal), length, axis)
     else:
         y = (np.fft.ifft if inverse else np.fft.fft)(signal, length, axis)
-    return np.stack([y.real, y.imag], -1)
+    return np.stack([np.real(y), np.imag(y)], -1)
 
 
 TABLE: Table = {

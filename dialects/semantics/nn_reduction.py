@@ -56,7 +56,7 @@ def _arg_reduce(environment: Environment, op: nn.ArgReduceOp, x: Array) -> Array
     x, axis = wide(x), op.value("axis")
     find = np.argmax if op.value("kind") == "max" else np.argmin
     if not op.value("select_last"):
-        return find(x, axis, keepdims=op.value("keepdims"))
+        return np.asarray(find(x, axis, keepdims=op.value("keepdims")))
     found = find(np.flip(x, axis), axis, keepdims=op.value("keepdims"))
     return x.shape[axis] - 1 - found
 

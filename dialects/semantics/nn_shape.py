@@ -173,7 +173,7 @@ def _gather_nd(
 _SCATTER = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
-def _scatter(x: Array, places: tuple[Array, ...], updates: Array, kind: str) -> Array:
+def _scatter(x: Array, places: Any, updates: Array, kind: str) -> Array:
     if kind == "none":
         y = x.copy()
         y[places] = updates
