@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, ClassVar, Self, TypeAlias, cast
 
 from typing_extensions import TypeVar
 from xdsl.dialects.builtin import (
@@ -39,7 +39,7 @@ from xdsl.irdl import (
 from xdsl.irdl.constraints import VerificationContext
 from xdsl.parser import Parser
 from xdsl.printer import Printer
-from xdsl.traits import Pure
+from xdsl.traits import EffectInstance, MemoryEffect, MemoryEffectKind
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.dtypes import f64, i1, i32, i64
@@ -54,12 +54,29 @@ Operand: TypeAlias = Value | Sequence[Value] | None
 _PLACEHOLDER = TensorType(i1, [])
 
 
+class Effects(MemoryEffect):
+    """What an `nn` op does besides computing its results: nothing, unless it says so.
+
+    A trait of the base class reaches every subclass, so the ops with an effect state
+    it in `EFFECT`: READ for random numbers (never merged, erased when unused), WRITE
+    for assertions and bound symbols (never erased).
+    """
+
+    @classmethod
+    def get_effects(cls, op: Operation) -> set[EffectInstance]:
+        """The effect of `op`, if it has one."""
+        kind = op.EFFECT if isinstance(op, NnOp) else None
+        return set() if kind is None else {EffectInstance(kind)}
+
+
 class NnOp(IRDLOperation, ABC):
     """Base of the `nn` ops: an op whose result types follow from the rest of it."""
 
+    EFFECT: ClassVar[MemoryEffectKind | None] = None
+
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "operands attr-dict `:` functional-type(operands, results)"
-    traits = traits_def(Pure())
+    traits = traits_def(Effects())
 
     def __init__(
         self,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from xdsl.dialects.builtin import LocationAttr, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, traits_def
-from xdsl.traits import ConstantLike, Pure
+from xdsl.traits import ConstantLike, MemoryEffectKind
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.dtypes import element_type, i64, is_integer
@@ -50,7 +50,7 @@ class ConstantOp(NnOp):
     result = result_def(TensorType)
     value_attr = prop_def(Attribute, prop_name="value")
 
-    traits = traits_def(Pure(), ConstantLike())
+    traits = traits_def(ConstantLike())
 
     def __init__(self, value: Attribute, kind: Attribute) -> None:
         super().__init__(result_types=[kind], value_attr=value)
@@ -146,7 +146,7 @@ class BindSymbolsOp(NnOp):
     operand = operand_def(TensorType)
     symbols = param("strs")
 
-    traits = traits_def()
+    EFFECT: ClassVar[MemoryEffectKind | None] = MemoryEffectKind.WRITE
 
     def infer_result_types(self) -> Sequence[Attribute]:
         """No results; one symbol per element."""
@@ -180,7 +180,7 @@ class AssertDimsOp(NnOp):
     predicate = param("str", "eq", ("eq", "le", "lt"))
     message = param("str")
 
-    traits = traits_def()
+    EFFECT: ClassVar[MemoryEffectKind | None] = MemoryEffectKind.WRITE
 
     def infer_result_types(self) -> Sequence[Attribute]:
         """No results; as many dims on both sides."""

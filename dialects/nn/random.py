@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import irdl_op_definition, operand_def, result_def, traits_def
+from xdsl.irdl import irdl_op_definition, operand_def, result_def
+from xdsl.traits import MemoryEffectKind
 
 from stepwell.dialects.shapes import Dim, Shape, dims_of, element_of, tensor_type
 
@@ -21,7 +22,7 @@ class RandomOp(NnOp):
     result = result_def(TensorType)
     seed = opt_param("float")
 
-    traits = traits_def()
+    EFFECT: ClassVar[MemoryEffectKind | None] = MemoryEffectKind.READ
 
     def infer_result_types(self) -> Sequence[Attribute]:
         """The type it was given."""
