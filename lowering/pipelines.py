@@ -26,7 +26,6 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "infer-shapes",
         "fold-constants",
         "canonicalize",
-        "simplify-shapes",
         "cse",
         "dce",
         "lift-softmax",
@@ -38,7 +37,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "fold-pad-into-conv",
         "convert-conv-transpose",
         "decompose-nn",
-        "decompose-recurrent",
+        "convert-scan-to-loop",
         "propagate-channels-last",
         "cancel-transposes",
         "verify-provenance",
@@ -96,10 +95,34 @@ PHASES: tuple[Phase, ...] = (
         (
             # Types first: every later pass may rely on shapes.
             "infer-shapes",
+            # One spelling for one meaning, before anything is recognised.
+            "canonicalize",
+            "fold-constants",
+            "canonicalize",
+            "cse",
+            # From the parts to the whole; a norm or a softmax is part of attention.
+            "lift-softmax",
+            "lift-layer-norm",
+            "lift-gelu",
+            "lift-activations",
+            "lift-attention",
+            # Into the weights, while a convolution and its neighbours stand together.
+            "fold-pad-into-conv",
+            "fold-batch-norm",
+            # What is left over that no kernel is made of.
+            "decompose-nn",
+            "convert-scan-to-loop",
+            "fold-constants",
+            # One order of dims, then what depends on it.
+            "propagate-channels-last",
+            "convert-conv-transpose",
+            "cancel-transposes",
+            # Clean up what all this left behind.
             "canonicalize",
             "fold-constants",
             "cse",
             "dce",
+            "verify-provenance",
         ),
     ),
     Phase("fusion", "fusion", ("form-kernels",)),
