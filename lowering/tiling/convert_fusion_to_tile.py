@@ -8,11 +8,12 @@ share a function.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -59,29 +60,47 @@ def symbol_name(text: str) -> str:
     return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "kernel"
 
 
+def fingerprint(kernel: KernelOp) -> Hashable:
+    """What two kernels must share to have one program: all but names and locations."""
+    numbers: dict[SSAValue, int] = {}
+    parts: list[Hashable] = [kernel.schedule, kernel.ties]
+    for value in kernel.block.args:
+        numbers[value] = len(numbers)
+        parts.append(value.type)
+    for op in kernel.block.walk():
+        inner = (argument for region in op.regions for argument in region.block.args)
+        for value in (*op.results, *inner):
+            numbers[value] = len(numbers)
+            parts.append(value.type)
+        operands = tuple(numbers[operand] for operand in op.operands)
+        properties = tuple(sorted(op.properties.items()))
+        attributes = tuple(sorted(op.attributes.items()))
+        parts.append((op.name, operands, properties, attributes))
+    return tuple(parts)
+
+
 class Programs:
     """The tile programs made so far: one function for each distinct program."""
 
     def __init__(self) -> None:
-        self._by_text: dict[str, FuncOp] = {}
+        self._known: dict[Hashable, FuncOp] = {}
         self._names: set[str] = set()
 
     @property
     def functions(self) -> list[FuncOp]:
         """The distinct functions, in the order of their first use."""
-        return list(self._by_text.values())
+        return list(self._known.values())
 
     def add(self, kernel: KernelOp) -> FuncOp:
         """The function that runs `kernel`."""
-        schedule = schedule_of(kernel)
-        func = CONVERTERS[schedule.anchor](kernel, schedule, "kernel")
-        known = self._by_text.setdefault(str(func), func)
-        if known is func:
-            func.properties["sym_name"] = type(func.sym_name)(
-                self._unused(symbol_name(kernel.kernel_name.data))
-            )
+        key = fingerprint(kernel)
+        if key not in self._known:
+            schedule = schedule_of(kernel)
+            name = self._unused(symbol_name(kernel.kernel_name.data))
+            func = CONVERTERS[schedule.anchor](kernel, schedule, name)
             stamp(func, kernel.location)
-        return known
+            self._known[key] = func
+        return self._known[key]
 
     def _unused(self, name: str) -> str:
         unique, count = name, 1
