@@ -9,13 +9,16 @@ from . import (
     control,
     elementwise,
     indexing,
+    microsoft,
     normalisation,
     pooling,
+    quantization,
     recurrent,
     reduction,
     resize,
     sequence,
     shape,
+    signal,
 )
 
 FAMILIES = {
@@ -28,8 +31,11 @@ FAMILIES = {
     "indexing": indexing.RULES,
     "resize": resize.RULES,
     "recurrent": recurrent.RULES,
+    "quantization": quantization.RULES,
     "control": control.RULES,
     "sequence": sequence.RULES,
+    "signal": signal.RULES,
+    "microsoft": microsoft.RULES,
 }
 
 TABLE = OpTable(rule for rules in FAMILIES.values() for rule in rules)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import i32
 from stepwell.dialects.shapes import Dim, dims_of
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.registry import Rule
 
-from .rows import binary, cast, like, rank_of, value
+from .rows import binary, like, rank_of, value
 from .windows import window_pads
 
 
@@ -113,39 +112,10 @@ def einsum(node: Node) -> Operation:
     return nn.EinsumOp(*node.all_x(), equation=node.string("equation"))
 
 
-def widened(node: Node, index: int, per_channel: int | None = None) -> SSAValue:
-    """An 8-bit input as `i32`, with its zero point (input `index + 2`) taken off."""
-    x = cast(node.x(index), i32)
-    if not node.has(index + 2):
-        return x
-    zero = cast(node.x(index + 2), i32)
-    if per_channel is not None and rank_of(zero) == 1 and dims_of(zero)[0] != 1:
-        shape = [1] * rank_of(x)
-        shape[per_channel] = -1
-        dims = [dims_of(zero)[0] if size == -1 else 1 for size in shape]
-        zero = value(nn.ReshapeOp(zero, dims))
-    return value(nn.SubOp(x, zero))
-
-
-def matmul_integer(node: Node) -> Operation:
-    """The product of 8-bit matrices, less their zero points, in `i32`."""
-    a, b = node.rank(0), node.rank(1)
-    return nn.MatmulOp(
-        widened(node, 0, a - 2 if a > 1 else None), widened(node, 1, b - 1)
-    )
-
-
-def conv_integer(node: Node) -> Operation:
-    """The convolution of 8-bit tensors, less their zero points, in `i32`."""
-    return _conv(node, widened(node, 0), widened(node, 1, 0), None)
-
-
 RULES = (
     Rule("MatMul", binary(nn.MatmulOp)),
     Rule("Gemm", gemm, ignores=("broadcast",)),
     Rule("Conv", conv),
     Rule("ConvTranspose", conv_transpose),
     Rule("Einsum", einsum),
-    Rule("MatMulInteger", matmul_integer),
-    Rule("ConvInteger", conv_integer),
 )
