@@ -52,6 +52,7 @@ from stepwell.dialects.shapes import (
     ceildiv,
     dims_of,
     element_of,
+    num_elements,
     tensor_type,
     with_element,
 )

@@ -202,7 +202,7 @@ class XorOp(BitBinaryOp):
 
 @irdl_op_definition
 class ShiftLeftOp(BitBinaryOp):
-    """Bits moved up, zeros shifted in; 0 when b is the width or more.
+    """Bits moved up, zeros shifted in; 0 unless `0 <= b < width`.
 
     `y = a << b`
 
@@ -218,7 +218,7 @@ class ShiftLeftOp(BitBinaryOp):
 
 @irdl_op_definition
 class ShiftRightOp(BitBinaryOp):
-    """Bits moved down; unsigned types shift in zeros, signed ones the sign.
+    """Bits moved down, the sign (unsigned: 0) shifted in; only it unless `0 <= b < width`.
 
     `y = a >> b`
 

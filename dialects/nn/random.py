@@ -146,7 +146,10 @@ class DftOp(NnOp):
         self, operand: Value, *, axis: int, length: Dim | None = None, **parameters: Any
     ) -> None:
         dims = dims_of(SSAValue.get(operand))
-        length = dims[normalise_axis(axis, len(dims))] if length is None else length
+        if length is None:
+            length = dims[normalise_axis(axis, len(dims))]
+            if parameters.get("onesided") and parameters.get("inverse"):
+                length = 2 * (length - 1)
         super().__init__(operand, axis=axis, length=(length,), **parameters)
 
     def infer_result_types(self) -> Sequence[Attribute]:

@@ -149,13 +149,15 @@ def _logical(bits: Callable[..., Any], logic: Callable[..., Any]) -> Semantic:
 
 def _shift_left(environment: Environment, op: Any, a: Array, b: Array) -> Array:
     width = 8 * a.dtype.itemsize
-    return np.where(b >= width, 0, np.left_shift(a, b % width)).astype(a.dtype)
+    is_past = (b < 0) | (b >= width)
+    return np.where(is_past, 0, np.left_shift(a, b % width)).astype(a.dtype)
 
 
 def _shift_right(environment: Environment, op: Any, a: Array, b: Array) -> Array:
     width = 8 * a.dtype.itemsize
     past = np.where(a < 0, -1, 0) if a.dtype.kind == "i" else 0
-    return np.where(b >= width, past, np.right_shift(a, b % width)).astype(a.dtype)
+    is_past = (b < 0) | (b >= width)
+    return np.where(is_past, past, np.right_shift(a, b % width)).astype(a.dtype)
 
 
 _COMPARE = {
@@ -189,7 +191,7 @@ def _cast(environment: Environment, op: nn.CastOp, x: Array) -> Array:
 def convert(
     x: Array, dtype: np.dtype[Any], saturate: bool = True, round_mode: str = "up"
 ) -> Array:
-    """`nn.cast` on an array. Floats out of an integer's range are held in it."""
+    """`nn.cast` on an array."""
     if x.dtype == dtype:
         return x
     if x.dtype == np.object_ or dtype == np.object_:
@@ -198,13 +200,14 @@ def convert(
         return wide(x) != 0
     if dtype == ml_dtypes.float8_e8m0fnu:
         return _to_power_of_two(wide(x), saturate, round_mode)
+    if is_narrow_integer(dtype):
+        whole = np.trunc(wide(x)) if is_float_array(x) else wide(x)
+        return whole.astype(np.int64).astype(np.int8).astype(dtype)
     if _is_integer(dtype) and is_float_array(x):
         return _truncate(wide(x), dtype)
     if is_float8(dtype) and saturate:
         limit = float(ml_dtypes.finfo(dtype).max)
         return np.clip(wide(x).astype(np.float64), -limit, limit).astype(dtype)
-    if _is_integer(dtype) and dtype.itemsize == 1 and dtype.kind == "V":
-        return wide(x).astype(np.int8).astype(dtype)
     return wide(x).astype(dtype)
 
 
@@ -219,8 +222,13 @@ def integer_limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
+def is_narrow_integer(dtype: np.dtype[Any]) -> bool:
+    """Whether the dtype is an integer of fewer than 8 bits."""
+    return dtype.name in ("int2", "int4", "uint2", "uint4")
+
+
 def _is_integer(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "iu" or dtype.name in ("int2", "int4", "uint2", "uint4")
+    return dtype.kind in "iu" or is_narrow_integer(dtype)
 
 
 def _truncate(x: Array, dtype: np.dtype[Any]) -> Array:

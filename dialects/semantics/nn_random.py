@@ -41,8 +41,9 @@ def _multinomial(
 
 def _dft(environment: Environment, op: nn.DftOp, x: Array) -> Array:
     (length,) = environment.sizes(op.value("length"))
-    x, axis = wide(x), op.value("axis") % x.ndim
-    signal = x[..., 0] if x.shape[-1] == 1 else x[..., 0] + 1j * x[..., 1]
+    single, axis = x.dtype == np.float32, op.value("axis") % x.ndim
+    x = x if single else wide(x)
+    signal = x[..., 0] if x.shape[-1] == 1 else x[..., 0] + np.complex64(1j) * x[..., 1]
     inverse, onesided = op.value("inverse"), op.value("onesided")
     if onesided and inverse:
         return np.fft.irfft(signal, length, axis)[..., None]
