@@ -211,7 +211,9 @@ def _check_scale(
         raise ShapeError(f"expected scales of shape {expected}, got {scale.type}")
     if not is_float(element_of(scale)):
         raise ShapeError(f"expected float scales, got {scale.type}")
-    if zero_point is not None and len(dims_of(zero_point)) != len(dims_of(scale)):
+    if zero_point is None or num_elements(zero_point) == num_elements(scale) == 1:
+        return
+    if len(dims_of(zero_point)) != len(dims_of(scale)):
         raise ShapeError(
             f"expected zero points like {scale.type}, got {zero_point.type}"
         )

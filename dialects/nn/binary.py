@@ -218,7 +218,7 @@ class ShiftLeftOp(BitBinaryOp):
 
 @irdl_op_definition
 class ShiftRightOp(BitBinaryOp):
-    """Bits moved down, the sign (unsigned: 0) shifted in; only it unless `0 <= b < width`.
+    """Bits moved down, the sign (unsigned: 0) shifted in; 0 or -1 past the width.
 
     `y = a >> b`
 

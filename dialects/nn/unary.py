@@ -64,7 +64,8 @@ class CastOp(NnOp):
     Floats round to nearest even. A float to an integer truncates: out of range it is
     the nearest value of 8 bits or more, and the low bits of fewer; NaN is 0. Integers
     keep their low bits. Anything to `i1` is `x != 0`. A float8 out of range saturates
-    if `saturate`, else becomes infinite or NaN. `round_mode` (`up`, `down`, `nearest`) is for `f8E8M0FNU`.
+    if `saturate`, else becomes infinite or NaN. `round_mode` (`up`, `down`, `nearest`)
+    is for `f8E8M0FNU`.
 
     ```mlir
     %y = nn.cast %x {to = f16} : (tensor<4xf32>) -> tensor<4xf16>
