@@ -114,21 +114,29 @@ def _spans(columns: Sequence[int], vectors: Sequence[int]) -> bool:
     return rank([*columns, *vectors]) == rank(columns)
 
 
-def register_sources(source: TileLayout, target: TileLayout) -> list[int]:
+def register_sources(
+    source: TileLayout, target: TileLayout, offsets: Sequence[int] | None = None
+) -> list[int]:
     """For each register of `target`, the register of `source` with the same element.
 
-    An extent of 1 in `source` is repeated. Lane and warp are the same, so the answer is
-    one list for all threads.
+    An extent of 1 in `source` is repeated; with `offsets`, `target` is of the part that
+    starts there. Lane and warp are the same, so one list holds for all threads.
 
     Raises:
         ValueError: some thread does not hold all it needs.
     """
-    held = source.coordinates
+    if (source.lanes, source.warps) != (target.lanes, target.warps):
+        raise ValueError("expected layouts over the same threads")
     wanted = [
-        np.zeros_like(c) if n == 1 else c
-        for c, n in zip(target.coordinates, source.extents, strict=True)
+        np.zeros_like(c) if n == 1 else c + o
+        for c, n, o in zip(
+            target.coordinates,
+            source.extents,
+            offsets or (0,) * len(source.extents),
+            strict=True,
+        )
     ]
-    keys = _flat(held, source.extents)
+    keys = _flat(source.coordinates, source.extents)
     needs = _flat(wanted, source.extents)
     result: list[int] = []
     for register in range(target.registers):

@@ -23,13 +23,13 @@ from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import IRDLOperation
 from xdsl.irdl.declarative_assembly_format import (
     CustomDirective,
-    irdl_custom_directive,
     OperandVariable,
     OptionalOperandVariable,
     ParsingState,
     PrintingState,
     TypeDirective,
     VariadicOperandVariable,
+    irdl_custom_directive,
 )
 from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer

@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerAttr,
     IntegerType,
+    NoneAttr,
     UnitAttr,
     i64,
 )
@@ -37,6 +38,9 @@ from xdsl.irdl import (
 from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsTerminator, Pure, RecursiveMemoryEffect
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.layouts import LayoutAttr, register_sources
 
 from .assembly import (
     Value,
@@ -180,6 +184,8 @@ class MapOp(IRDLOperation):
             expect(
                 got == extents, f"expected results of one shape, got {extents}, {got}"
             )
+        for value in self.outputs:
+            _expect_layout(tile_of(value), tile_of(self.outputs[0]).layout)
         for value in self.inputs:
             got = tile_of(value).extents
             expect(
@@ -187,6 +193,8 @@ class MapOp(IRDLOperation):
                 and all(g in (1, e) for g, e in zip(got, extents, strict=True)),
                 f"input of shape {list(got)} does not broadcast to {list(extents)}",
             )
+            layout = _broadcast_layout(tile_of(value), tile_of(self.outputs[0]))
+            _expect_layout(tile_of(value), layout)
         self._verify_body()
 
     def _verify_body(self) -> None:
@@ -308,6 +316,8 @@ class DotOp(IRDLOperation):
 
     def verify_(self) -> None:
         lhs, rhs, acc = (tile_of(v) for v in (self.lhs, self.rhs, self.acc))
+        for tile in (lhs, rhs, acc):
+            _expect_layout(tile, NoneAttr())
         expect(
             self.result.type == acc,
             f"expected a result of the accumulator's type {acc}, "
@@ -365,7 +375,7 @@ class ReduceOp(IRDLOperation):
     def verify_(self) -> None:
         tile, dim = tile_of(self.input), self.dim.value.data
         _expect_dim(dim, tile)
-        _expect_same_shape(self.result, reduced_type(tile, dim))
+        _expect_type(self.result, reduced_type(tile, dim))
 
 
 @irdl_op_definition
@@ -412,7 +422,7 @@ class ArgReduceOp(IRDLOperation):
                 "dim": IntegerAttr(dim, i64),
                 "last": UnitAttr() if last else None,
             },
-            result_types=[value, TileType(value.extents, index_type)],
+            result_types=[value, TileType(value.extents, index_type, value.layout)],
         )
 
     def verify_(self) -> None:
@@ -422,11 +432,12 @@ class ArgReduceOp(IRDLOperation):
             self.kind.data in (CombineKind.MAX, CombineKind.MIN),
             f"expected kind max or min, got {self.kind.data}",
         )
-        _expect_same_shape(self.value, reduced_type(tile, dim))
+        _expect_type(self.value, reduced_type(tile, dim))
         expect(
             tile_of(self.index).extents == tile_of(self.value).extents,
             "expected both results to have one shape",
         )
+        _expect_layout(tile_of(self.index), tile_of(self.value).layout)
 
 
 @irdl_op_definition
@@ -480,7 +491,7 @@ class ScanOp(IRDLOperation):
     def verify_(self) -> None:
         tile = tile_of(self.input)
         _expect_dim(self.dim.value.data, tile)
-        _expect_same_shape(self.result, tile)
+        _expect_type(self.result, tile)
 
 
 @irdl_op_definition
@@ -561,12 +572,10 @@ class TransposeOp(IRDLOperation):
     )
 
     def __init__(self, input: SSAValue, perm: Sequence[int]):
-        tile = tile_of(input)
-        extents = [tile.extents[p] for p in perm]
         super().__init__(
             operands=[input],
             properties={"perm": DenseArrayBase.from_list(i64, list(perm))},
-            result_types=[TileType(extents, tile.element_type)],
+            result_types=[_permuted(tile_of(input), perm)],
         )
 
     def verify_(self) -> None:
@@ -575,8 +584,7 @@ class TransposeOp(IRDLOperation):
             sorted(perm) == list(range(len(tile.extents))),
             f"expected a permutation of 0..{len(tile.extents) - 1}, got {list(perm)}",
         )
-        extents = [tile.extents[p] for p in perm]
-        _expect_same_shape(self.result, TileType(extents, tile.element_type))
+        _expect_type(self.result, _permuted(tile, perm))
 
 
 @irdl_op_definition
@@ -611,6 +619,7 @@ class BroadcastOp(IRDLOperation):
             f"shape {list(source.extents)} does not broadcast to "
             f"{list(result.extents)}",
         )
+        _expect_layout(source, _broadcast_layout(source, result))
 
 
 @irdl_op_definition
@@ -638,6 +647,8 @@ class ReshapeOp(IRDLOperation):
     def verify_(self) -> None:
         source, result = tile_of(self.input), tile_of(self.result)
         _expect_same_element(source, result)
+        _expect_layout(source, NoneAttr())
+        _expect_layout(result, NoneAttr())
         got, expected = prod(result.extents), prod(source.extents)
         expect(got == expected, f"expected {expected} elements, got {got}")
 
@@ -690,12 +701,62 @@ class ExtractOp(IRDLOperation):
             ),
             f"part {extents} at {list(offsets)} is not inside {list(tile.extents)}",
         )
+        self._verify_layout()
+
+    def _verify_layout(self) -> None:
+        """Each thread holds of the part what it held of the whole."""
+        source, result = tile_of(self.input), self.result.type
+        if not isinstance(source.layout, LayoutAttr):
+            if isinstance(result, TileType):
+                _expect_layout(result, NoneAttr())
+            return
+        part = result.layout if isinstance(result, TileType) else None
+        if not isinstance(part, LayoutAttr):
+            raise VerifyException(f"expected a part with a layout, got {result}")
+        try:
+            register_sources(source.layout.data, part.data, self.offsets.get_values())
+        except ValueError as error:
+            raise VerifyException(
+                f"a part in {part} is not where {source.layout} holds it: {error}"
+            ) from None
 
 
 def reduced_type(tile: TileType, dim: int) -> TileType:
-    """The tile type with extent 1 in `dim`."""
+    """The tile type with extent 1 in `dim`; a layout is sliced."""
     extents = [1 if d == dim else n for d, n in enumerate(tile.extents)]
-    return TileType(extents, tile.element_type)
+    layout = tile.layout
+    if isinstance(layout, LayoutAttr):
+        layout = LayoutAttr(layout.data.slice(dim))
+    return TileType(extents, tile.element_type, layout)
+
+
+def _broadcast_layout(source: TileType, result: TileType) -> Attribute:
+    """The layout `source` needs so that each thread holds what it repeats."""
+    if not isinstance(result.layout, LayoutAttr):
+        return NoneAttr()
+    layout = result.layout.data
+    for dim, (got, extent) in enumerate(
+        zip(source.extents, result.extents, strict=True)
+    ):
+        if got == 1 and extent != 1:
+            layout = layout.slice(dim)
+    return LayoutAttr(layout)
+
+
+def _expect_layout(got: TileType, expected: Attribute) -> None:
+    expect(
+        got.layout == expected,
+        f"expected the layout {expected}, got {got.layout}"
+        if not isinstance(expected, NoneAttr)
+        else f"expected a tile without layout, got {got}",
+    )
+
+
+def _permuted(tile: TileType, perm: Sequence[int]) -> TileType:
+    layout = tile.layout
+    if isinstance(layout, LayoutAttr):
+        layout = LayoutAttr(layout.data.permute(perm))
+    return TileType([tile.extents[p] for p in perm], tile.element_type, layout)
 
 
 def _expect_same_element(source: TileType, result: TileType) -> None:
@@ -703,9 +764,8 @@ def _expect_same_element(source: TileType, result: TileType) -> None:
     expect(expected == got, f"expected elements of type {expected}, got {got}")
 
 
-def _expect_same_shape(value: SSAValue, expected: TileType) -> None:
-    got = tile_of(value)
+def _expect_type(value: SSAValue, expected: TileType) -> None:
     expect(
-        got.extents == expected.extents and got.element_type == expected.element_type,
-        f"expected a result of type {expected}, got {got}",
+        value.type == expected,
+        f"expected a result of type {expected}, got {value.type}",
     )

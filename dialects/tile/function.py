@@ -38,7 +38,11 @@ from stepwell.dialects.shapes import (
     symbols_of,
 )
 
+from .attrs import LaunchAttr
 from .types import ViewType
+
+LAUNCH_ATTRIBUTE = "tile.launch"
+"""The attribute of a `tile.func` in the lower half: a `#tile.launch`."""
 
 
 @irdl_op_definition
@@ -118,6 +122,14 @@ class FuncOp(IRDLOperation):
         if not isinstance(self.body.block.last_op, ReturnOp):
             raise VerifyException("expected the body to end in tile.return")
         self._verify_symbols()
+        self._verify_launch()
+
+    def _verify_launch(self) -> None:
+        from .kernel_rules import verify_kernel  # it knows the ops of the lower half
+
+        launch = self.attributes.get(LAUNCH_ATTRIBUTE)
+        if isinstance(launch, LaunchAttr):
+            verify_kernel(self, launch.data)
 
     def _verify_symbols(self) -> None:
         known = set(self.symbol_names)

@@ -135,7 +135,7 @@ class AccessOp(IRDLOperation):
             )
 
 
-class _TransferOp(IRDLOperation):
+class TransferOp(IRDLOperation):
     """What loads and stores share: a place in a view and the dims that a tile spans."""
 
     view = operand_def(ViewType)
@@ -184,7 +184,7 @@ class _TransferOp(IRDLOperation):
 
 
 @irdl_op_definition
-class LoadOp(_TransferOp):
+class LoadOp(TransferOp):
     """Reads a tile from a view.
 
     `result[i, j] = view[index + i * e(over[0]) + j * e(over[1])]`, where `e(d)` is one
@@ -259,7 +259,7 @@ class LoadOp(_TransferOp):
 
 
 @irdl_op_definition
-class StoreOp(_TransferOp):
+class StoreOp(TransferOp):
     """Writes a tile into a view; elements outside its sizes or guards are dropped.
 
     With `accumulate` the element becomes `combine(old, new)`; cells may then meet in

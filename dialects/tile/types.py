@@ -12,6 +12,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.layouts import LayoutAttr
 from stepwell.dialects.shapes import Dim, DimsAttr, parse_dim_with
 
 if TYPE_CHECKING:
@@ -95,10 +96,20 @@ class TileType(ParametrizedAttribute, TypeAttribute):
         return tuple(n.data for n in self.shape)
 
     def verify(self) -> None:
-        """Every extent is positive."""
+        """Every extent is positive, and a layout is of this shape."""
         if any(n < 1 for n in self.extents):
             raise VerifyException(
                 f"expected positive extents, got {list(self.extents)}"
+            )
+        if not isinstance(self.layout, LayoutAttr):
+            return
+        layout = self.layout.data
+        if layout.in_memory:
+            raise VerifyException("expected a layout of threads, got one of memory")
+        if layout.extents != self.extents:
+            raise VerifyException(
+                f"expected a layout of {list(self.extents)}, got one of "
+                f"{list(layout.extents)}"
             )
 
     @classmethod
