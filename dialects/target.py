@@ -40,6 +40,9 @@ _CPU_PRESETS: Mapping[str, tuple[str, tuple[str, ...], int, int]] = {
 }
 # PTX ISA version that first supports each compute capability (PTX ISA, release notes).
 _PTX_OF_SM = {80: 70, 86: 71, 87: 74, 89: 78, 90: 80, 100: 86, 103: 88, 120: 87}
+# Shared memory in KiB that one block may use, by compute capability (CUDA C++
+# programming guide, "Technical specifications per compute capability").
+_SHARED_KIB = {80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99}
 _SM_NAME = re.compile(r"sm_(\d+)([af]?)")
 
 
@@ -168,6 +171,11 @@ class Target:
     def is_cpu(self) -> bool:
         """Whether kernels run on the processor itself."""
         return self.kind == "cpu"
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of shared memory that one block may use; 0 on a CPU."""
+        return _SHARED_KIB.get(self.sm, 0) << 10
 
     def has(self, feature: str) -> bool:
         """Whether a CPU feature of LLVM's name `feature` may be used."""
