@@ -18,6 +18,7 @@ from xdsl.ir import Operation
 
 from stepwell.dialects.access import AccessMap
 from stepwell.dialects.dtypes import numpy_dtype
+from stepwell.dialects.engine import CopyOp, EmptyOp
 from stepwell.dialects.fusion import (
     DimOp,
     GenericOp,
@@ -230,9 +231,7 @@ def _evaluate(
 ) -> list[Array]:
     """What the body yields at each point of the grid, without rounding to storage."""
     values: dict[Any, Any] = {}
-    for argument, array, access in zip(
-        op.block.args, inputs, op.in_maps, strict=True
-    ):
+    for argument, array, access in zip(op.block.args, inputs, op.in_maps, strict=True):
         where = _at(environment, access, inputs, grid)
         loaded = _load(array, where, access, op)
         values[argument] = _as_storage(loaded, argument.type)
@@ -256,7 +255,9 @@ def _load(
     for at, size in zip(index, array.shape, strict=True):
         at = np.asarray(at)
         if at.size and array.size and (at.min() < 0 or at.max() >= size):
-            raise ShapeError(f"{op.name} reads outside of its operand", notes=[str(access)])
+            raise ShapeError(
+                f"{op.name} reads outside of its operand", notes=[str(access)]
+            )
     if array.size == 0:
         shape = np.broadcast_shapes(*(np.shape(at) for at in index), np.shape(inside))
         return np.full(shape, access.fill or 0).astype(array.dtype)
@@ -343,14 +344,25 @@ def _shifted(total: Array, axis: int, first: Any) -> Array:
     return shifted
 
 
+def _run_copy(environment: Environment, op: CopyOp, source: Array) -> Array:
+    return source
+
+
+def _run_empty(environment: Environment, op: EmptyOp) -> Array:
+    """Zeros stand for unspecified contents."""
+    kind = op.output.type
+    return np.zeros(environment.shape(kind), numpy_dtype(element_of(kind)))
+
+
 FUSION: Table = {
+    CopyOp: _run_copy,
+    EmptyOp: _run_empty,
     KernelOp: run_kernel,
     GenericOp: run_generic,
     ScanOp: run_scan,
     SortOp: run_sort,
 }
 """The semantic function of each op of `fusion`."""
-
 
 
 class _YieldFunctions(YieldFunctions):

@@ -15,11 +15,13 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
+from stepwell.dialects.engine import CopyOp
 from stepwell.dialects.fusion import KernelOp, YieldOp
 from stepwell.dialects.provenance import fused_location
 
 from .names import kernel_name
 from .partition import Partitioner, Unit
+from .roles import Role
 
 BARRIERS = frozenset(
     f"nn.{name}"
@@ -57,7 +59,9 @@ def form_kernels_in(block: Block) -> None:
             result
             for op in stretch
             for result in op.results
-            if any(_outermost(use.operation, block) not in members for use in result.uses)
+            if any(
+                _outermost(use.operation, block) not in members for use in result.uses
+            )
         ]
         end = stretch[-1].next_op
         units = Partitioner(stretch).run(live)
@@ -89,12 +93,23 @@ def _outermost(op: Operation, block: Block) -> Operation:
 
 def _emit(unit: Unit, block: Block, end: Operation | None) -> None:
     """Move or outline a unit to the end of the stretch."""
+    if unit.role is Role.SCATTER:
+        _place(_copy_target(unit), block, end)
     if unit.is_kernel:
         _place(outline(unit), block, end)
         return
     (op,) = unit.ops
     op.detach()
     _place(op, block, end)
+
+
+def _copy_target(unit: Unit) -> CopyOp:
+    """A copy of the tensor that a scatter writes into."""
+    (op,) = unit.ops
+    copy = CopyOp(op.operands[0])
+    copy.location = op.location
+    op.operands[0] = copy.output
+    return copy
 
 
 def _place(op: Operation, block: Block, end: Operation | None) -> None:
@@ -125,6 +140,7 @@ def outline(unit: Unit) -> KernelOp:
         inputs,
         [value.type for value in outputs],
         reasons=unit.reasons,
+        ties=[(0, 0)] if unit.role is Role.SCATTER else (),
     )
     kernel.location = fused_location(*unit.ops)
     _fill(kernel, members, inputs, outputs)
@@ -141,9 +157,7 @@ def _fill(
     outputs: Sequence[SSAValue],
 ) -> None:
     """Clone `members` into the kernel's body."""
-    values: dict[SSAValue, SSAValue] = dict(
-        zip(inputs, kernel.block.args, strict=True)
-    )
+    values: dict[SSAValue, SSAValue] = dict(zip(inputs, kernel.block.args, strict=True))
     for outer, inner in values.items():
         inner.name_hint = outer.name_hint
     for op in members:

@@ -38,8 +38,8 @@ def fuse_kernel(kernel: KernelOp) -> None:
     """Bring one kernel into form."""
     # Maps vanish into their readers first: what follows sees final maps only.
     inline_producers(kernel)
-    # A split dim of an epilogue must reach the contraction before names are shared.
-    split_dims(kernel)
+    # A dim is split in all ops that share it, so names are shared first.
     align_dims(kernel)
+    split_dims(kernel)
     # Results over one space are one loop nest.
     merge_siblings(kernel)

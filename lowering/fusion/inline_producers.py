@@ -194,9 +194,7 @@ def _redirect(nest: Nest, position: int, plan: _Plan, base: int) -> None:
     nest.map_indirects(change)
 
 
-def _clone_body(
-    nest: Nest, plan: _Plan, scalars: dict[SSAValue, SSAValue]
-) -> SSAValue:
+def _clone_body(nest: Nest, plan: _Plan, scalars: dict[SSAValue, SSAValue]) -> SSAValue:
     """Copy the producer's scalar ops to the front of the consumer's body."""
     first = nest.block.first_op
     assert first is not None

@@ -126,9 +126,7 @@ class Partitioner:
             self._materialise_value(value)
         return values
 
-    def _leaves(
-        self, op: Operation, pulled: dict[Operation, None]
-    ) -> list[SSAValue]:
+    def _leaves(self, op: Operation, pulled: dict[Operation, None]) -> list[SSAValue]:
         """The values `op` reads from memory when it pulls in what it can."""
         found: list[SSAValue] = []
         for position, value in enumerate(op.operands):

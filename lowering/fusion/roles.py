@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation
 
 from stepwell.dialects.dtypes import bit_width, is_bool, is_float, is_integer
+from stepwell.dialects.nn.base import NnOp
 from stepwell.dialects.nn.constant import ConstantOp
-from stepwell.dialects.shapes import element_of, num_elements
+from stepwell.dialects.shapes import dims_of, element_of, num_elements
 
 from .decompose.elementwise import FORMULAS
+from .decompose.sampling import may_resize
 
 
 class Role(StrEnum):
@@ -49,7 +51,7 @@ ROLES: dict[str, Role] = {
             Role.SOURCE: "iota dim_value",
             Role.MOVEMENT: "reshape transpose broadcast_to slice pad gather "
             "gather_elements gather_nd reverse_sequence",
-            Role.MAP: "resize grid_sample rotary_embedding batch_norm",
+            Role.MAP: "resize rotary_embedding batch_norm",
             Role.CONTRACTION: "matmul conv conv_transpose einsum",
             Role.REDUCTION: "reduce arg_reduce max_pool avg_pool lp_pool layer_norm "
             "rms_norm instance_norm group_norm lrn softmax log_softmax",
@@ -92,7 +94,28 @@ def role_of(op: Operation) -> Role:
     values = (*op.operands, *op.results)
     if not all(is_kernel_type(value.type) for value in values):
         return Role.HOST
-    return role
+    allowed = CONDITIONS.get(op.name)
+    if allowed is None or (isinstance(op, NnOp) and allowed(op)):
+        return role
+    return Role.HOST
+
+
+def _is_short(op: NnOp) -> bool:
+    """Whether the sorted dim fits one block."""
+    dims = dims_of(op.operands[0])
+    size = dims[op.value("axis")]
+    return isinstance(size, int) and size <= MAX_SORTED
+
+
+MAX_SORTED = 4096
+"""The longest dim that a kernel sorts."""
+
+CONDITIONS: dict[str, Callable[[NnOp], bool]] = {
+    "nn.resize": may_resize,
+    "nn.sort": _is_short,
+    "nn.topk": _is_short,
+}
+"""When an op that has a role can be said in loops."""
 
 
 def is_kernel_type(kind: object) -> bool:

@@ -1,10 +1,13 @@
 """Split iteration dims where a map takes them apart.
 
 `%x[k floordiv 64, k mod 64]` over `k: 768` becomes `%x[k1, k0]` over `k1: 12, k0: 64`
-when all maps stay free of `floordiv` and `mod`, so that every walk is linear.
+in all ops of the kernel, so that every walk is linear.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator as Iter
+from collections.abc import Set
 
 from stepwell.dialects.access import AccessMap
 from stepwell.dialects.dims import Atom, Dim, symbol
@@ -15,19 +18,25 @@ from .nest import Nest, structured_ops
 
 
 def split_dims(kernel: KernelOp) -> None:
-    """Split dims of every structured op until no map divides one evenly."""
-    taken = {name for op in structured_ops(kernel) for name in op.dim_names}
-    for op in structured_ops(kernel):
-        nest = Nest.of(op)
-        while (found := _next_split(nest)) is not None:
-            _split(nest, *found, taken)
-        nest.build()
+    """Split dims throughout the kernel until no map divides one evenly."""
+    nests = [Nest.of(op) for op in structured_ops(kernel)]
+    while (found := _first_split(nests)) is not None:
+        name, by = found
+        taken = {other for nest in nests for other in nest.names}
+        for nest in nests:
+            if name in nest.extents:
+                split_dim(nest, name, by, taken)
+    results = {value: value for nest in nests for value in nest.op.results}
+    for nest in nests:
+        nest.inputs = [results.get(value, value) for value in nest.inputs]
+        old = list(nest.op.results)
+        results |= dict(zip(old, nest.build().results, strict=True))
 
 
-def _next_split(nest: Nest) -> tuple[str, Dim] | None:
-    """A dim and the extent of its inner part."""
+def next_split(nest: Nest, *maps: AccessMap) -> tuple[str, Dim] | None:
+    """A dim that one of `maps` divides evenly, and the extent of its inner part."""
     extents = nest.extents
-    for access in (*nest.in_maps, *nest.out_maps):
+    for access in maps:
         for atom in _atoms(access):
             if atom.kind not in ("floordiv", "mod"):
                 continue
@@ -37,7 +46,8 @@ def _next_split(nest: Nest) -> tuple[str, Dim] | None:
     return None
 
 
-def _split(nest: Nest, name: str, by: Dim, taken: set[str]) -> None:
+def split_dim(nest: Nest, name: str, by: Dim, taken: Set[str]) -> None:
+    """Replace dim `name` by an outer and an inner one of extent `by`."""
     outer, inner = _fresh(f"{name}1", taken), _fresh(f"{name}0", taken)
     space = []
     for dim, size, kind in nest.space:
@@ -49,35 +59,39 @@ def _split(nest: Nest, name: str, by: Dim, taken: set[str]) -> None:
     nest.reindex({name: symbol(outer) * by + symbol(inner)}, space)
 
 
-def _fresh(base: str, taken: set[str]) -> str:
-    name = base
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
+def _first_split(nests: list[Nest]) -> tuple[str, Dim] | None:
+    found = (next_split(nest, *nest.in_maps, *nest.out_maps) for nest in nests)
+    return next((split for split in found if split is not None), None)
+
+
+def _fresh(base: str, taken: Set[str]) -> str:
+    while base in taken:
+        base += "_"
+    return base
 
 
 def _divides(by: Dim, size: Dim) -> bool:
-    if by == size or by == 1:
+    if by in (size, 1):
         return False
     quotient, rest = split_multiples(size, by)
     return rest == 0 and quotient != 0
 
 
-def _atoms(access: AccessMap) -> list[Atom]:
-    exprs = [*access.results, *(g.expr for g in access.guards)]
-    exprs += [e for i in access.indirects for e in i.index]
-    found: list[Atom] = []
-    for expr in exprs:
-        _collect(expr, found)
-    return found
+def _atoms(access: AccessMap) -> Iter[Atom]:
+    for expr in access.results:
+        yield from _atoms_of(expr)
+    for guard in access.guards:
+        yield from _atoms_of(guard.expr)
+    for indirect in access.indirects:
+        for expr in indirect.index:
+            yield from _atoms_of(expr)
 
 
-def _collect(expr: Dim, found: list[Atom]) -> None:
+def _atoms_of(expr: Dim) -> Iter[Atom]:
     if isinstance(expr, int):
         return
     for monomial, _ in expr.terms:
         for atom in monomial:
-            found.append(atom)
+            yield atom
             for operand in atom.operands:
-                _collect(operand, found)
+                yield from _atoms_of(operand)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects.access import Guard
-from stepwell.dialects.dims import Dim
+from stepwell.dialects.dims import Dim, ceildiv
 from stepwell.dialects.dtypes import bit_width, f32, is_bool, is_float
 from stepwell.dialects.fusion.structured import Combine
 from stepwell.dialects.nn.base import NnOp
+from stepwell.dialects.nn.contraction import split_equation
+from stepwell.dialects.quasi_affine import floor_divide, modulo
 from stepwell.dialects.shapes import dims_of, element_of, tensor_type
 
 from .loops import Axis, Loops, Read, Write, broadcast_index, replace, variables
@@ -68,6 +71,143 @@ def decompose_conv(op: NnOp) -> None:
         [x_read, Read(w, w_index)],
         bias=(op.operands[2], out) if len(op.operands) > 2 else None,
     )
+
+
+def decompose_conv_transpose(op: NnOp) -> None:
+    """Each output gathers the inputs whose windows cover it.
+
+    Output `p = p1 * stride + p0` meets input `p1 + (p0 + pad) floordiv stride - r1`
+    through tap `r = r1 * stride + (p0 + pad) mod stride`, so that the taps of other
+    phases are never visited. Dilated ones test each tap instead.
+    """
+    loops = Loops(op)
+    layout = Window(op, loops)
+    groups = op.value("groups")
+    x, w = op.operands[:2]
+    per_group = dims_of(w)[-1 if layout.channels_last else 1]
+    depth = dims_of(w)[-2 if layout.channels_last else 0] // groups
+    g, o = loops.axis("g", groups), loops.axis("o", per_group)
+    c = loops.axis("c", depth).reduced()
+    phases = [_Phase.of(op, loops, layout, n) for n in range(layout.rank)]
+    channel, out = g.var * depth + c.var, g.var * per_group + o.var
+    taps = [phase.tap for phase in phases]
+    x_read = Read(
+        x,
+        layout.order([phase.source for phase in phases], channel),
+        [guard for phase in phases for guard in phase.guards],
+        0,
+    )
+    w_guards = [g for phase in phases for g in phase.tap_guards]
+    w_index = (
+        [*taps, channel, o.var] if layout.channels_last else [channel, o.var, *taps]
+    )
+    places = [axis for phase in phases for axis in phase.places]
+    channels = [g, o]
+    parallel = (
+        [layout.n, *places, *channels]
+        if layout.channels_last
+        else [layout.n, *channels, *places]
+    )
+    _contract(
+        op,
+        loops,
+        [*parallel, *(axis for phase in phases for axis in phase.reduced), c],
+        layout.order([phase.place for phase in phases], out),
+        [x_read, Read(w, w_index, w_guards, 0)],
+        bias=(op.operands[2], out) if len(op.operands) > 2 else None,
+        guards=[g for phase in phases for g in phase.place_guards],
+    )
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """One spatial dim of a transposed convolution.
+
+    Attributes:
+        places: the dims that walk over the outputs; `place` is the output's index.
+        reduced: the dims that walk over the taps; `tap` is the tap's index.
+        source: the input's index.
+    """
+
+    places: list[Axis]
+    reduced: list[Axis]
+    place: Dim
+    tap: Dim
+    source: Dim
+    guards: list[Guard]
+    tap_guards: list[Guard]
+    place_guards: list[Guard]
+
+    @staticmethod
+    def of(op: NnOp, loops: Loops, layout: Window, n: int) -> _Phase:
+        stride, dilation = op.value("strides")[n], op.value("dilations")[n]
+        pad, size = op.value("pads")[n], layout.spatial(layout.dims_in)[n]
+        place, tap = layout.places[n], layout.taps[n]
+        if dilation != 1:
+            reduced = tap.reduced()
+            offset = place.var + pad - reduced.var * dilation
+            source = offset // stride
+            guards = [Guard(source, size), Guard(offset % stride, 1)]
+            return _Phase(
+                [place], [reduced], place.var, reduced.var, source, guards, [], []
+            )
+        outer = loops.axis(f"{place.name}1", ceildiv(place.size, stride))
+        inner = loops.axis(f"{place.name}0", stride)
+        again = loops.axis(f"{tap.name}1", ceildiv(tap.size, stride)).reduced()
+        phase = modulo(inner.var + pad, stride, {inner.name: stride})
+        step = floor_divide(inner.var + pad, stride, {inner.name: stride})
+        at = outer.var * stride + inner.var
+        source, index = outer.var + step - again.var, again.var * stride + phase
+        return _Phase(
+            [outer, inner],
+            [again],
+            at,
+            index,
+            source,
+            [Guard(source, size)],
+            [] if tap.size % stride == 0 else [Guard(index, tap.size)],
+            [] if place.size % stride == 0 else [Guard(at, place.size)],
+        )
+
+
+def decompose_einsum(op: NnOp) -> None:
+    """One dim per index letter; letters missing from the output are summed over."""
+    loops = Loops(op)
+    terms, output = split_equation(op.value("equation"))
+    shapes = [dims_of(value) for value in op.operands]
+    spelled = [_letters(t, len(s)) for t, s in zip(terms, shapes, strict=True)]
+    wanted = _letters(output, len(dims_of(op.results[0])))
+    sizes: dict[str, Dim] = {}
+    for letters, shape in zip(spelled, shapes, strict=True):
+        for letter, size in zip(letters, shape, strict=True):
+            if sizes.get(letter, 1) == 1:
+                sizes[letter] = size
+    axes = {
+        letter: loops.axis(letter if letter.islower() else f"{letter.lower()}_", size)
+        for letter, size in sizes.items()
+    }
+    summed = [axes[x].reduced() for x in sizes if x not in wanted]
+    reads = [
+        Read(
+            value,
+            [
+                0 if size == 1 else axes[letter].var
+                for letter, size in zip(letters, shape, strict=True)
+            ],
+        )
+        for value, letters, shape in zip(op.operands, spelled, shapes, strict=True)
+    ]
+    kept = [axes[letter] for letter in wanted]
+    _contract(op, loops, [*kept, *summed], kept, reads)
+
+
+def _letters(term: str, rank: int) -> list[str]:
+    """The index letter of each dim; the dims of `...` are numbered from the right."""
+    head, dots, tail = term.partition("...")
+    if not dots:
+        return list(term)
+    middle = rank - len(head) - len(tail)
+    return [*head, *(f"e{n}" for n in reversed(range(middle))), *tail]
 
 
 class Window:
@@ -166,6 +306,7 @@ def _contract(
     write: Sequence[Axis] | Sequence[Dim],
     reads: Sequence[Read],
     bias: tuple[SSAValue, Dim] | None = None,
+    guards: Sequence[Guard] = (),
 ) -> None:
     """Replace `op` by a contraction, then bias and rounding where there are any."""
     result = op.results[0]
@@ -176,7 +317,7 @@ def _contract(
     total = loops.generic(
         space,
         reads,
-        Write(tensor_type(dims_of(result), wide), index, combine),
+        Write(tensor_type(dims_of(result), wide), index, combine, guards),
         _product,
     )
     if bias is not None or wide != element:
@@ -184,8 +325,8 @@ def _contract(
         extra = [Read(bias[0], [bias[1]])] if bias is not None else []
         total = loops.generic(
             parallel,
-            [Read(total, index), *extra],
-            Write(tensor_type(dims_of(result), element), index),
+            [Read(total, index, guards, 0), *extra],
+            Write(tensor_type(dims_of(result), element), index, guards=guards),
             _sum,
         )
     replace(op, total)

@@ -211,8 +211,6 @@ def _cast(s: Scalars, op: NnOp, x: Scalar) -> Scalar:
     return s.cast(x, op.value("to"))
 
 
-
-
 FORMULAS: dict[str, Formula] = {
     "nn.abs": lambda s, op, x: s.abs(x),
     "nn.neg": lambda s, op, x: s.neg(x),
@@ -288,4 +286,3 @@ CHEAP: frozenset[str] = frozenset(
     ).split()
 )
 """Elementwise ops of a few instructions, which may be computed more than once."""
-

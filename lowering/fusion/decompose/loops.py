@@ -99,9 +99,7 @@ class Loops:
             base += "_"
         return base
 
-    def axis(
-        self, base: str, size: Dim, kind: Iterator = Iterator.PARALLEL
-    ) -> Axis:
+    def axis(self, base: str, size: Dim, kind: Iterator = Iterator.PARALLEL) -> Axis:
         """A dim with a name near `base`."""
         return Axis(self.name(base), size, kind)
 

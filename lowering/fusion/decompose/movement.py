@@ -270,5 +270,3 @@ def _over(access: AccessMap, axes: Sequence[Axis]) -> AccessMap:
 
 def _read(value: SSAValue, access: AccessMap) -> Read:
     return Read(value, access.results, access.guards, access.fill, access.indirects)
-
-

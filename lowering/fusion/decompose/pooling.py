@@ -142,5 +142,3 @@ def decompose_lrn(op: NnOp) -> None:
 
     reads = [Read(x, index), Read(total, index)]
     replace(op, loops.generic(axes, reads, Write(result_type(op), index), scale))
-
-

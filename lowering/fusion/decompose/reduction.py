@@ -339,5 +339,3 @@ def lowest(element: Attribute, *, largest: bool = False) -> float:
     if is_unsigned(element):
         return (1 << width) - 1 if largest else 0
     return (1 << (width - 1)) - 1 if largest else -(1 << (width - 1))
-
-

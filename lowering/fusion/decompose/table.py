@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from stepwell.dialects.nn.base import NnOp
 
-from . import contraction, movement, pooling, reduction
+from . import contraction, movement, order, pooling, reduction, sampling
 from .elementwise import FORMULAS, decompose_elementwise
 
 Decomposer = Callable[[NnOp], None]
@@ -15,6 +15,15 @@ DECOMPOSERS: dict[str, Decomposer] = {
     **dict.fromkeys(FORMULAS, decompose_elementwise),
     "nn.matmul": contraction.decompose_matmul,
     "nn.conv": contraction.decompose_conv,
+    "nn.conv_transpose": contraction.decompose_conv_transpose,
+    "nn.einsum": contraction.decompose_einsum,
+    "nn.cumulative": order.decompose_cumulative,
+    "nn.sort": order.decompose_sort,
+    "nn.topk": order.decompose_sort,
+    "nn.scatter_elements": order.decompose_scatter_elements,
+    "nn.scatter_nd": order.decompose_scatter_nd,
+    "nn.resize": sampling.decompose_resize,
+    "nn.rotary_embedding": sampling.decompose_rotary_embedding,
     "nn.reduce": reduction.decompose_reduce,
     "nn.arg_reduce": reduction.decompose_arg_reduce,
     "nn.softmax": reduction.decompose_softmax,

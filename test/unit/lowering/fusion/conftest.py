@@ -13,6 +13,7 @@ from stepwell.dialects.fusion import KernelOp
 from stepwell.dialects.registry import register_dialects
 from stepwell.dialects.semantics import interpret
 from stepwell.dialects.shapes import dims_of, element_of, evaluate
+from stepwell.lowering.fusion.forms import Form, form_of
 from stepwell.lowering.pipelines import parse_passes, run_passes
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -76,8 +77,12 @@ def same_result() -> Check:
             got = interpret(module, inputs, context.weights)
             for want, have in zip(expected, got, strict=True):
                 assert_close(want, have, tolerance, passes[number])
+        found = [op for op in module.walk() if isinstance(op, KernelOp)]
+        if "fuse-generics" in passes:
+            for kernel in found:
+                form = form_of(kernel)
+                assert isinstance(form, Form), f"{form}\n{kernel}"
         if kernels is not None:
-            found = [op for op in module.walk() if isinstance(op, KernelOp)]
             assert len(found) == kernels, str(module)
         return module
 

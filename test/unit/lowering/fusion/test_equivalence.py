@@ -297,6 +297,125 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
         " #nn.dims<2, n>>) -> tensor<2x?xi64, #nn.dims<2, n>>",
         {"n": 5},
     ),
+    "conv_transpose_2x2": (
+        "%x: tensor<1x4x5x3xf32>, %w: tensor<4x3x2x2xf32>, %b: tensor<3xf32>",
+        "tensor<1x3x10x6xf32>",
+        "%c = nn.conv_transpose %x, %w, %b {strides = array<i64: 2, 2>, pads ="
+        " #nn.dims<0, 0, 0, 0>, dilations = array<i64: 1, 1>, output_padding ="
+        " #nn.dims<0, 0>} : (tensor<1x4x5x3xf32>, tensor<4x3x2x2xf32>, tensor<3xf32>)"
+        " -> tensor<1x3x10x6xf32>\n%y = nn.relu %c : (tensor<1x3x10x6xf32>) ->"
+        " tensor<1x3x10x6xf32>",
+        {},
+    ),
+    "conv_transpose_groups_output_padding": (
+        "%x: tensor<2x4x5x3xf32>, %w: tensor<4x3x3x3xf32>",
+        "tensor<2x6x10x6xf32>",
+        "%c = nn.conv_transpose %x, %w {strides = array<i64: 2, 2>, pads ="
+        " #nn.dims<1, 1, 1, 1>, dilations = array<i64: 1, 1>, output_padding ="
+        " #nn.dims<1, 1>, groups = 2 : i64} : (tensor<2x4x5x3xf32>,"
+        " tensor<4x3x3x3xf32>) -> tensor<2x6x10x6xf32>\n%y = nn.relu %c :"
+        " (tensor<2x6x10x6xf32>) -> tensor<2x6x10x6xf32>",
+        {},
+    ),
+    "conv_transpose_odd_size": (
+        "%x: tensor<1x2x4xf32>, %w: tensor<2x3x3xf32>",
+        "tensor<1x3x9xf32>",
+        "%c = nn.conv_transpose %x, %w {strides = array<i64: 2>, pads ="
+        " #nn.dims<0, 0>, dilations = array<i64: 1>, output_padding ="
+        " #nn.dims<0>} : (tensor<1x2x4xf32>, tensor<2x3x3xf32>) ->"
+        " tensor<1x3x9xf32>\n%y = nn.relu %c : (tensor<1x3x9xf32>) ->"
+        " tensor<1x3x9xf32>",
+        {},
+    ),
+    "conv_transpose_dilated_last": (
+        "%x: tensor<1x4x2xf32>, %w: tensor<3x2x3xf32>",
+        "tensor<1x11x3xf32>",
+        "%y = nn.conv_transpose %x, %w {strides = array<i64: 2>, pads ="
+        " #nn.dims<0, 0>, dilations = array<i64: 2>, output_padding ="
+        " #nn.dims<0>, channels_last = true} : (tensor<1x4x2xf32>,"
+        " tensor<3x2x3xf32>) -> tensor<1x11x3xf32>",
+        {},
+    ),
+    "einsum": (
+        "%a: tensor<2x3x4xf32>, %b: tensor<2x4x5xf32>",
+        "tensor<2x5x3xf32>",
+        '%y = nn.einsum %a, %b {equation = "bij,bjk->bki"} : (tensor<2x3x4xf32>,'
+        " tensor<2x4x5xf32>) -> tensor<2x5x3xf32>",
+        {},
+    ),
+    "einsum_ellipsis_and_diagonal": (
+        "%a: tensor<2x3x4x4xf32>, %b: tensor<3x4xf32>",
+        "tensor<2x3xf32>",
+        '%y = nn.einsum %a, %b {equation = "...ii,...i->..."} : (tensor<2x3x4x4xf32>,'
+        " tensor<3x4xf32>) -> tensor<2x3xf32>",
+        {},
+    ),
+    "cumulative_reverse_exclusive": (
+        "%x: tensor<3x6xf32>",
+        "tensor<3x6xf32>",
+        '%y = nn.cumulative %x {kind = "sum", axis = 1 : i64, exclusive = true,'
+        " reverse = true} : (tensor<3x6xf32>) -> tensor<3x6xf32>",
+        {},
+    ),
+    "cumulative_f16_then_pointwise": (
+        "%x: tensor<6x3xf16>",
+        "tensor<6x3xf16>",
+        '%c = nn.cumulative %x {kind = "prod", axis = 0 : i64} : (tensor<6x3xf16>) ->'
+        " tensor<6x3xf16>\n%y = nn.neg %c : (tensor<6x3xf16>) -> tensor<6x3xf16>",
+        {},
+    ),
+    "topk": (
+        "%x: tensor<3x40xi32>",
+        "tensor<3x5xi64>",
+        "%v, %y = nn.topk %x {k = #nn.dims<5>, axis = 1 : i64, largest = true} :"
+        " (tensor<3x40xi32>) -> (tensor<3x5xi32>, tensor<3x5xi64>)",
+        {},
+    ),
+    "sort": (
+        "%x: tensor<9x3xf32>",
+        "tensor<9x3xf32>",
+        "%y, %i = nn.sort %x {axis = 0 : i64} : (tensor<9x3xf32>) ->"
+        " (tensor<9x3xf32>, tensor<9x3xi64>)",
+        {},
+    ),
+    "scatter_elements_add": (
+        "%d: tensor<4x3xf32>, %i: tensor<6x3xi64>, %u: tensor<6x3xf32>",
+        "tensor<4x3xf32>",
+        '%y = nn.scatter_elements %d, %i, %u {axis = 0 : i64, reduction = "add"} :'
+        " (tensor<4x3xf32>, tensor<6x3xi64>, tensor<6x3xf32>) -> tensor<4x3xf32>",
+        {},
+    ),
+    "scatter_nd": (
+        "%d: tensor<4x3xf32>, %i: tensor<6x1xi64>, %u: tensor<6x3xf32>",
+        "tensor<4x3xf32>",
+        '%y = nn.scatter_nd %d, %i, %u {reduction = "none"} :'
+        " (tensor<4x3xf32>, tensor<6x1xi64>, tensor<6x3xf32>) -> tensor<4x3xf32>",
+        {},
+    ),
+    "reverse_sequence": (
+        "%x: tensor<5x2x3xf32>, %i: tensor<2xi64>",
+        "tensor<5x2x3xf32>",
+        "%l = nn.abs %i : (tensor<2xi64>) -> tensor<2xi64>\n"
+        "%y = nn.reverse_sequence %x, %l {batch_axis = 1 : i64, time_axis = 0 : i64} :"
+        " (tensor<5x2x3xf32>, tensor<2xi64>) -> tensor<5x2x3xf32>",
+        {},
+    ),
+    "rotary_embedding": (
+        "%x: tensor<2x3x5x10xf32>, %c: tensor<5x4xf32>, %s: tensor<5x4xf32>",
+        "tensor<2x3x5x10xf32>",
+        "%y = nn.rotary_embedding %x, %c, %s {interleaved = false} :"
+        " (tensor<2x3x5x10xf32>, tensor<5x4xf32>, tensor<5x4xf32>) ->"
+        " tensor<2x3x5x10xf32>",
+        {},
+    ),
+    "rotary_embedding_interleaved": (
+        "%x: tensor<2x3x5x10xf32>, %c: tensor<5x4xf32>, %s: tensor<5x4xf32>",
+        "tensor<2x3x5x10xf32>",
+        "%y = nn.rotary_embedding %x, %c, %s {interleaved = true} :"
+        " (tensor<2x3x5x10xf32>, tensor<5x4xf32>, tensor<5x4xf32>) ->"
+        " tensor<2x3x5x10xf32>",
+        {},
+    ),
 }
 
 INDEX_BOUNDS = {"i": 3, "x": 4}
@@ -338,3 +457,37 @@ def test_pointwise_code_behind_a_pad_keeps_the_fill(same_result):
         "return %y : tensor<7xf32>"
     )
     same_result(main("%x: tensor<4xf32>, %z: tensor<7xf32>", "tensor<7xf32>", body))
+
+
+COORDINATES = [
+    "half_pixel",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+]
+
+
+@pytest.mark.parametrize("size", ["8x9", "2x5", "3x6", "1x7"])
+@pytest.mark.parametrize("coordinates", COORDINATES)
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_resize(same_result, mode, coordinates, size):
+    x, y = "tensor<2x4x6xf32>", f"tensor<2x{size}xf32>"
+    body = (
+        f'%y = nn.resize %x, none, none {{mode = "{mode}", coordinates ='
+        f' "{coordinates}"}} : ({x}) -> {y}\nreturn %y : {y}'
+    )
+    same_result(main(f"%x: {x}", y, body), kernels=1)
+
+
+ROUNDINGS = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_resize_by_scales(same_result, rounding):
+    x, y = "tensor<1x?xf32, #nn.dims<1, n>>", "tensor<1x?xf32, #nn.dims<1, 2 * n>>"
+    body = (
+        f'%y = nn.resize %x, none, none {{mode = "nearest", rounding = "{rounding}",'
+        f" scales = array<f64: 1.0, 2.0>}} : ({x}) -> {y}\nreturn %y : {y}"
+    )
+    same_result(main(f"%x: {x}", y, body), {"n": 5}, kernels=1)
