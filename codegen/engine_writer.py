@@ -91,7 +91,7 @@ class EngineOptions:
     """What goes into the manifest beside the module.
 
     Attributes:
-        summaries: of the kernels, by the names of their source nodes.
+        summaries, schedules: of the kernels, by the names of their source nodes.
         snapshots: text of each level, by file name under `ir/`.
     """
 
@@ -101,6 +101,9 @@ class EngineOptions:
     producer: str = ""
     summaries: Mapping[tuple[str, ...], LaunchSummary] = field(
         default_factory=dict[tuple[str, ...], LaunchSummary]
+    )
+    schedules: Mapping[tuple[str, ...], str] = field(
+        default_factory=dict[tuple[str, ...], str]
     )
     snapshots: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -266,6 +269,7 @@ class _Writer:
             summary.ops,
             summary.flops,
             summary.nbytes,
+            self.options.schedules.get(names, ""),
             summary.reasons,
         )
 
@@ -378,14 +382,12 @@ def _main(module: ModuleOp) -> HostFunction:
 
 
 def _kernel(function: TileFunction) -> Kernel:
-    schedule = function.attributes.get("schedule")
     return Kernel(
         function.sym_name.data,
         len(function.args),
         len(function.symbol_names),
         _exprs(function.grid.data),
         function.symbol_names,
-        schedule="" if schedule is None else str(schedule),
     )
 
 

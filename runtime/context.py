@@ -7,7 +7,8 @@ from __future__ import annotations
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .manifest import (
     Copy,
     HostCall,
     If,
+    Launch,
     Loop,
     ReadScalar,
     Segment,
@@ -30,6 +32,9 @@ from .plan import SLOT_ALIGNMENT, Array, Plan
 from .program import Program, bind_shape, check_ranges, read_expression
 
 MAX_PLANS = 32
+
+Observer: TypeAlias = Callable[[Launch, float], None]
+"""Told of a launch and the seconds it took."""
 
 COMPARE: Mapping[str, Callable[[int, int], bool]] = {
     "eq": operator.eq,
@@ -100,16 +105,19 @@ class Context:
         """The bytes of memory that the context holds."""
         return self._arena.nbytes + sum(b.nbytes for b in self._late_slots.values())
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
+    def run(
+        self, inputs: Sequence[Array], observe: Observer | None = None
+    ) -> list[Array]:
         """Run once on contiguous arrays of the right dtypes and ranks.
 
-        The results are the caller's: no later run changes them.
+        The results are the caller's: no later run changes them. With `observe`, every
+        launch runs by itself and is reported with its time in seconds.
 
         Raises:
             InputError: shapes that do not fit the engine, or each other.
         """
         plan = self._plan(tuple([array.shape for array in inputs]))
-        return _Run(self, plan, inputs).outputs()
+        return _Run(self, plan, inputs, observe).outputs()
 
     def plan_for(self, shapes: Sequence[tuple[int, ...]]) -> Plan:
         """The plan of these input shapes."""
@@ -166,7 +174,14 @@ class Context:
 class _Run:
     """One inference: the values of late symbols, and the arrays outside the arena."""
 
-    def __init__(self, context: Context, plan: Plan, inputs: Sequence[Array]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        plan: Plan,
+        inputs: Sequence[Array],
+        observe: Observer | None,
+    ) -> None:
+        self.observe = observe
         self.context, self.plan, self.program = context, plan, context.program
         self.values = context.program.values
         self.bindings = dict(plan.bindings)
@@ -270,7 +285,13 @@ class _Run:
             address = self.address(value)
             for position in positions:
                 words[position] = address
-        self.context.pool.run(bound.address, bound.count)
+        if self.observe is None:
+            self.context.pool.run(bound.address, bound.count, bound.is_large)
+            return
+        for index, launch in enumerate(step.launches):
+            start = perf_counter()
+            self.context.pool.run(bound.address_of(index), 1, bound.is_large)
+            self.observe(launch, perf_counter() - start)
 
     def host_call(self, step: HostCall) -> None:
         inputs = [self.array(index) for index in step.inputs]

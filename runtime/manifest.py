@@ -84,7 +84,6 @@ class Kernel:
         symbol: its name in the object file.
         views: number of pointer arguments; `integers` follow them.
         grid: extents of its grid over `symbols`, which a launch binds.
-        anchor, schedule: how it computes, for `inspect`.
     """
 
     symbol: str
@@ -92,8 +91,6 @@ class Kernel:
     integers: int
     grid: tuple[Expr, ...]
     symbols: tuple[str, ...] = ()
-    anchor: str = ""
-    schedule: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +104,7 @@ class Launch:
         nodes: names of the nodes of the user's model that it computes.
         ops: the ops fused into it.
         flops, nbytes: work and memory traffic, in the engine's symbols.
+        schedule: how it is computed.
         reasons: why no more was fused.
     """
 
@@ -118,6 +116,7 @@ class Launch:
     ops: tuple[str, ...] = ()
     flops: Expr = 0
     nbytes: Expr = 0
+    schedule: str = ""
     reasons: tuple[str, ...] = ()
 
 

@@ -17,6 +17,9 @@ from .expressions import product
 from .program import LinkedSegment, Program
 
 SLOT_ALIGNMENT = 64
+PARALLEL_WORK = 1_000_000
+"""FLOPs or bytes from which a segment is run by all threads: one thread does as much in
+the 20 us or so that it takes to wake another."""
 MAX_LATE_BINDINGS = 64
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -30,6 +33,7 @@ class BoundSegment:
         launches: three words for each launch; `words` holds their arguments.
         address: of `launches`.
         dynamic: values with the positions in `words` of their addresses.
+        is_large: whether several threads are worth waking.
     """
 
     launches: Words
@@ -37,6 +41,11 @@ class BoundSegment:
     address: int
     count: int
     dynamic: tuple[tuple[int, tuple[int, ...]], ...]
+    is_large: bool
+
+    def address_of(self, launch: int) -> int:
+        """The address of one launch."""
+        return self.address + 8 * WORDS_PER_LAUNCH * launch
 
 
 @dataclass(frozen=True)
@@ -135,4 +144,17 @@ def bind_segment(
         row[0] = kernels[launch.kernel]
         row[2] = product(max(extent, 0) for extent in grid)
     positions = tuple((value, tuple(found)) for value, found in dynamic.items())
-    return BoundSegment(launches, words, launches.ctypes.data, count, positions)
+    is_large = count > 0 and launches[:, 2].max() > 1
+    is_large = is_large and _work(segment, bindings) >= PARALLEL_WORK
+    address_ = launches.ctypes.data
+    return BoundSegment(launches, words, address_, count, positions, is_large)
+
+
+def _work(segment: LinkedSegment, bindings: Mapping[str, int]) -> int:
+    """Operations or bytes of all launches, whichever is more; at least the threshold
+    if some is not known."""
+    total = 0
+    for launch in segment.launches:
+        amounts = [e(bindings) for e in launch.work if e.symbols <= bindings.keys()]
+        total += max(amounts, default=0) or PARALLEL_WORK
+    return total

@@ -66,11 +66,12 @@ class LinkedValue:
 
 @dataclass(frozen=True)
 class LinkedLaunch:
-    """One launch: its grid in the engine's symbols, and the words of its arguments."""
+    """One launch: the words of its arguments, and its FLOPs and bytes."""
 
     kernel: int
     views: tuple[int, ...]
     integers: tuple[Expression, ...]
+    work: tuple[Expression, ...]
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,8 @@ class Program:
                 used |= self._symbols_of_address(index)
                 if self.values[self.values[index].root].place not in ("weight", "slot"):
                     dynamic.add(index)
-            launches.append(LinkedLaunch(launch.kernel, launch.views, integers))
+            work = tuple(map(read_expression, (launch.flops, launch.nbytes)))
+            launches.append(LinkedLaunch(launch.kernel, launch.views, integers, work))
         self._require_known(used, known)
         self.segments[id(step)] = LinkedSegment(
             len(self.segments),

@@ -100,6 +100,7 @@ class _Build:
     shapes: Mapping[str, ShapeSpec] | None
     progress: ProgressCallback | None
     summaries: dict[tuple[str, ...], LaunchSummary] = field(default_factory=dict)
+    schedules: dict[tuple[str, ...], str] = field(default_factory=dict)
     snapshots: dict[str, str] = field(default_factory=dict)
     done: int = 0
     total: int = 2
@@ -129,6 +130,7 @@ class _Build:
             threads=threads,
             producer=f"stepwell {__version__}",
             summaries=self.summaries,
+            schedules=self.schedules,
             snapshots=self.snapshots,
         )
         contents = write_engine(module, context.weights, _compile_kernels, options)
@@ -152,19 +154,22 @@ class _Build:
     def lower(
         self, module: ModuleOp, context: StepwellContext, target: Any, keep_ir: bool
     ) -> None:
-        from stepwell.lowering.pipelines import compile_module
-        from stepwell.summaries import summaries_of
+        from stepwell.lowering.pipelines import PHASES, compile_module
+        from stepwell.summaries import schedules_of, summaries_of
 
+        levels = {phase.name: phase.level for phase in PHASES}
         if keep_ir:
-            self.snapshot("0-import", module)
+            self.snapshot("import", module)
 
         def after(module: ModuleOp, report: PassReport) -> None:
             log.debug("%-28s %.3f s", report.name, report.seconds)
             self.stage(report.name)
             if report.name == "form-kernels":
                 self.summaries = summaries_of(module)
+            if report.name == "assign-schedules":
+                self.schedules = schedules_of(module)
             if keep_ir and report.index == report.count - 1:
-                self.snapshot(f"{len(self.snapshots)}-{report.phase}", module)
+                self.snapshot(levels[report.phase], module)
 
         compile_module(module, context, target, after=after)
 
@@ -173,7 +178,8 @@ class _Build:
 
         stream = StringIO()
         Printer(stream, print_debuginfo=True).print_op(module)
-        self.snapshots[f"ir/{name}.mlir"] = stream.getvalue() + "\n"
+        number = len(self.snapshots)
+        self.snapshots[f"ir/{number}-{name}.mlir"] = stream.getvalue() + "\n"
 
 
 def _compile_kernels(module: ModuleOp) -> DeviceCode:

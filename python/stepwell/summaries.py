@@ -15,11 +15,21 @@ from stepwell.dialects.provenance import location_names
 from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements, product
 
 FREE = frozenset(
-    f"nn.{name}"
-    for name in (
-        "constant reshape transpose broadcast_to slice pad concat gather iota "
-        "dim_value gather_elements gather_nd reverse_sequence"
-    ).split()
+    {
+        "nn.broadcast_to",
+        "nn.concat",
+        "nn.constant",
+        "nn.dim_value",
+        "nn.gather",
+        "nn.gather_elements",
+        "nn.gather_nd",
+        "nn.iota",
+        "nn.pad",
+        "nn.reshape",
+        "nn.reverse_sequence",
+        "nn.slice",
+        "nn.transpose",
+    }
 )
 """Ops that move data and compute nothing."""
 
@@ -28,6 +38,12 @@ def summaries_of(module: ModuleOp) -> dict[tuple[str, ...], LaunchSummary]:
     """The summary of each kernel, by the names of the source nodes it stands for."""
     kernels = (op for op in module.walk() if isinstance(op, KernelOp))
     return {location_names(kernel): summary_of(kernel) for kernel in kernels}
+
+
+def schedules_of(module: ModuleOp) -> dict[tuple[str, ...], str]:
+    """The schedule of each kernel that has one, by the same names."""
+    kernels = (op for op in module.walk() if isinstance(op, KernelOp))
+    return {location_names(k): str(k.schedule) for k in kernels if k.schedule}
 
 
 def summary_of(kernel: KernelOp) -> LaunchSummary:

@@ -167,9 +167,13 @@ class ThreadPool:
         self._workers: list[_Worker] = []
         self._process = 0
 
-    def run(self, launches: int, count: int) -> None:
-        """Run `count` launches at the address `launches`; returns when all are done."""
-        if self.threads == 1 or not self._busy.acquire(blocking=False):
+    def run(self, launches: int, count: int, is_large: bool = True) -> None:
+        """Run `count` launches at the address `launches`; returns when all are done.
+
+        Unless they are large, the caller's thread runs them alone.
+        """
+        alone = self.threads == 1 or not is_large
+        if alone or not self._busy.acquire(blocking=False):
             self._function(launches, count, self._own_barrier(), 0, 1)
             return
         try:

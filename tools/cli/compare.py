@@ -1,0 +1,204 @@
+"""`stepwell compare`: a model under Stepwell and onnxruntime, on the same inputs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from stepwell import build
+from stepwell.errors import MissingExtraError, ModelError
+from stepwell.runtime import Engine
+from stepwell.runtime.manifest import SymbolRange
+
+from .console import print_facts, print_table, progress_bar
+from .options import (
+    Array,
+    add_build_options,
+    add_input_options,
+    inputs_of,
+    parse_shapes,
+    random_inputs,
+    typical_sizes,
+)
+
+UNBOUNDED = 3
+"""A symbol without a maximum is tried at up to this many times its typical size."""
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output is from onnxruntime's.
+
+    Attributes:
+        absolute: max|a - b|.
+        relative: max|a - b| / max|b|; infinite for NaN against a number, or another
+            shape or dtype.
+    """
+
+    name: str
+    absolute: float
+    relative: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `stepwell compare`."""
+    add_build_options(parser)
+    add_input_options(parser)
+    parser.add_argument("--against", default="onnxruntime", choices=["onnxruntime"])
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-4, help="relative error allowed"
+    )
+    parser.add_argument("--runs", type=int, default=20, help="timed runs of each")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Compare at one size, or three if dims are dynamic; 1 if beyond tolerance."""
+    model = Path(options.model)
+    with progress_bar(f"build {model.name}", options.quiet) as bar:
+        engine = build(
+            model,
+            target=options.target,
+            precision=options.precision,
+            shapes=parse_shapes(options.shape),
+            threads=options.threads,
+            progress=bar.callback,
+        )
+    reference = Reference(model, engine.threads)
+    if options.input or options.size:
+        trials = [inputs_of(engine, options)]
+    else:
+        trials = [
+            random_inputs(engine, sizes, options.seed) for sizes in three_sizes(engine)
+        ]
+    worst = max(trial(engine, reference, inputs, options.runs) for inputs in trials)
+    fits = worst <= options.tolerance
+    print(
+        f"relative error {worst:.2e}, "
+        f"{'within' if fits else 'BEYOND'} the tolerance of {options.tolerance:.0e}"
+    )
+    return 0 if fits else 1
+
+
+def trial(
+    engine: Engine, reference: Reference, inputs: Mapping[str, Array], runs: int
+) -> float:
+    """Run both on one set of inputs and print a table; returns the worst error."""
+    theirs = reference.run(inputs)
+    ours = engine.run(inputs)
+    errors = [error_of(name, ours[name], array) for name, array in theirs.items()]
+    mine, other = paired_times(
+        lambda: engine.run(inputs), lambda: reference.run(inputs), runs
+    )
+    shapes = ", ".join(f"{n} {'x'.join(map(str, a.shape))}" for n, a in inputs.items())
+    rows = [(e.name, f"{e.absolute:.3g}", f"{e.relative:.3g}") for e in errors]
+    print_table(shapes, ["output", "max error>", "relative error>"], rows)
+    print_facts(
+        [
+            ("stepwell", f"{1e3 * mine:.3f} ms"),
+            ("onnxruntime", f"{1e3 * other:.3f} ms"),
+            ("ratio", f"{mine / other:.2f} of onnxruntime's time"),
+        ]
+    )
+    return max((error.relative for error in errors), default=0.0)
+
+
+def error_of(name: str, ours: Array, theirs: Array) -> OutputError:
+    """The distance of two arrays; NaNs and infinities must be in the same places."""
+    infinite = OutputError(name, float("inf"), float("inf"))
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return infinite
+    if theirs.dtype == np.object_ or theirs.dtype == np.bool_:
+        same = bool((ours == theirs).all())
+        return OutputError(name, 0.0, 0.0) if same else infinite
+    kind = np.complex128 if theirs.dtype.kind == "c" else np.float64
+    a, b = ours.astype(kind), theirs.astype(kind)
+    finite = np.isfinite(b)
+    if not np.array_equal(np.isfinite(a), finite):
+        return infinite
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return infinite
+    if not finite.any():
+        return OutputError(name, 0.0, 0.0)
+    absolute = float(np.abs(a[finite] - b[finite]).max())
+    scale = float(np.abs(b[finite]).max())
+    relative = absolute / scale if scale else (0.0 if absolute == 0 else float("inf"))
+    return OutputError(name, absolute, relative)
+
+
+def three_sizes(engine: Engine) -> list[dict[str, int]]:
+    """The typical sizes; with dynamic dims, the smallest and larger ones too."""
+    usual = typical_sizes(engine)
+    if not usual:
+        return [usual]
+    ranges: dict[str, SymbolRange] = {}
+    for spec in engine.inputs:
+        ranges.update(spec.ranges)
+    low, high = dict(usual), dict(usual)
+    for name, value in usual.items():
+        known = ranges.get(name, SymbolRange(min=1))
+        step = known.divisor
+        low[name] = -(-max(known.min, 1) // step) * step
+        top = UNBOUNDED * value if known.max is None else known.max
+        high[name] = max(min(top, UNBOUNDED * value) // step * step, value)
+    return [
+        dict(one) for one in {tuple(s.items()): s for s in (low, usual, high)}.values()
+    ]
+
+
+def paired_times(
+    first: Callable[[], object], second: Callable[[], object], runs: int
+) -> tuple[float, float]:
+    """Median seconds of two calls, in turns, so that noise hits both."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs + 1):
+        for call, taken in zip((first, second), times, strict=True):
+            start = perf_counter()
+            call()
+            taken.append(perf_counter() - start)
+    return float(np.median(times[0][1:])), float(np.median(times[1][1:]))
+
+
+class Reference:
+    """The model under onnxruntime."""
+
+    def __init__(self, model: Path, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtraError(
+                "comparing needs onnxruntime, which is not installed",
+                fix="pip install 'stepwell[demo]'",
+            ) from None
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.log_severity_level = 3
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(model), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's errors share no documented base
+            raise ModelError(
+                "onnxruntime cannot load the model",
+                notes=[str(error).splitlines()[0]],
+                where=str(model),
+            ) from None
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        try:
+            results = self._session.run(names, dict(inputs))
+        except Exception as error:
+            raise ModelError(
+                "onnxruntime cannot run the model",
+                notes=[str(error).splitlines()[0]],
+            ) from None
+        return {
+            name: np.asarray(value) for name, value in zip(names, results, strict=True)
+        }

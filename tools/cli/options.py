@@ -1,0 +1,170 @@
+"""Options that several commands share, and the arrays that they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepwell.errors import OptionError
+from stepwell.runtime import Engine, TensorSpec
+from stepwell.runtime.expressions import bare_symbol, parse
+
+Array = np.ndarray[Any, Any]
+
+RANDOM_INTEGERS = 8
+"""Random integer inputs lie in 0..7: they may be indices into something."""
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """What decides on the engine that a model becomes."""
+    parser.add_argument("model", help="an ONNX file")
+    parser.add_argument(
+        "--target", default="cpu", help="cpu, cpu-avx512, cpu-avx2, ..."
+    )
+    parser.add_argument("--precision", default="fp32", choices=["fp32"])
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=DIMS",
+        help="sizes of an input: x=1..32x3x224x224:8x3x224x224 (min..max:typical)",
+    )
+    add_threads(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """How many threads a run may use."""
+    parser.add_argument("--threads", type=int, help="threads of a run (default: all)")
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Where the values of the inputs come from."""
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=FILE.npy",
+        help="an input's value; without one it is random",
+    )
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="SYMBOL=N",
+        help="a symbol's value for random inputs (default: the typical one)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, str]:
+    """`--shape` options by input name."""
+    return _pairs(texts, "--shape NAME=DIMS")
+
+
+def inputs_of(engine: Engine, options: argparse.Namespace) -> dict[str, Array]:
+    """The inputs that the options ask for; random where they name no file.
+
+    Raises:
+        OptionError: an unknown name, or a file that is no array.
+    """
+    files = _pairs(options.input, "--input NAME=FILE.npy")
+    names = [spec.name for spec in engine.inputs]
+    for name in files:
+        if name not in names:
+            raise OptionError(f"expected an input of {', '.join(names)}, got {name!r}")
+    given = {name: load_array(Path(path)) for name, path in files.items()}
+    sizes = typical_sizes(engine) | _sizes_of(engine.inputs, given)
+    for name, text in _pairs(options.size, "--size SYMBOL=N").items():
+        if name not in sizes or not text.isdecimal():
+            raise OptionError(
+                f"expected --size SYMBOL=N, got {name}={text}",
+                notes=[f"symbols: {', '.join(sorted(sizes)) or 'none'}"],
+            )
+        sizes[name] = int(text)
+    return random_inputs(engine, sizes, options.seed) | given
+
+
+def typical_sizes(engine: Engine) -> dict[str, int]:
+    """A value for each symbol of the inputs: its typical one, or a small one."""
+    sizes: dict[str, int] = {}
+    for spec in engine.inputs:
+        for dim in spec.shape:
+            if (name := bare_symbol(dim)) is None:
+                continue
+            known = spec.ranges.get(name)
+            if known is None:
+                sizes[name] = 1
+            elif known.opt is not None:
+                sizes[name] = known.opt
+            else:
+                step = known.divisor
+                sizes[name] = -(-max(known.min, 1) // step) * step
+    return sizes
+
+
+def random_inputs(
+    engine: Engine, sizes: Mapping[str, int], seed: int
+) -> dict[str, Array]:
+    """Normal floats, small integers, coin-toss booleans."""
+    rng = np.random.default_rng(seed)
+    arrays: dict[str, Array] = {}
+    for spec in engine.inputs:
+        shape = tuple(parse(dim)(sizes) for dim in spec.shape)
+        arrays[spec.name] = _random(rng, shape, spec.dtype)
+    return arrays
+
+
+def _random(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    if dtype == np.bool_:
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        return rng.integers(0, RANDOM_INTEGERS, shape).astype(dtype)
+    if dtype.kind == "c":
+        parts = rng.standard_normal((2, *shape))
+        return (parts[0] + 1j * parts[1]).astype(dtype)
+    if dtype == np.object_:
+        return np.full(shape, "text", object)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def _sizes_of(
+    specs: Sequence[TensorSpec], given: Mapping[str, Array]
+) -> dict[str, int]:
+    """Symbols as the given arrays have them; wrong ranks are left to the engine."""
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        if spec.name in given and given[spec.name].ndim == len(spec.shape):
+            for dim, extent in zip(spec.shape, given[spec.name].shape, strict=True):
+                if (name := bare_symbol(dim)) is not None:
+                    sizes[name] = extent
+    return sizes
+
+
+def load_array(path: Path) -> Array:
+    """The array of a .npy file. Raises `OptionError` if it is none."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise OptionError(
+            f"expected a .npy file, got {str(path)!r}", notes=[str(error)]
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise OptionError(f"expected one array in {str(path)!r}, got an archive")
+    return array
+
+
+def _pairs(texts: Sequence[str], form: str) -> dict[str, str]:
+    """`name=value` texts; names may hold `=` themselves."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if not equals or not name or not value:
+            raise OptionError(f"expected {form}, got {text!r}")
+        pairs[name] = value
+    return pairs
