@@ -243,7 +243,8 @@ def _only_in_place(
         return True
     for key, source in zip(held.keys, held.sources, strict=True):
         touches = isinstance(source, Scratch) and id(source.buffer) in buffers
-        if touches and source.extents != into.extents:
+        moved = not held.pointwise or source.extents != into.extents
+        if touches and moved:
             return False
         if not _only_in_place(kernel, key, into, buffers):
             return False

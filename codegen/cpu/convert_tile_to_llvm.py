@@ -25,7 +25,7 @@ from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, product
 from stepwell.dialects.target import Target
 
-from . import control, dot, elementwise
+from . import control, dot, elementwise, reduce, shapes
 from .kernel import Kernel, Rule
 
 
@@ -54,14 +54,21 @@ RULES: dict[type[Operation], Rule] = {
     scf.ForOp: _for,
     scf.IfOp: _if,
     tile.AccessOp: _nothing,
+    tile.ArgReduceOp: reduce.arg_reduce,
     tile.BroadcastOp: elementwise.broadcast,
     tile.DimOp: control.dim,
     tile.DotOp: dot.dot,
+    tile.ExtractOp: shapes.extract,
     tile.FullOp: elementwise.full,
     tile.IotaOp: elementwise.iota,
     tile.LoadOp: elementwise.load,
     tile.MapOp: elementwise.map_,
+    tile.ReduceOp: reduce.reduce,
+    tile.ReshapeOp: shapes.reshape,
+    tile.ScanOp: reduce.scan,
+    tile.SortOp: shapes.sort,
     tile.StoreOp: elementwise.store,
+    tile.TransposeOp: shapes.transpose,
 }
 
 

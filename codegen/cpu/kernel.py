@@ -91,12 +91,15 @@ class Kernel:
         compute: Callable[[Position], SSAValue],
         sources: Sequence[SSAValue] = (),
         cost: int = 1,
+        *,
+        pointwise: bool = True,
     ) -> None:
         """Let `value` be computed piece by piece from `sources`."""
         extents, element = type_extents(value)
         made = Recipe(extents, element, self.native, compute, cost=cost)
         made.lookup = self.tiles
         made.keys = tuple(sources)
+        made.pointwise = pointwise
         self.tiles[value] = made
 
     # ---- evaluation ----

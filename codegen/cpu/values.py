@@ -180,7 +180,8 @@ class Recipe(Tile):
         transfer: the load itself, for consumers that read memory their own way.
 
     `keys` are the tile values it asks for pieces, looked up in `lookup` when they are
-    needed: a source may move from registers to scratch in between.
+    needed: a source may move from registers to scratch in between. A `pointwise` recipe
+    reads its sources at its own position, or repeats them.
     """
 
     def __init__(
@@ -198,6 +199,7 @@ class Recipe(Tile):
         self.keys: tuple[SSAValue, ...] = ()
         self.lookup: Mapping[SSAValue, Tile] = {}
         self.own_cost = cost
+        self.pointwise = True
         self.transfer = transfer
 
     @property
