@@ -36,6 +36,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.dtypes import (
     StoredType,
+    bit_width,
     f32,
     f64,
     i32,
@@ -111,8 +112,11 @@ class UniformType(ParametrizedAttribute, StoredType):
 
     def verify(self) -> None:
         """Check the parts against each other."""
-        if not isinstance(self.storage, IntegerType) and not is_float(self.storage):
-            raise VerifyException(f"expected a stored number, got {self.storage}")
+        is_small = is_float(self.storage) and bit_width(self.storage) <= 8
+        if not is_small and not isinstance(self.storage, IntegerType):
+            raise VerifyException(
+                f"expected integers or floats of 8 bits stored, got {self.storage}"
+            )
         if not is_float(self.expressed):
             raise VerifyException(f"expected a float expressed, got {self.expressed}")
         if len(self.scales) != len(self.zero_points):

@@ -33,10 +33,10 @@ func.func @products_of_integers(%a: tensor<2x2xf32>, %b: tensor<2x2xi8>) {
 
 // -----
 
-// CHECK: expected a zero point per scale
+// CHECK: expected positive scales
 func.func private @f(tensor<4x!quant.uniform<i8:f32, 0.0:0>>)
 
 // -----
 
-// CHECK: expected one scale, got 2
+// CHECK: expected integers or floats of 8 bits stored, got f32
 func.func private @f(tensor<4x!quant.uniform<f32:f32, 1.0:0>>)
