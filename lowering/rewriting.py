@@ -28,7 +28,7 @@ from xdsl.utils.worklist import Worklist
 
 from stepwell.dialects.context import Explain, StepwellContext, weights_of
 from stepwell.dialects.dtypes import numpy_dtype
-from stepwell.dialects.nn import constant_value, make_constant
+from stepwell.dialects.nn import ConstantOp, constant_value, make_constant
 from stepwell.dialects.provenance import fuse_locations
 from stepwell.dialects.shapes import element_of
 from stepwell.dialects.weights import WeightStore
@@ -57,6 +57,23 @@ class Rewriter(PatternRewriter):
         """
         locations = (op.location for op in reversed(ops))
         self.location = fuse_locations(*locations, self.location)
+
+    def absorb_down_to(self, *stops: SSAValue) -> None:
+        """Count all ops between the matched one and `stops` among what is replaced.
+
+        Every path up from the matched op must end in one of `stops` or a constant.
+        """
+        between = dict[Operation, None]()
+        pending = [self.op]
+        while pending:
+            for operand in pending.pop(0).operands:
+                owner = operand.owner
+                if operand in stops or owner in between:
+                    continue
+                if isinstance(owner, Operation) and not isinstance(owner, ConstantOp):
+                    between[owner] = None
+                    pending.append(owner)
+        self.absorb(*between)
 
     def insert(
         self, op: InsertOpInvT, insertion_point: InsertPoint | None = None

@@ -70,7 +70,9 @@ def convert_scan_to_loop(op: nn.ScanOp, rewriter: Rewriter) -> Outcome:
         order = list(range(1, rank))
         order.insert(axis % rank, 0)
         is_moved = order != list(range(rank))
-        results.append(rewriter.emit(nn.TransposeOp(value, order)) if is_moved else value)
+        results.append(
+            rewriter.emit(nn.TransposeOp(value, order)) if is_moved else value
+        )
     rewriter.replace(op, (), results)
     return None
 

@@ -80,7 +80,9 @@ def windows_overlap(op: nn.MaxPoolOp, pad: nn.PadOp) -> bool:
         return False
     for i, kernel in enumerate(op.value("kernel")):
         for side, pads in ((0, pad.value("low")), (count, pad.value("high"))):
-            if not is_zero_or_more(kernel - 1 - pads[spatial][i] - op.value("pads")[i + side]):
+            if not is_zero_or_more(
+                kernel - 1 - pads[spatial][i] - op.value("pads")[i + side]
+            ):
                 return False
     return True
 

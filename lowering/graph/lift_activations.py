@@ -113,7 +113,7 @@ def lift_hard_sigmoid(op: nn.ClampOp, rewriter: Rewriter) -> Outcome:
     product = product_of(scaled, rewriter.weights)
     if len(product.factors) != 1 or product.factors[0].type != op.result.type:
         return None
-    rewriter.absorb(*product.ops)
+    rewriter.absorb_down_to(product.factors[0])
     alpha = product.scalar
     rewriter.replace_with(nn.HardSigmoidOp(product.factors[0], alpha=alpha, beta=beta))
     return None
@@ -132,7 +132,7 @@ def lift_scaled_hard_sigmoid(op: nn.MulOp, rewriter: Rewriter) -> Outcome:
     x = match_relu6_of_shifted(product.factors[0], rewriter.weights)
     if x is None or not is_close(product.scalar, 1 / 6):
         return None
-    rewriter.absorb(*product.ops)
+    rewriter.absorb_down_to(x)
     rewriter.replace_with(nn.HardSigmoidOp(x, alpha=1 / 6, beta=0.5))
     return None
 
@@ -151,7 +151,7 @@ def lift_gated(op: nn.MulOp, rewriter: Rewriter) -> Outcome:
             continue
         kind = gated_by(gate.owner, x)
         if kind is not None:
-            rewriter.absorb(gate.owner)
+            rewriter.absorb_down_to(x)
             rewriter.replace_with(kind(x))
             return None
     return None
@@ -186,7 +186,7 @@ def lift_hard_swish(op: nn.MulOp, rewriter: Rewriter) -> Outcome:
             continue
         whole = product_of(op.result, rewriter.weights, whole=[x, factor])
         if whole.without(x, factor) == [] and is_close(whole.scalar, 1 / 6):
-            rewriter.absorb(*whole.ops)
+            rewriter.absorb_down_to(x)
             rewriter.replace_with(nn.HardSwishOp(x))
             return None
     return None
@@ -212,7 +212,7 @@ def lift_softplus(op: nn.LogOp, rewriter: Rewriter) -> Outcome:
     if found is None or found[1] != 1:
         return None
     if (exp := producer(found[0], nn.ExpOp)) is not None:
-        rewriter.absorb(exp)
+        rewriter.absorb_down_to(exp.operand)
         rewriter.replace_with(nn.SoftplusOp(exp.operand))
     return None
 

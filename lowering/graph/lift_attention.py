@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
 from stepwell.dialects import nn
@@ -19,12 +19,11 @@ from .matching import both_orders, has_one_user, producer, rank_of
 
 @dataclass
 class Scores:
-    """`scale * q @ transpose(k) + mask`, and the ops that say so."""
+    """`scale * product + mask`."""
 
     product: nn.MatmulOp
     scale: float = 1.0
     mask: SSAValue | None = None
-    ops: list[Operation] = field(default_factory=list[Operation])
 
 
 @pattern(nn.MatmulOp)
@@ -47,13 +46,14 @@ def lift_attention(op: nn.MatmulOp, rewriter: Rewriter) -> Outcome:
     scores = match_scores(softmax.x, rewriter)
     if scores is None:
         return "the scores are not a scaled and masked matrix product"
-    q, q_scale, q_ops = unscaled(scores.product.lhs, rewriter)
-    k, k_scale, k_ops = unscaled(scores.product.rhs, rewriter)
+    q, q_scale = unscaled(scores.product.lhs, rewriter)
+    k, k_scale = unscaled(scores.product.rhs, rewriter)
     ranks = {rank_of(value) for value in (q, k, op.rhs)}
     batches = {dims_of(value)[:-2] for value in (q, k, op.rhs)}
     if len(ranks) != 1 or len(batches) != 1:
         return "q, k and v have different batch dims"
-    rewriter.absorb(*scores.ops, *q_ops, *k_ops, softmax)
+    mask = [] if scores.mask is None else [scores.mask]
+    rewriter.absorb_down_to(q, k, op.rhs, *mask)
     k = rewriter.emit(nn.TransposeOp(k, perm=swap_last_two(rank_of(k))))
     scale = scores.scale * q_scale * k_scale
     rewriter.replace_with(nn.AttentionOp(q, k, op.rhs, scores.mask, scale=scale))
@@ -67,26 +67,23 @@ def swap_last_two(rank: int) -> tuple[int, ...]:
 
 def match_scores(value: SSAValue, rewriter: Rewriter) -> Scores | None:
     """Read `value` from the softmax up to the matrix product."""
-    ops: list[Operation] = []
     mask: SSAValue | None = None
     add = producer(value, nn.AddOp)
     if add is not None:
         sides = [pair for pair in both_orders(add) if is_scores(pair[0], rewriter)]
         if not sides or sides[0][0].type != value.type:
             return None
-        ops.append(add)
         value, mask = sides[0]
     elif (select := producer(value, nn.SelectOp)) is not None:
         mask = boolean_mask(select, rewriter)
         if mask is None or select.on_true.type != value.type:
             return None
-        ops.append(select)
         value = select.on_true
-    inner, scale, scaled = unscaled(value, rewriter)
+    inner, scale = unscaled(value, rewriter)
     product = producer(inner, nn.MatmulOp)
     if product is None or not has_one_user(product.result):
         return None
-    return Scores(product, scale, mask, [*ops, *scaled, product])
+    return Scores(product, scale, mask)
 
 
 def is_scores(value: SSAValue, rewriter: Rewriter) -> bool:
@@ -94,19 +91,16 @@ def is_scores(value: SSAValue, rewriter: Rewriter) -> bool:
     return isinstance(unscaled(value, rewriter)[0].owner, nn.MatmulOp)
 
 
-def unscaled(
-    value: SSAValue, rewriter: Rewriter
-) -> tuple[SSAValue, float, list[Operation]]:
-    """`value` as `(inner, scale, ops)` with `value == inner * scale`."""
-    scale, ops = 1.0, list[Operation]()
+def unscaled(value: SSAValue, rewriter: Rewriter) -> tuple[SSAValue, float]:
+    """`value` as `(inner, scale)` with `value == inner * scale`."""
+    scale = 1.0
     while isinstance(owner := value.owner, nn.MulOp | nn.DivOp):
         number = rewriter.scalar(owner.rhs)
         if not number or owner.lhs.type != value.type:
             break
         scale = scale * number if isinstance(owner, nn.MulOp) else scale / number
-        ops.append(owner)
         value = owner.lhs
-    return value, scale, ops
+    return value, scale
 
 
 def boolean_mask(select: nn.SelectOp, rewriter: Rewriter) -> SSAValue | None:

@@ -40,7 +40,7 @@ def lift_gelu(op: nn.MulOp, rewriter: Rewriter) -> Outcome:
             continue
         if not is_close(whole.scalar * gate_scale, 0.5) or x.type != op.result.type:
             return "the scale is not that of GELU"
-        rewriter.absorb(*whole.ops)
+        rewriter.absorb_down_to(x)
         rewriter.replace_with(nn.GeluOp(x, approximate=approximate))
         return None
     return None

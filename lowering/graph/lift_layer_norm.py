@@ -49,7 +49,7 @@ def lift_layer_norm(op: nn.DivOp | nn.MulOp, rewriter: Rewriter) -> Outcome:
             continue
         if (axis := trailing(axes, x)) is None:
             return "the normalised dims are not the last ones"
-        rewriter.absorb(deviation, *divided.ops)
+        rewriter.absorb_down_to(x, *divided.scales())
         norm = nn.LayerNormOp(x, axis=axis, epsilon=found[1])
         finish(op, norm, divided, rewriter)
         return None
@@ -72,7 +72,7 @@ def lift_rms_norm(op: nn.DivOp | nn.MulOp, rewriter: Rewriter) -> Outcome:
             continue
         if (axis := trailing(axes, x)) is None:
             return "the normalised dims are not the last ones"
-        rewriter.absorb(*divided.ops)
+        rewriter.absorb_down_to(x, *divided.scales())
         norm = nn.RmsNormOp(x, axis=axis, epsilon=found[1])
         finish(op, norm, divided, rewriter)
         return None
@@ -84,8 +84,11 @@ class Divided:
     """What a value is divided by: `sqrt(variance)`, and what it is multiplied by."""
 
     variance: SSAValue
-    scale: SSAValue | None
-    ops: list[Operation]
+    scale: SSAValue | None = None
+
+    def scales(self) -> list[SSAValue]:
+        """The scale, if there is one."""
+        return [] if self.scale is None else [self.scale]
 
 
 def divisions(op: nn.DivOp | nn.MulOp) -> Iterator[tuple[SSAValue, Divided]]:
@@ -93,20 +96,20 @@ def divisions(op: nn.DivOp | nn.MulOp) -> Iterator[tuple[SSAValue, Divided]]:
     if isinstance(op, nn.DivOp):
         root = producer(behind_unit_reshapes(op.rhs), nn.SqrtOp)
         if root is not None:
-            yield op.lhs, Divided(behind_unit_reshapes(root.operand), None, [root])
+            yield op.lhs, Divided(behind_unit_reshapes(root.operand))
         return
     for value, factor in both_orders(op):
         inverse = producer(behind_unit_reshapes(factor), nn.RsqrtOp)
         if inverse is not None:
             variance = behind_unit_reshapes(inverse.operand)
-            yield value, Divided(variance, None, [inverse])
+            yield value, Divided(variance)
         if (product := producer(factor, nn.MulOp)) is None:
             continue
         for left, scale in both_orders(product):
             inverse = producer(behind_unit_reshapes(left), nn.RsqrtOp)
             if inverse is not None:
                 variance = behind_unit_reshapes(inverse.operand)
-                yield value, Divided(variance, scale, [inverse, product])
+                yield value, Divided(variance, scale)
 
 
 def finish(

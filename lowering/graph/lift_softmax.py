@@ -34,7 +34,7 @@ def lift_softmax(op: nn.DivOp, rewriter: Rewriter) -> Outcome:
         return None
     if reduced_axis(shifted.rhs, shifted.lhs, "max") != axis:
         return "the exponent is not shifted by the maximum along the same axis"
-    rewriter.absorb(exp, shifted)
+    rewriter.absorb_down_to(shifted.lhs)
     rewriter.replace_with(nn.SoftmaxOp(shifted.lhs, axis=axis))
     return None
 

@@ -69,9 +69,7 @@ def counted_loop(
     )
 
 
-def row_at(
-    emitter: Emitter, x: SSAValue, index: SSAValue, axis: int = 0
-) -> SSAValue:
+def row_at(emitter: Emitter, x: SSAValue, index: SSAValue, axis: int = 0) -> SSAValue:
     """The slice of `x` at `index` along `axis`, which vanishes."""
     return emitter.emit(nn.GatherOp(x, index, axis=axis))
 

@@ -1,0 +1,56 @@
+// RUN: stepwell-opt %s -p lift-attention,canonicalize --split-input-file | filecheck %s
+// RUN: stepwell-opt %s -p lift-attention --split-input-file --explain 2>&1 | filecheck %s --check-prefix=WHY
+
+// CHECK-LABEL: @scaled_and_masked_scores
+// CHECK-NEXT: %[[Y:.*]] = nn.attention %q, %k, %v, %mask {scale = 1.250000e-01 : f64}
+// CHECK-NEXT: func.return %[[Y]]
+func.func @scaled_and_masked_scores(%q: tensor<2x4x8x64xf32>, %k: tensor<2x4x8x64xf32>, %v: tensor<2x4x8x64xf32>, %mask: tensor<2x1x1x8xf32>) -> tensor<2x4x8x64xf32> {
+  %eight = nn.constant {value = dense<8.0> : tensor<f32>} : tensor<f32>
+  %kt = nn.transpose %k {perm = array<i64: 0, 1, 3, 2>} : (tensor<2x4x8x64xf32>) -> tensor<2x4x64x8xf32>
+  %s = nn.matmul %q, %kt : (tensor<2x4x8x64xf32>, tensor<2x4x64x8xf32>) -> tensor<2x4x8x8xf32>
+  %d = nn.div %s, %eight : (tensor<2x4x8x8xf32>, tensor<f32>) -> tensor<2x4x8x8xf32>
+  %m = nn.add %d, %mask : (tensor<2x4x8x8xf32>, tensor<2x1x1x8xf32>) -> tensor<2x4x8x8xf32>
+  %p = nn.softmax %m {axis = -1 : i64} : (tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
+  %y = nn.matmul %p, %v : (tensor<2x4x8x8xf32>, tensor<2x4x8x64xf32>) -> tensor<2x4x8x64xf32>
+  func.return %y : tensor<2x4x8x64xf32>
+}
+
+// -----
+
+// One transpose brings the heads forward and transposes (BERT); the scale is at q.
+// CHECK-LABEL: @keys_transposed_in_one_step
+// CHECK-NEXT: %[[K:.*]] = nn.transpose %k {perm = array<i64: 0, 2, 1, 3>}
+// CHECK-NEXT: nn.attention %q, %[[K]], %v {scale = 2.500000e-01 : f64}
+func.func @keys_transposed_in_one_step(%q: tensor<2x4x8x64xf32>, %k: tensor<2x8x4x64xf32>, %v: tensor<2x4x8x64xf32>) -> tensor<2x4x8x64xf32> {
+  %quarter = nn.constant {value = dense<0.25> : tensor<f32>} : tensor<f32>
+  %qs = nn.mul %q, %quarter : (tensor<2x4x8x64xf32>, tensor<f32>) -> tensor<2x4x8x64xf32>
+  %kt = nn.transpose %k {perm = array<i64: 0, 2, 3, 1>} : (tensor<2x8x4x64xf32>) -> tensor<2x4x64x8xf32>
+  %s = nn.matmul %qs, %kt : (tensor<2x4x8x64xf32>, tensor<2x4x64x8xf32>) -> tensor<2x4x8x8xf32>
+  %p = nn.softmax %s {axis = 3 : i64} : (tensor<2x4x8x8xf32>) -> tensor<2x4x8x8xf32>
+  %y = nn.matmul %p, %v : (tensor<2x4x8x8xf32>, tensor<2x4x8x64xf32>) -> tensor<2x4x8x64xf32>
+  func.return %y : tensor<2x4x8x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @probabilities_with_another_user_stay
+// CHECK-NOT: nn.attention
+// WHY: lift-attention: nn.matmul of ?: the probabilities have another user
+func.func @probabilities_with_another_user_stay(%q: tensor<4x8x64xf32>, %k: tensor<4x64x8xf32>, %v: tensor<4x8x64xf32>) -> (tensor<4x8x64xf32>, tensor<4x8x8xf32>) {
+  %s = nn.matmul %q, %k : (tensor<4x8x64xf32>, tensor<4x64x8xf32>) -> tensor<4x8x8xf32>
+  %p = nn.softmax %s {axis = 2 : i64} : (tensor<4x8x8xf32>) -> tensor<4x8x8xf32>
+  %y = nn.matmul %p, %v : (tensor<4x8x8xf32>, tensor<4x8x64xf32>) -> tensor<4x8x64xf32>
+  func.return %y, %p : tensor<4x8x64xf32>, tensor<4x8x8xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @softmax_along_another_dim_stays
+// CHECK-NOT: nn.attention
+// WHY: lift-attention: nn.matmul of ?: softmax does not run along the last dim
+func.func @softmax_along_another_dim_stays(%q: tensor<4x8x64xf32>, %k: tensor<4x64x8xf32>, %v: tensor<4x8x64xf32>) -> tensor<4x8x64xf32> {
+  %s = nn.matmul %q, %k : (tensor<4x8x64xf32>, tensor<4x64x8xf32>) -> tensor<4x8x8xf32>
+  %p = nn.softmax %s {axis = 1 : i64} : (tensor<4x8x8xf32>) -> tensor<4x8x8xf32>
+  %y = nn.matmul %p, %v : (tensor<4x8x8xf32>, tensor<4x8x64xf32>) -> tensor<4x8x64xf32>
+  func.return %y : tensor<4x8x64xf32>
+}
