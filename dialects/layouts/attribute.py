@@ -90,14 +90,19 @@ def _parse_blocked(parser: AttrParser) -> TileLayout:
     for _ in range(2):
         parser.parse_punctuation(",")
         lists.append(_parse_ints(parser))
+    options = _parse_options(parser)
+    return hardware.blocked(
+        *lists, repeat=options.get("repeat"), order=options.get("order")
+    )
+
+
+def _parse_options(parser: AttrParser) -> dict[str, list[int]]:
     options: dict[str, list[int]] = {}
     while parser.parse_optional_punctuation(",") is not None:
         key = parser.parse_keyword_in(["repeat", "order"])
         parser.parse_punctuation("=")
         options[key] = _parse_ints(parser)
-    return hardware.blocked(
-        *lists, repeat=options.get("repeat"), order=options.get("order")
-    )
+    return options
 
 
 def _parse_bases(parser: AttrParser) -> TileLayout:
@@ -111,12 +116,8 @@ def _parse_bases(parser: AttrParser) -> TileLayout:
         parser.parse_optional_punctuation(",")
     parser.parse_punctuation(",")
     sizes = _parse_ints(parser)
-    repeat = None
-    if parser.parse_optional_punctuation(",") is not None:
-        parser.parse_keyword("repeat")
-        parser.parse_punctuation("=")
-        repeat = _parse_ints(parser)
-    return TileLayout.of(inputs, sizes, repeat)
+    options = _parse_options(parser)
+    return TileLayout.of(inputs, sizes, options.get("repeat"), options.get("order", ()))
 
 
 @lru_cache(maxsize=1024)
@@ -131,6 +132,8 @@ def describe(layout: TileLayout) -> str:
     text = f"{{{inputs}}}, {list(layout.base_extents)}"
     if any(r > 1 for r in layout.repeat):
         text += f", repeat = {list(layout.repeat)}"
+    if layout.order:
+        text += f", order = {list(layout.order)}"
     return text
 
 

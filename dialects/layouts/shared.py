@@ -26,8 +26,8 @@ def swizzle_span(layout: TileLayout, bits: int) -> tuple[int, int] | None:
 
 
 def _flip(layout: TileLayout) -> TileLayout:
-    """The base of the transposed layout; repeats are not looked at."""
-    return TileLayout(layout.base, (1,) * len(layout.repeat)).permute([1, 0])
+    """The layout of the transposed tile."""
+    return layout.permute([1, 0])
 
 
 @dataclass(frozen=True)

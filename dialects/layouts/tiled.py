@@ -2,8 +2,7 @@
 
 F2 has power-of-two extents, but good tiles are 192, 96 and 48 wide, or 6 rows high. So
 a tile's layout is a linear base repeated a whole number of times along each dim: 64x192
-is 64x64 three times. Repeats are in registers (or in memory), never in lanes; dim 0
-varies fastest.
+is 64x64 three times. Repeats are in registers (or in memory), never in lanes.
 """
 
 from __future__ import annotations
@@ -35,12 +34,19 @@ class TileLayout:
         base: from (register, lane, warp, block), or from the offset in elements for
             tiles in memory, to `dim0, dim1, ...`.
         repeat: how often the base stands along each dim.
+        order: the dims that repeat, fastest first; empty if that is their own order.
     """
 
     base: LinearLayout
     repeat: tuple[int, ...]
+    order: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        repeated = [d for d, n in enumerate(self.repeat) if n > 1]
+        order = [d for d in self.order if d in repeated]
+        if order and sorted(order) != repeated:
+            raise ValueError(f"expected an order of {repeated}, got {order}")
+        object.__setattr__(self, "order", () if order == repeated else tuple(order))
         names = tuple(dim_name(d) for d in range(len(self.repeat)))
         if tuple(n for n, _ in self.base.outputs) != names:
             raise ValueError(f"expected outputs {list(names)}")
@@ -55,12 +61,12 @@ class TileLayout:
         inputs: dict[str, Sequence[Sequence[int]]],
         sizes: Sequence[int],
         repeat: Sequence[int] | None = None,
+        order: Sequence[int] = (),
     ) -> TileLayout:
         """A layout from plain lists."""
         outputs = {dim_name(d): n for d, n in enumerate(sizes)}
-        return TileLayout(
-            LinearLayout.of(inputs, outputs), tuple(repeat or [1] * len(sizes))
-        )
+        base = LinearLayout.of(inputs, outputs)
+        return TileLayout(base, tuple(repeat or [1] * len(sizes)), tuple(order))
 
     @property
     def base_extents(self) -> tuple[int, ...]:
@@ -119,26 +125,29 @@ class TileLayout:
             for c in self._add_repeats(coords, register // count)
         )
 
+    @property
+    def _repeat_order(self) -> Sequence[int]:
+        return self.order or range(len(self.repeat))
+
     def _add_repeats(self, coords: Sequence[Any], index: Any) -> tuple[Any, ...]:
-        result: list[Any] = []
-        for value, size, repeat in zip(
-            coords, self.base_extents, self.repeat, strict=True
-        ):
-            result.append(value + index % repeat * size)
-            index = index // repeat
+        result = list(coords)
+        for dim in self._repeat_order:
+            result[dim] = (
+                result[dim] + index % self.repeat[dim] * self.base_extents[dim]
+            )
+            index = index // self.repeat[dim]
         return tuple(result)
 
     def offset_of(self, coordinates: Sequence[Any]) -> Any:
         """The offset, in elements, of coordinates of a tile in memory."""
         if not self.in_memory:
             raise ValueError("expected a layout of memory")
-        inner, outer, scale = [], 0, 1
-        for c, size, repeat in zip(
-            coordinates, self.base_extents, self.repeat, strict=True
-        ):
-            inner.append(c % size)
-            outer = outer + c // size * scale
-            scale *= repeat
+        outer, scale = 0, 1
+        for dim in self._repeat_order:
+            outer = outer + coordinates[dim] // self.base_extents[dim] * scale
+            scale *= self.repeat[dim]
+        pairs = zip(coordinates, self.base_extents, strict=True)
+        inner = [c % size for c, size in pairs]
         names = [name for name, _ in self.base.outputs]
         (offset,) = self._memory_inverse.apply(dict(zip(names, inner, strict=True)))
         return offset + outer * self.base.input_sizes[OFFSET]
@@ -148,34 +157,13 @@ class TileLayout:
         return self.base.inverse()
 
     def permute(self, perm: Sequence[int]) -> TileLayout:
-        """The layout of the transposed tile: dim `d` is the old dim `perm[d]`.
-
-        Memory of which several dims repeat keeps its order of repeats only where one
-        of them does; the others are refused.
-        """
-        if sum(r > 1 for r in self.repeat) > 1 and list(perm) != sorted(perm):
-            lifted = self._fold_repeats()
-            if lifted is None:
-                raise ValueError("cannot permute a layout that repeats along two dims")
-            return lifted.permute(perm)
+        """The layout of the transposed tile: dim `d` is the old dim `perm[d]`."""
         names = [dim_name(p) for p in perm]
         base = self.base.reorder_outputs(names).rename_outputs(
             {name: dim_name(d) for d, name in enumerate(names)}
         )
-        return TileLayout(base, tuple(self.repeat[p] for p in perm))
-
-    def _fold_repeats(self) -> TileLayout | None:
-        """Repeats that are powers of two as bits of the base."""
-        layout = self
-        while sum(r > 1 for r in layout.repeat) > 1:
-            dim = next(d for d, r in enumerate(layout.repeat) if r > 1)
-            if layout.repeat[dim] & (layout.repeat[dim] - 1):
-                return None
-            sizes = list(layout.base_extents)
-            sizes[dim] *= layout.repeat[dim]
-            repeat = tuple(1 if d == dim else r for d, r in enumerate(layout.repeat))
-            layout = TileLayout(layout.lift(sizes), repeat)
-        return layout
+        order = tuple(list(perm).index(d) for d in self._repeat_order)
+        return TileLayout(base, tuple(self.repeat[p] for p in perm), order)
 
     def slice(self, dim: int) -> TileLayout:
         """The layout of one row or column: `dim` has extent 1.
@@ -191,9 +179,9 @@ class TileLayout:
                 kept.append(basis)
         inputs = {**base.bases, REGISTER: tuple(kept)}
         repeat = tuple(1 if d == dim else r for d, r in enumerate(self.repeat))
-        return TileLayout(
-            LinearLayout.of(inputs, {n: base.output_sizes[n] for n in names}), repeat
-        )
+        outputs = {n: base.output_sizes[n] for n in names}
+        order = tuple(d for d in self.order if d != dim)
+        return TileLayout(LinearLayout.of(inputs, outputs), repeat, order)
 
     def lift(self, sizes: Sequence[int]) -> LinearLayout:
         """A linear layout of `sizes`: the base with parts of its repeats as bits.

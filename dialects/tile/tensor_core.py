@@ -46,7 +46,7 @@ from stepwell.dialects.layouts import (
     wgmma_descriptor,
 )
 
-from .assembly import Value, Values, expect, parse_value
+from .assembly import OptionalValue, Value, Values, expect, parse_value
 from .device_types import AccumulatorType, SharedType, shared_of
 from .shared import layout_of
 from .types import TileType, tile_of
@@ -85,22 +85,38 @@ def expect_sum_type(element: Attribute, total: Attribute) -> None:
 
 @irdl_op_definition
 class AccumulatorOp(IRDLOperation):
-    """An accumulator with no value yet; its first product must not read it.
+    """An accumulator that starts from a tile, or from no value yet.
+
+    The first product must not read one that has no value.
 
     ```mlir
     %acc = tile.accumulator : !tile.accumulator<64x256xf32>
+    %acc = tile.accumulator %scaled : !tile.accumulator<64x128xf32>
     ```
     """
 
     name = "tile.accumulator"
 
+    initial = opt_operand_def(TileType)
     result = result_def(AccumulatorType)
 
     traits = traits_def(Pure())
-    assembly_format = "attr-dict `:` type($result)"
+    custom_directives = (OptionalValue,)
+    assembly_format = (
+        "(custom<OptionalValue>($initial, type($initial))^)? attr-dict `:` "
+        "type($result)"
+    )
 
-    def __init__(self, type: AccumulatorType):
-        super().__init__(result_types=[type])
+    def __init__(self, type: AccumulatorType, initial: SSAValue | None = None):
+        super().__init__(operands=[initial], result_types=[type])
+
+    def verify_(self) -> None:
+        if self.initial is not None:
+            expected = accumulator_type_of(self.result).drained()
+            expect(
+                self.initial.type == expected,
+                f"expected a tile {expected}, got {self.initial.type}",
+            )
 
 
 @irdl_op_definition

@@ -182,7 +182,9 @@ def tile_layouts(draw: st.DrawFn) -> TileLayout:
     columns = _random_basis(draw, base)
     lane, warp = columns[:3], columns[3:4]
     inputs = {"register": columns[4:total], "lane": lane, "warp": warp}
-    return TileLayout.of(inputs, base, (16 // base[0], 24 // base[1]))
+    repeat = (16 // base[0], 24 // base[1])
+    order = draw(st.sampled_from([(0, 1), (1, 0)]))
+    return TileLayout.of(inputs, base, repeat, order)
 
 
 @given(tile_layouts(), tile_layouts())
@@ -365,10 +367,23 @@ def test_descriptor_of_an_mn_major_tile_is_the_measured_one() -> None:
     assert got.k_steps[1] == 16 * 128
 
 
-def test_transposed_memory_gives_the_same_descriptor() -> None:
-    memory = ll.swizzled(256, 64, 16)
-    as_b = ll.wgmma_descriptor(memory.permute([1, 0]), 16, 0, 64, 256)
-    assert as_b == ll.wgmma_descriptor(memory, 16, 1, 64, 256)
+@pytest.mark.parametrize("depth", [64, 128])
+def test_transposed_memory_gives_the_same_descriptor(depth: int) -> None:
+    memory = ll.swizzled(256, depth, 16)
+    as_b = ll.wgmma_descriptor(memory.permute([1, 0]), 16, 0, depth, 256)
+    assert as_b == ll.wgmma_descriptor(memory, 16, 1, depth, 256)
+
+
+@given(st.permutations(range(3)))
+def test_permuted_memory_is_the_same_memory(perm: list[int]) -> None:
+    bases = [(0, 0, 1), (0, 1, 1), (1, 0, 0)]
+    memory = TileLayout.of({"offset": bases}, (2, 2, 2), (3, 2, 5), (2, 0, 1))
+    moved = memory.permute(perm)
+    for d, p in enumerate(perm):
+        assert np.array_equal(moved.coordinates[d], memory.coordinates[p])
+    assert np.array_equal(
+        moved.offset_of(moved.coordinates), np.arange(memory.coordinates[0].size)
+    )
 
 
 def test_descriptor_of_plain_rows_is_refused() -> None:
@@ -408,6 +423,8 @@ def parse(text: str) -> ll.LayoutAttr:
         "blocked([1, 8], [4, 8], [4, 1], repeat = [2, 1])",
         "blocked([8, 1], [8, 4], [1, 4], order = [0, 1])",
         "{register = [[1, 1], [0, 2]], lane = [[1, 0]]}, [2, 4], repeat = [1, 3]",
+        "{register = [[0, 1]], lane = [[1, 1]]}, [2, 2], repeat = [2, 3], order = [1, 0]",
+        "transpose(swizzled(128, 128, 16, 128))",
     ],
 )
 def test_text_reads_back(text: str) -> None:
