@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,28 +138,27 @@ def as_array(value: Any) -> Any:
 
 def run_all(
     executor: str, pattern: str = "", kinds: Sequence[str] = KINDS
-) -> list[Outcome]:
-    """The outcomes of all cases whose name matches `pattern`."""
+) -> Iterator[Outcome]:
+    """The outcomes of all cases whose name matches `pattern`, as they come."""
     excludes = load_excludes()
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [
-            run_case(kind, case, executor, excludes)
-            for kind, case in cases(kinds)
-            if re.search(pattern, case.name)
-        ]
+        for kind, case in cases(kinds):
+            if re.search(pattern, case.name):
+                yield run_case(kind, case, executor, excludes)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the failures and the counts."""
     executor = arguments[0] if arguments else "reference"
     pattern = arguments[1] if len(arguments) > 1 else ""
-    outcomes = run_all(executor, pattern)
-    for outcome in outcomes:
+    counts: Counter[str] = Counter()
+    for outcome in run_all(executor, pattern):
+        counts[outcome.status] += 1
         if outcome.status not in ("passed", "excluded"):
-            print(f"{outcome.status:11} {outcome.name}: {outcome.reason}")
-    for status in ("passed", "failed", "unsupported", "excluded"):
-        print(status, sum(outcome.status == status for outcome in outcomes))
+            line = f"{outcome.status:11} {outcome.name}: {outcome.reason}"
+            print(line, f"({outcome.seconds:.1f} s)", flush=True)
+    print(*(f"{count} {status}" for status, count in counts.items()), sep=", ")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stepwell.frontends.onnx.registry import OpTable
 
 from . import (
+    attention,
     contraction,
     control,
     elementwise,
@@ -27,6 +28,7 @@ FAMILIES = {
     "reduction": reduction.RULES,
     "pooling": pooling.RULES,
     "normalisation": normalisation.RULES,
+    "attention": attention.RULES,
     "shape": shape.RULES,
     "indexing": indexing.RULES,
     "resize": resize.RULES,
