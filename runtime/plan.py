@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from stepwell.errors import EngineFileError
+
 from .devices.cpu import WORDS_PER_LAUNCH, Words
 from .expressions import product
 from .program import LinkedSegment, Program
@@ -67,6 +69,34 @@ class ArenaLayout:
         return ArenaLayout(offsets, end)
 
 
+def check_places(program: Program, bindings: Mapping[str, int]) -> None:
+    """Check that every tensor of known size fits into its slot, and every view into
+    what it is a view of.
+
+    Raises:
+        EngineFileError: one does not: the engine's memory plan is wrong.
+    """
+    known = bindings.keys()
+    for index, value in enumerate(program.values):
+        symbols = value.symbols | value.offset.symbols
+        if value.place == "slot":
+            size = program.slots[value.index]
+            room = size(bindings) if size.symbols <= known else None
+        elif value.place == "alias":
+            source = program.values[value.index]
+            is_known = source.symbols <= known and symbols <= known
+            room = source.nbytes(bindings) if is_known else None
+        else:
+            continue
+        if room is None or not symbols <= known:
+            continue
+        start = value.offset(bindings) * value.dtype.itemsize
+        if start < 0 or start + value.nbytes(bindings) > room:
+            raise EngineFileError(
+                f"expected value {index} within the {room} B of its {value.place}"
+            )
+
+
 class Plan:
     """Everything about one shape that does not change from run to run.
 
@@ -80,6 +110,7 @@ class Plan:
     ) -> None:
         self.program = program
         self.bindings = bindings
+        check_places(program, bindings)
         self.arena = ArenaLayout.of(program, bindings)
         self._kernels = kernels
         self._segments: dict[tuple[int, ...], BoundSegment] = {}

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from time import perf_counter
@@ -83,11 +83,14 @@ def compile_to_file(
     progress: ProgressCallback | None = None,
 ) -> EngineFile:
     """What `build` does, up to the contents of the engine file; loads nothing."""
-    if find_spec("xdsl") is None or find_spec("onnx") is None:
+    try:
+        for needed in ("xdsl", "onnx"):
+            import_module(needed)
+    except ImportError:
         raise MissingExtraError(
             "building an engine needs the compiler, which is not installed",
             fix="pip install 'stepwell[compile]'",
-        )
+        ) from None
     return _Build(model, target, shapes, progress).run(precision, threads, keep_ir)
 
 

@@ -89,7 +89,11 @@ class CpuCode:
             ctypes.c_int64,
             ctypes.c_int64,
         )
-        return prototype(self.address(SEGMENT))
+        function = prototype(self.address(SEGMENT))
+        # A worker may still be on its way out of a segment when the engine goes: the
+        # code must live as long as anything that calls it.
+        setattr(function, "code", self._jit)  # noqa: B010 - ctypes has no such field
+        return function
 
 
 def _target_machine() -> Any:
