@@ -19,9 +19,12 @@ def merge_siblings(kernel: KernelOp) -> None:
     """Merge the maps whose results the kernel yields."""
     if len(kernel.yielded) > 1:
         _copy_yielded_reductions(kernel)
+    results = set(kernel.yielded)
     last: GenericOp | None = None
     for op in structured_ops(kernel):
         if not isinstance(op, GenericOp) or not is_map(op):
+            continue
+        if not results & set(op.results):
             continue
         if last is not None and _may_merge(last, op):
             last = _merge(last, op)

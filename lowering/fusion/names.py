@@ -11,6 +11,9 @@ from stepwell.dialects.provenance import location_names
 
 MAX_LENGTH = 64
 
+MOVEMENT = ("reshape", "transpose")
+"""What is left out of a name that holds more."""
+
 
 def kernel_name(ops: Sequence[Operation]) -> str:
     """`conv_add_relu__layer1_conv1`: the ops, then the first source node's name.
@@ -18,6 +21,7 @@ def kernel_name(ops: Sequence[Operation]) -> str:
     Runs of one op are shortened (`add_add` to `add2`); long lists keep both ends.
     """
     kinds = [op.name.partition(".")[2] for op in ops]
+    kinds = [kind for kind in kinds if kind not in MOVEMENT] or kinds
     text = "_".join(_shorten(kinds))
     source = next((name for op in ops for name in location_names(op)), "")
     node = re.sub(r"[^0-9A-Za-z]+", "_", source).strip("_")[-MAX_LENGTH:]

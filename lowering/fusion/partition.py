@@ -39,6 +39,14 @@ PREFERENCE = (
 )
 
 
+DIRECT = frozenset({"nn.reshape", "nn.transpose", "nn.slice", "nn.broadcast_to"})
+"""Movement that neither fills nor looks up: an index operand is read through it."""
+
+
+BIJECTIVE = frozenset({"nn.reshape", "nn.transpose"})
+"""Movement that keeps every element once."""
+
+
 @dataclass(eq=False)
 class Unit:
     """A kernel in the making, or one op outside kernels.
@@ -91,7 +99,9 @@ class Partitioner:
             live_out: values needed in memory after the stretch.
         """
         for op in self.ops:
-            if self.roles[op] not in (Role.SOURCE, Role.MOVEMENT):
+            if self.roles[op] is Role.MOVEMENT:
+                self._sink(op)
+            elif self.roles[op] is not Role.SOURCE:
                 self._place(op)
         for value in live_out:
             self._materialise_value(value)
@@ -108,6 +118,16 @@ class Partitioner:
         unit = self._open(role, op, pulls=True)
         if role in (Role.REDUCTION, Role.SCAN, Role.SORT):
             self._absorb_producers(unit, op)
+
+    def _sink(self, op: Operation) -> None:
+        """Let attention write its result where a movement op puts it."""
+        value = op.operands[0] if op.operands else None
+        unit = None if value is None else self._unit_of(value)
+        if unit is None or unit.role is not Role.ATTENTION or op.name not in BIJECTIVE:
+            return
+        if value is not None and value.has_one_use():
+            unit.ops.append(op)
+            self.owner[op] = unit
 
     def _open(self, role: Role, op: Operation, *, pulls: bool) -> Unit:
         """A new unit of one op, its operands in memory or pulled in."""
@@ -126,24 +146,24 @@ class Partitioner:
             self._materialise_value(value)
         return values
 
-    def _leaves(self, op: Operation, pulled: dict[Operation, None]) -> list[SSAValue]:
-        """The values `op` reads from memory when it pulls in what it can."""
+    def _leaves(
+        self, op: Operation, pulled: dict[Operation, None], *, direct: bool = False
+    ) -> list[SSAValue]:
+        """The values `op` reads from memory when it pulls in what it can.
+
+        With `direct` they are indices of a lookup, which themselves are not looked up.
+        """
         found: list[SSAValue] = []
         for position, value in enumerate(op.operands):
             source = self._lazy(value)
-            if source is not None and self._may_pull(op, position, source):
-                found += self._leaves_through(source, pulled)
+            as_index = direct or (op.name in INDEXED and position > 0)
+            if source is not None and self._may_pull(op, position, source, as_index):
+                found += self._leaves(source, pulled, direct=as_index)
+                pulled[source] = None
             else:
                 self._materialise_value(value)
                 found.append(value)
         return found
-
-    def _leaves_through(
-        self, source: Operation, pulled: dict[Operation, None]
-    ) -> list[SSAValue]:
-        leaves = self._leaves(source, pulled)
-        pulled[source] = None
-        return leaves
 
     def _lazy(self, value: SSAValue) -> Operation | None:
         """The movement or source op that defines `value` and belongs to no unit."""
@@ -153,9 +173,13 @@ class Partitioner:
         role = self.roles.get(op)
         return op if role in (Role.SOURCE, Role.MOVEMENT) else None
 
-    def _may_pull(self, op: Operation, position: int, source: Operation) -> bool:
+    def _may_pull(
+        self, op: Operation, position: int, source: Operation, as_index: bool
+    ) -> bool:
+        if as_index:
+            return source.name in DIRECT
         if self.roles[source] is Role.SOURCE:
-            return not (op.name in INDEXED and position > 0)
+            return True
         role = self.roles[op]
         if role is Role.CONTRACTION:
             return self._contraction_may_pull(op, position, source)
