@@ -18,6 +18,7 @@ from stepwell.dialects.shapes import (
     element_of,
     tensor_type,
 )
+from stepwell.errors import ShapeError
 from stepwell.frontends.onnx.contents import as_value, constant_tensor, materialise
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.registry import Output, Rule
@@ -36,16 +37,46 @@ def if_(node: Node) -> Sequence[Output]:
     if condition is not None:
         taken = branches[0] if bool(condition.reshape(-1)[0]) else branches[1]
         return node.importer.import_inline(taken, {})
-    blocks = [Block(), Block()]
-    yielded = [
-        import_region(node, branch, block, {})
-        for branch, block in zip(branches, blocks, strict=True)
-    ]
-    types = [common_type(node, *pair) for pair in zip(*yielded, strict=True)]
     test = node.x(0)
     if node.rank(0):
         test = value(nn.ReshapeOp(test, []))
-    return nn.IfOp(test, types, *map(Region, blocks)).results
+    blocks = [Block(), Block()]
+    yielded: list[list[SSAValue] | ShapeError] = []
+    for branch, block in zip(branches, blocks, strict=True):
+        try:
+            yielded.append(import_region(node, branch, block, {}))
+        except ShapeError as error:
+            node.importer.forget(block)
+            yielded.append(error)
+    match yielded:
+        case [ShapeError() as error, ShapeError()]:
+            raise error
+        case [ShapeError() as error, _]:
+            return only_branch(node, test, branches[1], False, error)
+        case [_, ShapeError() as error]:
+            return only_branch(node, test, branches[0], True, error)
+        case [list() as first, list() as second]:
+            pairs = zip(first, second, strict=True)
+            types = [common_type(node, *pair) for pair in pairs]
+            return nn.IfOp(test, types, *map(Region, blocks)).results
+        case _:
+            raise AssertionError
+
+
+def only_branch(
+    node: Node,
+    test: SSAValue,
+    graph: onnx.GraphProto,
+    wanted: bool,
+    error: ShapeError,
+) -> Sequence[Output]:
+    """The one branch whose shapes fit; running into the other one is an error."""
+    name = node.builder.fresh_name(f"{node.symbol_stem}_taken")
+    taken = node.builder.symbol(name, DimRange(max=1))
+    node.builder.read_symbols(value(nn.CastOp(test, i64)), [name])
+    message = f"{node.label}: the other branch does not fit: {error.summary}"
+    nn.AssertDimsOp(left=[taken], right=[int(wanted)], message=message)
+    return node.importer.import_inline(graph, {})
 
 
 def import_region(
