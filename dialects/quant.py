@@ -10,7 +10,7 @@ subtract the zero points and accumulate in i32.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
@@ -28,10 +28,10 @@ from xdsl.irdl import (
     param_def,
     prop_def,
     result_def,
-    traits_def,
 )
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
+from xdsl.traits import MemoryEffectKind
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.dtypes import (
@@ -347,7 +347,7 @@ class ObserveOp(NnOp):
     result = result_def(TensorType)
     point = param("str")
 
-    traits = traits_def()
+    EFFECT: ClassVar[MemoryEffectKind | None] = MemoryEffectKind.WRITE
 
     def infer_result_types(self) -> Sequence[Attribute]:
         """The type of x."""
