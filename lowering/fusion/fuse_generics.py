@@ -17,6 +17,7 @@ from xdsl.passes import ModulePass
 from stepwell.dialects.fusion import KernelOp
 
 from .align_dims import align_dims
+from .collapse_dims import collapse_dims
 from .inline_producers import inline_producers
 from .merge_siblings import merge_siblings
 from .split_dims import split_dims
@@ -43,3 +44,5 @@ def fuse_kernel(kernel: KernelOp) -> None:
     split_dims(kernel)
     # Results over one space are one loop nest.
     merge_siblings(kernel)
+    # Last: reshapes appear outside, where no kernel looks any more.
+    collapse_dims(kernel)
