@@ -42,9 +42,10 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "cancel-transposes",
         "verify-provenance",
     ),
-    "stepwell.lowering.quantization": (),
+    "stepwell.lowering.quantization": ("legalize-quant",),
     "stepwell.lowering.fusion": ("form-kernels", "decompose-kernels", "fuse-generics"),
     "stepwell.lowering.tiling": (
+        "collapse-dims",
         "assign-schedules",
         "pack-weights",
         "convert-fusion-to-tile",
@@ -131,6 +132,8 @@ PHASES: tuple[Phase, ...] = (
         "tiling",
         "tile",
         (
+            # Schedules see the fewest and longest dims.
+            "collapse-dims",
             "assign-schedules",
             # Packing is nn ops on constants, for the folder.
             "pack-weights",

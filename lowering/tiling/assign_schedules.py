@@ -15,10 +15,11 @@ from xdsl.passes import ModulePass
 from stepwell.dialects.fusion import GenericOp, Iterator, KernelOp
 from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Schedule, ScheduleAttr
-from stepwell.dialects.shapes import Ranges, ranges_of
+from stepwell.dialects.shapes import Ranges
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 
+from .estimate import tuned_ranges
 from .product import product_of
 from .schedule_attention import schedule_attention
 from .schedule_contraction import schedule_contraction
@@ -58,7 +59,7 @@ class AssignSchedulesPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Set the `schedule` of each kernel that has none."""
-        target, ranges = Target.of(op), ranges_of(op)
+        target, ranges = Target.of(op), tuned_ranges(op)
         for kernel in [one for one in op.walk() if isinstance(one, KernelOp)]:
             if kernel.schedule is None:
                 schedule = schedule_kernel(kernel, target, ranges)

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from stepwell.dialects.shapes import Dim, Ranges, evaluate, symbols_of
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from stepwell.dialects.shapes import (
+    Dim,
+    DimRange,
+    Ranges,
+    dims_of,
+    evaluate,
+    ranges_of,
+    symbols_of,
+)
 from stepwell.dialects.target import Target
 
 UNKNOWN_SIZE = 128
@@ -18,6 +30,27 @@ CELLS_PER_THREAD = 4
 
 CLOCK = 2.5e9
 """Cycles per second of a server core under vector load."""
+
+
+def tuned_ranges(module: ModuleOp) -> dict[str, DimRange]:
+    """The ranges of the module's symbols, with an optimum for those of batches.
+
+    A symbol that the model's inputs only have as their first dim counts samples; without
+    an optimum of the user's, one sample is what latency is measured with.
+    """
+    ranges = ranges_of(module)
+    leading: set[str] = set()
+    others: set[str] = set()
+    for op in module.ops:
+        for value in op.body.block.args if isinstance(op, FuncOp) else ():
+            first, *rest = dims_of(value) or (1,)
+            leading |= symbols_of(first)
+            others = others.union(*map(symbols_of, rest))
+    for name in leading - others:
+        known = ranges.get(name, DimRange())
+        if known.opt is None:
+            ranges[name] = replace(known, opt=max(1, known.min))
+    return ranges
 
 
 def estimate(dim: Dim, ranges: Ranges) -> int:

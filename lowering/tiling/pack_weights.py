@@ -60,7 +60,7 @@ def packing_of(kernel: KernelOp, product: Product) -> Packing | None:
     source = product.op.inputs[value.index]
     if not isinstance(source, BlockArgument) or len(list(source.uses)) != 1:
         return None
-    if not isinstance(kernel.input_of(source).owner, ConstantOp):
+    if not _is_constant(kernel.input_of(source)):
         return None
     names = _dims_of_axes(product.op, value.index)
     if names is None:
@@ -75,6 +75,13 @@ def packing_of(kernel: KernelOp, product: Product) -> Packing | None:
     if [*outer, *inner, column] == names and size == width:
         return None
     return Packing(value.index, (*outer, column, *inner), column, width)
+
+
+def _is_constant(value: SSAValue) -> bool:
+    owner = value.owner
+    while isinstance(owner, ReshapeOp | TransposeOp):
+        owner = owner.operand.owner
+    return isinstance(owner, ConstantOp)
 
 
 def _dims_of_axes(op: GenericOp, position: int) -> list[str] | None:
