@@ -116,8 +116,9 @@ def _reduction_form(ops: list[Operation]) -> Form | str:
         for value, access in zip(op.inputs, op.in_maps, strict=True):
             if not isinstance(value.owner, StructuredOp):
                 continue
+            written = value.owner.out_maps[value.owner.results.index(value)]
             used = {as_symbol(e) for e in access.results if not isinstance(e, int)}
-            if not used <= names:
+            if not used <= names and access.results != written.results:
                 return f"a result is read at {access}, not at the outer dims {names}"
     return Form.REDUCTION
 
