@@ -1,7 +1,8 @@
 """Runs ONNX's own test cases on one executor and says what became of each.
 
-The pytest file and the table generator share it; `python test/conformance/runner.py
-reference Conv` prints the failures of the cases whose name matches.
+The tests and the table of results share it. To see the failures of some cases:
+
+    python tools/bench/onnx_cases.py reference Conv
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ from onnx.backend.test.runner import Runner
 from stepwell.errors import StepwellError
 from stepwell.onnx_backend import StepwellRep
 
-EXCLUDES = Path(__file__).with_name("excludes.toml")
-KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+ROOT = Path(__file__).resolve().parents[2]
+EXCLUDES = ROOT / "test" / "conformance" / "excludes.toml"
+
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "real")
+
+LIGHT = Path(onnx.__file__).parents[1]
+"""What the addresses of the light networks, `onnx/backend/...`, are relative to."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,13 @@ class Outcome:
     seconds: float = 0.0
 
 
-def load_excludes() -> dict[str, str]:
-    """Patterns of case names and the reason why those cases are left out."""
-    table = tomllib.loads(EXCLUDES.read_text())
+def load_excludes(executor: str) -> dict[str, str]:
+    """Patterns of case names and the reason why an executor leaves them out."""
+    entries = tomllib.loads(EXCLUDES.read_text())["exclude"]
     return {
         pattern: entry["reason"]
-        for entry in table["exclude"]
+        for entry in entries
+        if executor in entry.get("executors", [executor])
         for pattern in entry["cases"]
     }
 
@@ -70,6 +77,13 @@ def cases(kinds: Sequence[str] = KINDS) -> Iterator[tuple[str, Any]]:
                 yield kind, case
 
 
+def model_path(case: Any) -> Path:
+    """The file of a case that is not generated."""
+    if case.model_dir is None:
+        return LIGHT / case.url
+    return Path(case.model_dir) / "model.onnx"
+
+
 def first_op(model: onnx.ModelProto) -> str:
     """The op a case is about: that of its first node."""
     node = model.graph.node[0]
@@ -78,10 +92,12 @@ def first_op(model: onnx.ModelProto) -> str:
 
 def run_case(kind: str, case: Any, executor: str, excludes: dict[str, str]) -> Outcome:
     """Compile and run one case on all of its data sets."""
-    model = case.model or onnx.load(os.path.join(case.model_dir, "model.onnx"))
+    model = case.model or onnx.load(model_path(case))
     op = first_op(model)
-    if case.name.endswith("_expanded") or "_expanded_" in case.name:
+    if "_expanded" in case.name:
         op = "(function bodies)"
+    if kind == "real":
+        op = "(light networks)"
     if (why := excluded(case.name, excludes)) is not None:
         return Outcome(case.name, kind, op, "excluded", why)
     start = time.perf_counter()
@@ -112,11 +128,26 @@ def data_sets(model: onnx.ModelProto, case: Any) -> Iterator[tuple[list, list]]:
     if case.data_sets is not None:
         yield from case.data_sets
         return
+    if case.model_dir is None:
+        yield light_data(model, model_path(case))
+        return
     for folder in sorted(glob.glob(os.path.join(case.model_dir, "test_data_set*"))):
         yield (
             read_files(folder, "input", model.graph.input),
             read_files(folder, "output", model.graph.output),
         )
+
+
+def light_data(model: onnx.ModelProto, path: Path) -> tuple[list, list]:
+    """What ONNX's runner feeds to a light network, and the output stored beside it."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [
+        Runner.generate_dummy_data(entry)
+        for entry in model.graph.input
+        if entry.name not in constants
+    ]
+    stored = path.with_name(f"{path.stem}_output_0.pb").read_bytes()
+    return inputs, [onnx.TensorProto.FromString(stored)]
 
 
 def read_files(folder: str, stem: str, entries: Sequence[Any]) -> list[Any]:
@@ -140,7 +171,7 @@ def run_all(
     executor: str, pattern: str = "", kinds: Sequence[str] = KINDS
 ) -> Iterator[Outcome]:
     """The outcomes of all cases whose name matches `pattern`, as they come."""
-    excludes = load_excludes()
+    excludes = load_excludes(executor)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for kind, case in cases(kinds):
