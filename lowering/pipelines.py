@@ -96,6 +96,9 @@ PHASES: tuple[Phase, ...] = (
         (
             # Types first: every later pass may rely on shapes.
             "infer-shapes",
+            # Before anything is matched: quantized convolutions are then ordinary ones.
+            "canonicalize",
+            "legalize-quant",
             # One spelling for one meaning, before anything is recognised.
             "canonicalize",
             "fold-constants",

@@ -53,6 +53,9 @@ def random_array(kind: Attribute, rng: np.random.Generator) -> np.ndarray[Any, A
     dtype = numpy_dtype(element_of(kind))
     if dtype == np.bool_:
         return rng.integers(0, 2, shape).astype(np.bool_)
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        limits = np.iinfo(dtype)
+        return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     if dtype.kind in "iu":
         return rng.integers(0, SIZE + 1, shape).astype(dtype)
     return rng.standard_normal(shape).astype(dtype)
