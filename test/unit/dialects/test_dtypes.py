@@ -50,7 +50,9 @@ def test_other_widths() -> None:
 def test_strings_have_no_width() -> None:
     assert element_type("U5") == dtypes.string
     assert numpy_dtype(dtypes.string) == np.object_
-    with pytest.raises(ShapeError, match="expected a type of fixed width, got !nn.str"):
+    with pytest.raises(
+        ShapeError, match=r"expected a type of fixed width, got !nn.str"
+    ):
         bit_width(dtypes.string)
 
 

@@ -89,7 +89,7 @@ def test_ranges_print_and_read_back(known: DimRange, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["#nn.range<1, 2>", "#nn.range<?, 2, ?, 1>"])
 def test_refuses_half_a_range(text: str) -> None:
-    with pytest.raises(ParseError, match="expected #nn.range<min, max or"):
+    with pytest.raises(ParseError, match=r"expected #nn.range<min, max or"):
         parser(text).parse_attribute()
 
 

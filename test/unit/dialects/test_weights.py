@@ -104,7 +104,7 @@ def test_a_missing_weight_says_what_to_do(tmp_path: Path) -> None:
 def test_a_weight_of_another_size() -> None:
     store = WeightStore()
     weight = store.put(np.zeros(9, np.float32))
-    with pytest.raises(ModelError, match="expected weight .* to fill tensor<8xf32>"):
+    with pytest.raises(ModelError, match=r"expected weight .* to fill tensor<8xf32>"):
         store.get(weight, tensor_type((8,), f32))
 
 
