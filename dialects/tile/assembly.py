@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerAttr,
     IntegerType,
+    i1,
 )
 from xdsl.dialects.utils import (
     parse_dynamic_index_without_type,
@@ -189,6 +190,8 @@ def parse_scalar(parser: Parser) -> float | int:
 def print_scalar(printer: Printer, attr: FloatAttr | IntegerAttr) -> None:
     """Write what `parse_scalar` reads; the type is known from elsewhere."""
     text = str(attr.value.data)
+    if attr.type == i1:
+        text = "true" if attr.value.data else "false"
     if isinstance(attr, FloatAttr) and "e" in text and isfinite(attr.value.data):
         printer.print_float(attr.value.data, attr.type)
     else:

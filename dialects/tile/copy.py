@@ -78,11 +78,9 @@ class _TensorCopyOp(IRDLOperation):
             f"expected {rank} indices, got {len(self.indices)}",
         )
         expect(
-            tile.element_type == kind.element_type
-            and tile.layout.base == kind.tile.layout.base
-            and tile.extents[1] == kind.tile.extents[1]
-            and kind.tile.extents[0] % tile.extents[0] == 0,
-            f"expected {kind.tile} or whole rows of it, got {tile}",
+            (tile.extents, tile.element_type, tile.layout.base)
+            == (kind.tile.extents, kind.element_type, kind.tile.layout.base),
+            f"expected the map's tile {kind.tile}, got {tile}",
         )
 
 

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
 )
-from xdsl.ir import Attribute, Block, BlockArgument, Region
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
@@ -228,11 +228,7 @@ class DimOp(IRDLOperation):
     def verify_(self) -> None:
         if len(self.expression.data) != 1:
             raise VerifyException("expected one dim expression")
-        parent = self.parent_op()
-        while parent is not None and not isinstance(parent, FuncOp):
-            parent = parent.parent_op()
-        if parent is not None:
-            _expect_known([self.dim], set(parent.symbol_names))
+        expect_known_symbols(self, [self.dim])
 
     @classmethod
     def parse(cls, parser: Parser) -> DimOp:
@@ -244,6 +240,15 @@ class DimOp(IRDLOperation):
         printer.print_string(" ")
         printer.print_string_literal(str(self.dim))
         printer.print_op_attributes(self.attributes)
+
+
+def expect_known_symbols(op: Operation, dims: Sequence[Dim]) -> None:
+    """The dims use only symbols that the kernel around `op` is given."""
+    parent = op.parent_op()
+    while parent is not None and not isinstance(parent, FuncOp):
+        parent = parent.parent_op()
+    if parent is not None:
+        _expect_known(dims, set(parent.symbol_names))
 
 
 def _expect_known(dims: Sequence[Dim], known: set[str]) -> None:

@@ -30,7 +30,7 @@ from xdsl.printer import Printer
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
 
 from stepwell.dialects.access import AccessAttr, AccessMap
-from stepwell.dialects.shapes import Dim
+from stepwell.dialects.shapes import Dim, symbol
 
 from .assembly import (
     Value,
@@ -44,6 +44,7 @@ from .assembly import (
     scalar_attr,
 )
 from .attrs import CombineKind, CombineKindAttr
+from .function import expect_known_symbols
 from .types import TileType, ViewType, parse_tile_type, tile_of, view_of
 
 
@@ -127,6 +128,8 @@ class AccessOp(IRDLOperation):
             f"map has {len(access.results)} results, expected {len(source.dims)} for "
             f"{source}",
         )
+        symbols = [symbol(name) for name in sorted(access.symbols)]
+        expect_known_symbols(self, [*symbols, *result.dims])
         for indirect in access.indirects:
             expect(
                 indirect.operand < len(self.indices),
