@@ -301,7 +301,7 @@ class Builder:
     def icmp(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue:
         """Integer comparison, lane by lane."""
         properties: dict[str, Attribute] = {"predicate": _number(_ICMP[predicate], i64)}
-        return self.make("icmp", (a, b), llvm.i1_like(a.type), properties)
+        return self.make("icmp", (a, b), vector(i1, lanes_of(a.type)), properties)
 
     def fcmp(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue:
         """Float comparison, lane by lane."""
@@ -309,7 +309,7 @@ class Builder:
             "predicate": _number(_FCMP[predicate], i64),
             "fastmathFlags": PLAIN,
         }
-        return self.make("fcmp", (a, b), llvm.i1_like(a.type), properties)
+        return self.make("fcmp", (a, b), vector(i1, lanes_of(a.type)), properties)
 
     def select(self, cond: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
         """`a` where `cond`, else `b`."""

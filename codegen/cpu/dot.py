@@ -277,9 +277,8 @@ class Micro:
         columns = [self._right_column(batch, n + j) for j in widths]
         trip = kernel.space.emit(self.limit)
         once = kernel.space.is_non_negative(self.limit - 1)
-        shared = len({id(r.base) for r in rows}) <= 4
-        unroll = 1 if shared else 2
-        with b.loop(trip, start, unroll, at_least_once=once) as loop:
+        # Not unrolled: LLVM would hoist the next step's loads and run out of registers.
+        with b.loop(trip, start, 1, at_least_once=once) as loop:
             with kernel.space.scope():
                 results: list[SSAValue] = []
                 vectors = [c.read(self, loop.index) for c in columns]
@@ -304,7 +303,7 @@ class Micro:
             pointer = side.pointer((*batch, m, 0))
             return _Row(pointer, 1, side.storage, side.align, None)
         place = side.transfer.place((*batch, m, 0), 1)
-        pointer = side.transfer.pointer(place.address)
+        pointer = side.transfer.base_pointer(place)
         if place.scalar is not None:
             zeros = zeros_pointer(self.kernel)
             pointer = self.kernel.b.select(place.scalar, pointer, zeros)

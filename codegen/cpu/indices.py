@@ -33,7 +33,7 @@ class IndexSpace:
         self.extents: dict[str, Dim] = {}
         self.leaves: dict[str, Value] = {}
         self._values: dict[SSAValue, Dim] = {}
-        self._scopes: list[dict[str, Value]] = [{}]
+        self._scopes: list[dict[str, object]] = [{}]
         self._count = 0
 
     # ---- leaves ----
@@ -43,14 +43,18 @@ class IndexSpace:
 
         Without an extent nothing is known of the value, not even its sign.
         """
-        self._count += 1
-        name = f"{prefix}${self._count}"
+        name = f"{prefix}${self.fresh()}"
         if extent is None:
             name = f"{INDIRECT}{name}"
         else:
             self.extents[name] = extent
         self.leaves[name] = value
         return symbol(name)
+
+    def fresh(self) -> int:
+        """A number never given before."""
+        self._count += 1
+        return self._count
 
     def model_symbol(self, name: str, value: SSAValue) -> None:
         """A symbol of the model, with its value."""
@@ -75,16 +79,27 @@ class IndexSpace:
         yield
         self._scopes.pop()
 
+    def keep(self, key: str, value: object) -> None:
+        """Keep what dominates all that follows in this scope."""
+        self._scopes[-1][key] = value
+
+    def recall(self, key: str) -> object | None:
+        """What was kept under `key` in this or an enclosing scope."""
+        for scope in reversed(self._scopes):
+            found = scope.get(key)
+            if found is not None:
+                return found
+        return None
+
     def remember(self, key: str, value: Value) -> None:
-        """Keep a value that dominates all that follows in this scope."""
+        """`keep`, of an index value."""
         self._scopes[-1][key] = value
 
     def remembered(self, key: str) -> Value | None:
-        """What `remember` kept under `key` in this or an enclosing scope."""
-        for scope in reversed(self._scopes):
-            if key in scope:
-                return scope[key]
-        return None
+        """`recall`, of an index value."""
+        found = self.recall(key)
+        assert found is None or isinstance(found, (int, SSAValue))
+        return found
 
     # ---- proofs ----
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType
 from xdsl.ir import Attribute, SSAValue
@@ -47,20 +49,27 @@ def position(dim: int) -> str:
     return f"pos${dim}"
 
 
+@dataclass(frozen=True)
 class Place:
-    """Where a piece lies: an address, conditions, and how lanes depend on them."""
+    """Where a piece lies.
 
-    def __init__(
-        self,
-        address: Dim,
-        scalar: SSAValue | None,
-        lanes: SSAValue | None,
-        vectors: Mapping[str, SSAValue],
-    ) -> None:
-        self.address = address
-        self.scalar = scalar
-        self.lanes = lanes
-        self.vectors = vectors
+    Attributes:
+        address: the element's number, over the lane; without `offset`.
+        base: the pointer to the first lane, without `offset`.
+        step: how far the address moves per lane; None where that is irregular.
+        offset: elements to add.
+        scalar: a condition of the whole piece.
+        lanes: a condition of each lane.
+        vectors: the indirect terms that differ from lane to lane.
+    """
+
+    address: Dim
+    base: SSAValue
+    step: Dim | None
+    offset: int
+    scalar: SSAValue | None
+    lanes: SSAValue | None
+    vectors: Mapping[str, SSAValue]
 
 
 class View:
@@ -149,6 +158,7 @@ class Transfer:
             if not space.is_within(e, size, self.positions)
         ]
         self.guards = list(dict.fromkeys(self.guards))
+        self.number = space.fresh()
 
     @staticmethod
     def of(space: IndexSpace, op: tile.LoadOp | tile.StoreOp, view: View) -> Transfer:
@@ -176,13 +186,53 @@ class Transfer:
     def without_guards(self, kept: Sequence[tuple[Dim, Dim]]) -> Transfer:
         """The transfer with only the guards `kept`: the caller keeps the others."""
         made = copy(self)
+        made.__dict__.pop("_steps", None)
+        made.number = self.space.fresh()
         made.guards = list(kept)
         return made
 
     # ---- one piece ----
 
     def place(self, pos: Sequence[Dim], lanes: int) -> Place:
-        """Address and conditions of the `lanes` elements from `pos` on."""
+        """Address and conditions of the `lanes` elements from `pos` on.
+
+        Known positions along dims that only move the address share one place.
+        """
+        offset = 0
+        moved = list(pos)
+        steps = self._steps
+        for dim, at in enumerate(pos):
+            step = steps[dim]
+            if step is not None and isinstance(at, int):
+                offset += step * at
+                moved[dim] = 0
+        key = f"place {self.number} {lanes} {','.join(map(str, moved))}"
+        known = self.space.recall(key)
+        if known is None:
+            known = self._place(moved, lanes)
+            self.space.keep(key, known)
+        assert isinstance(known, Place)
+        return replace(known, offset=offset) if offset else known
+
+    @cached_property
+    def _steps(self) -> list[int | None]:
+        """Per dim: the constant step of the address, if nothing else depends on it."""
+        exprs = [e for e, _ in self.guards]
+        exprs += [e for _, index in self.indirects for e in index]
+        used = set[str]().union(*(symbols_of(e) for e in exprs))
+        steps: list[int | None] = []
+        for dim in range(len(self.extents)):
+            split = coefficient(self.address, position(dim))
+            step = split[0] if split is not None else None
+            free = isinstance(step, int) and position(dim) not in used
+            steps.append(step if free and isinstance(step, int) else None)
+        last = len(self.extents) - 1
+        if last >= 0 and self.extents[last] & (self.extents[last] - 1):
+            # A last piece may hang over the end of the tile: its lanes are masked.
+            steps[last] = None
+        return steps
+
+    def _place(self, pos: Sequence[Dim], lanes: int) -> Place:
         space = self.space
         values: dict[str, Dim] = {position(d): p for d, p in enumerate(pos)}
         last = len(pos) - 1
@@ -205,7 +255,28 @@ class Transfer:
                 mask = self._and(mask, self._lane_guard(at, size, lanes, vectors))
             else:
                 scalar = self._and(scalar, self._scalar_guard(at, size))
-        return Place(address, scalar, mask, vectors)
+        return self._made(address, scalar, mask, vectors, lanes)
+
+    def _made(
+        self,
+        address: Dim,
+        scalar: SSAValue | None,
+        mask: SSAValue | None,
+        vectors: Mapping[str, SSAValue],
+        lanes: int,
+    ) -> Place:
+        step: Dim | None = 0
+        if lanes > 1:
+            split = None
+            if not symbols_of(address) & vectors.keys():
+                split = coefficient(address, LANE)
+            step = None if split is None else split[0]
+        base = self.view.root
+        if step is not None:
+            base = self.pointer(
+                substitute(address, {LANE: 0}) if lanes > 1 else address
+            )
+        return Place(address, base, step, 0, scalar, mask, vectors)
 
     def _indirect_values(
         self, values: dict[str, Dim], lanes: int, more: Mapping[str, Dim]
@@ -244,7 +315,7 @@ class Transfer:
                 mask = self._and(mask, self._lane_guard(at, size, lanes, {}))
             else:
                 scalar = self._and(scalar, self._scalar_guard(at, size))
-        stored = self._read(Place(address, scalar, mask, {}), lanes)
+        stored = self._read(self._made(address, scalar, mask, {}, lanes), lanes)
         unsigned = "ui" in str(self.view.type.element_type)
         return self.b.cast("zext" if unsigned else "sext", stored, vector(i64, lanes))
 
@@ -254,7 +325,7 @@ class Transfer:
 
     def _read(self, place: Place, lanes: int) -> SSAValue:
         b = self.b
-        step = self.lane_step(place, lanes)
+        step = place.step
         if lanes == 1 or step == 0:
             value = self._load_scalar(place)
             value = b.splat(load_conversion(b, value, self.element), lanes)
@@ -329,12 +400,12 @@ class Transfer:
         value = store_conversion(b, value, self.element)
         if lanes == 1:
             if place.scalar is None:
-                b.store(value, self.pointer(place.address), self.align)
+                b.store(value, self.base_pointer(place), self.align)
                 return
             with b.when(place.scalar), self.space.scope():
-                b.store(value, self.pointer(place.address), self.align)
+                b.store(value, self.base_pointer(place), self.align)
             return
-        step = self.lane_step(place, lanes)
+        step = place.step
         mask = self.mask(place, lanes)
         if step == 1:
             pointer = self.base_pointer(place)
@@ -356,16 +427,7 @@ class Transfer:
 
     def base_pointer(self, place: Place) -> SSAValue:
         """The address of the first lane."""
-        return self.pointer(substitute(place.address, {LANE: 0}))
-
-    def lane_step(self, place: Place, lanes: int) -> Dim | None:
-        """How the address moves from lane to lane, None when it is irregular."""
-        if lanes == 1:
-            return 0
-        if symbols_of(place.address) & place.vectors.keys():
-            return None
-        split = coefficient(place.address, LANE)
-        return None if split is None else split[0]
+        return self.b.gep(place.base, place.offset, self.storage)
 
     def pointer(self, address: Dim) -> SSAValue:
         """The root pointer plus `address` elements; its dynamic part is shared."""
@@ -392,7 +454,8 @@ class Transfer:
                 offsets = b.binary("mul", b.iota(lanes), b.splat(count, lanes))
             return b.gep(base, offsets, self.storage)
         offsets = self._vector(place.address, lanes, place.vectors)
-        return b.gep(self.view.root, offsets, self.storage)
+        base = b.gep(place.base, place.offset, self.storage)
+        return b.gep(base, offsets, self.storage)
 
     def _vector(
         self, expr: Dim, lanes: int, vectors: Mapping[str, SSAValue]
