@@ -76,6 +76,16 @@ class Buffer:
         return np.ndarray(shape, dtype, self._memory.data, offset)
 
 
+def with_absent(
+    arrays: Sequence[Array], segments: Sequence[int] | None
+) -> list[Array | None]:
+    """The operands of an op, None for each optional one whose segment is 0."""
+    if segments is None:
+        return list(arrays)
+    present = iter(arrays)
+    return [next(present) if size else None for size in segments]
+
+
 class Context:
     """Runs a program. Not thread-safe: use one context a thread.
 
@@ -296,7 +306,15 @@ class _Run:
     def host_call(self, step: HostCall) -> None:
         inputs = [self.array(index) for index in step.inputs]
         config = {name: self.resolve(item) for name, item in step.config.items()}
-        results = HOST_OPS[step.name](*inputs, **config)
+        operands = with_absent(inputs, config.pop("segments", None))
+        try:
+            with np.errstate(all="ignore"):  # overflow gives infinity, as in kernels
+                results = HOST_OPS[step.name](*operands, **config)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{step.name!r} cannot take its operands",
+                notes=[f"{type(error).__name__}: {error}"],
+            ) from error
         for index, array in zip(step.outputs, results, strict=True):
             if array.base is not None or any(array is one for one in inputs):
                 array = array.copy()

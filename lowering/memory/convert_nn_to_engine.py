@@ -29,7 +29,7 @@ from stepwell.dialects.shapes import DimsAttr, dims_of, element_of
 
 SEGMENTS = "operandSegmentSizes"
 TAKES_SHAPE = frozenset(
-    "random_uniform random_normal bernoulli iota broadcast_to dim_value".split()
+    {"broadcast_to", "multinomial", "random_normal", "random_uniform"}
 )
 """Host functions that are told their result's shape; others find it out."""
 
