@@ -37,6 +37,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "fold-pad-into-conv",
         "convert-conv-transpose",
         "decompose-nn",
+        "decompose-recurrent",
         "convert-scan-to-loop",
         "propagate-channels-last",
         "cancel-transposes",
@@ -115,6 +116,7 @@ PHASES: tuple[Phase, ...] = (
             "fold-batch-norm",
             # What is left over that no kernel is made of.
             "decompose-nn",
+            "decompose-recurrent",
             "convert-scan-to-loop",
             "fold-constants",
             # One order of dims, then what depends on it.

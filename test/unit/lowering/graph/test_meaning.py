@@ -32,7 +32,8 @@ SIZE = 4
 
 def chunks() -> Iterator[Any]:
     for folder in ("graph", "quantization"):
-        for file in sorted((FILES / folder).glob("*.mlir")):
+        files = (FILES / folder).glob("*.mlir")
+        for file in sorted(file for file in files if file.stem != "verify-provenance"):
             text = file.read_text()
             passes = PASSES.findall(text)[0]
             for index, chunk in enumerate(text.split("// -----")):
@@ -90,12 +91,8 @@ def test_a_pass_keeps_the_results(chunk: str, passes: str) -> None:
     context = new_context()
     module = Parser(context, chunk).parse_module()
     before = run(module, context)
-    try:
-        for one in parse_passes(passes):
-            one.apply(context, module)
-    except Exception:
-        assert passes == "verify-provenance"
-        return
+    for one in parse_passes(passes):
+        one.apply(context, module)
     module.verify()
     after = run(module, context)
     for name, results in before.items():
