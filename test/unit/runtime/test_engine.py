@@ -31,6 +31,7 @@ from stepwell.runtime.manifest import (
 from stepwell.runtime.profiler import profile
 
 F32 = "float32"
+INT64 = {"dtype": "int64"}
 
 
 def twice(x):
@@ -261,7 +262,11 @@ def late_values():
 
 def test_sizes_that_a_run_finds_out(build):
     program = Block(
-        (HostCall("nonzero", (0,), (2,)), scale(0, 3, "count"), scale(3, 4, "count"))
+        (
+            HostCall("nonzero", (0,), (2,), INT64),
+            scale(0, 3, "count"),
+            scale(3, 4, "count"),
+        )
     )
     contents = build(
         values=late_values(),
@@ -321,8 +326,8 @@ def test_branches_of_different_shape(build):
     result = Value("int64", (1, "rows"), "host")
     branch = If(
         2,
-        Block((HostCall("nonzero", (0,), (4,)),), (4,)),
-        Block((HostCall("nonzero", (6,), (7,)),), (7,)),
+        Block((HostCall("nonzero", (0,), (4,), INT64),), (4,)),
+        Block((HostCall("nonzero", (6,), (7,), INT64),), (7,)),
         (8,),
     )
     values = [*BASE, where, flat, weight, one, result]

@@ -213,7 +213,8 @@ VALUES = np.array([-300, -1.5, -0.5, 0, 0.5, 1.5, 7.9, 3e5], np.float32)
 @pytest.mark.parametrize("saturate", ["true", "false"])
 def test_cast(to, saturate):
     kind = f"tensor<8x{to}>"
-    body = f"""%y = nn.cast %a0 {{to = {to}, saturate = {saturate}}} : ({ONE_D}) -> {kind}
+    body = f"""%y = nn.cast %a0 {{to = {to}, saturate = {saturate}}}
+        : ({ONE_D}) -> {kind}
       func.return %y : {kind}"""
     agree(function(body, [ONE_D], [kind]), VALUES)
 
@@ -278,7 +279,8 @@ def test_control_flow_and_bound_symbols():
       nn.bind_symbols %m {symbols = ["m"]} : tensor<i64>
       nn.assert_dims {left = #nn.dims<m>, right = #nn.dims<n>, predicate = "le",
         message = "too many rounds"}
-      %last, %all = "nn.loop"(%m, %c, %x) <{operandSegmentSizes = array<i32: 1, 1, 1>}> ({
+      %last, %all = "nn.loop"(%m, %c, %x)
+          <{operandSegmentSizes = array<i32: 1, 1, 1>}> ({
       ^bb0(%i: tensor<i64>, %a: KIND):
         %s, %o = nn.sort %a {axis = 0 : i64, descending = true}
           : (KIND) -> (KIND, tensor<?xi64, #nn.dims<n>>)
