@@ -170,7 +170,7 @@ def _fill(
 def _erase_dead(ops: Iterable[Operation]) -> None:
     """Erase what now stands in kernels: ops without users, the last ones first."""
     for op in reversed(list(ops)):
-        if isinstance(op, Operation) and op.results and op.parent is not None:
+        if op.results and op.parent is not None:
             if any(result.first_use is not None for result in op.results):
                 continue
             if op.name.startswith("nn.") and not op.regions:

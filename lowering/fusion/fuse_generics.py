@@ -2,8 +2,8 @@
 
 Input invariant: kernels of structured ops (and `nn.attention`). Output: elementwise
 producers are inlined, data movement has become maps, dims are split where a map needed
-`floordiv` or `mod`, named alike throughout a kernel, and merged where nothing tells
-them apart (docs/00-architecture.md, level 3).
+`floordiv` or `mod` and named alike throughout a kernel (docs/00-architecture.md,
+level 3).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from xdsl.passes import ModulePass
 from stepwell.dialects.fusion import KernelOp
 
 from .align_dims import align_dims
-from .collapse_dims import collapse_dims
 from .inline_producers import inline_producers
 from .merge_siblings import merge_siblings
 from .split_dims import split_dims
@@ -44,5 +43,3 @@ def fuse_kernel(kernel: KernelOp) -> None:
     split_dims(kernel)
     # Results over one space are one loop nest.
     merge_siblings(kernel)
-    # Last: reshapes appear outside, where no kernel looks any more.
-    collapse_dims(kernel)

@@ -137,8 +137,10 @@ def _inline(nest: Nest, position: int) -> None:
     plan = _plan(nest, position)
     assert plan is not None
     producer, access = plan.producer, nest.in_maps[position]
-    is_copy = all(value is a for value, a in zip(producer.yielded, producer.block.args))
-    is_copy = is_copy and len(producer.inputs) == 1
+    is_copy = (
+        len(producer.inputs) == 1
+        and producer.yielded[plan.result] is producer.block.args[0]
+    )
     base = len(nest.inputs)
     outer = AccessMap(
         access.dims,
@@ -266,7 +268,9 @@ def _tests(guard: Guard, nest: Nest, emit) -> list[SSAValue]:  # pyright: ignore
     ]
 
 
-def _number(fill: Fill, kind: Attribute) -> Attribute:
+def _number(
+    fill: Fill, kind: Attribute
+) -> FloatAttr[AnyFloat] | IntegerAttr[IntegerType]:
     if isinstance(kind, AnyFloat):
         return FloatAttr(float(fill), kind)
     assert isinstance(kind, IntegerType)

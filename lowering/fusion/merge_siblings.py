@@ -6,7 +6,7 @@ last map of a kernel writes memory.
 
 from __future__ import annotations
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects.access import AccessMap
 from stepwell.dialects.fusion import GenericOp, KernelOp, YieldOp
@@ -26,10 +26,8 @@ def merge_siblings(kernel: KernelOp) -> None:
             continue
         if not results & set(op.results):
             continue
-        if last is not None and _may_merge(last, op):
-            last = _merge(last, op)
-        else:
-            last = op
+        is_sibling = last is not None and _may_merge(last, op)
+        last = _merge(last, op) if last is not None and is_sibling else op
 
 
 def _copy_yielded_reductions(kernel: KernelOp) -> None:
@@ -77,7 +75,7 @@ def _merge(first: GenericOp, second: GenericOp) -> GenericOp:
     """`second` with the code and the results of `first` before its own."""
     nest = Nest.of(second)
     base = len(nest.inputs)
-    scalars = {}
+    scalars: dict[SSAValue, SSAValue] = {}
     for value, access, argument in zip(
         first.inputs, first.in_maps, first.block.args, strict=True
     ):
@@ -96,34 +94,16 @@ def _merge(first: GenericOp, second: GenericOp) -> GenericOp:
     nest.block.add_op(YieldOp(*values))
     old.detach()
     old.erase()
-    merged = _with_results(nest, first, second)
-    return merged
-
-
-def _with_results(nest: Nest, first: GenericOp, second: GenericOp) -> GenericOp:
-    from xdsl.ir import Region
-
+    nest.out_maps = [
+        *(m.shift_operands(lambda k: base + k) for m in first.out_maps),
+        *nest.out_maps,
+    ]
+    nest.types = [*first.outputs.types, *nest.types]
+    nest.combines = [*first.combines, *nest.combines]
+    nest.results = [*first.results, *nest.results]
     nest.prune()
-    op = GenericOp(
-        nest.space,
-        nest.inputs,
-        nest.in_maps,
-        [
-            *(m.shift_operands(lambda k: k) for m in first.out_maps),
-            *nest.out_maps,
-        ],
-        [*first.outputs.types, *nest.types],
-        [*first.combines, *nest.combines],
-        body=Region(second.body.detach_block(0)),
-    )
-    op.location = second.location
-    block = second.parent
-    assert block is not None
-    block.insert_op_before(op, second)
-    for old, new in zip([*first.results, *second.results], op.results, strict=True):
-        new.name_hint = old.name_hint
-        old.replace_all_uses_with(new)
-    for gone in (second, first):
-        gone.detach()
-        gone.erase()
-    return op
+    merged = nest.build()
+    first.detach()
+    first.erase()
+    assert isinstance(merged, GenericOp)
+    return merged

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IndexType, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
 
 from stepwell.dialects.access import AccessMap, Indirect
@@ -38,6 +39,7 @@ class Nest:
     types: list[Attribute]
     combines: list[Combine]
     dests: list[SSAValue]
+    results: list[SSAValue]
     changed: bool = False
 
     @staticmethod
@@ -52,6 +54,7 @@ class Nest:
             list(op.outputs.types),
             list(op.combines),
             list(op.dests),
+            list(op.results),
         )
 
     @property
@@ -101,7 +104,6 @@ class Nest:
 
     def map_indirects(self, change: Callable[[Indirect], Indirect]) -> None:
         """Apply `change` to every indirect term."""
-        from dataclasses import replace
 
         def over(access: AccessMap) -> AccessMap:
             moved = tuple(change(i) for i in access.indirects)
@@ -175,12 +177,12 @@ class Nest:
         parent = old.parent
         assert parent is not None
         parent.insert_op_before(new, old)
-        for before, after in zip(old.results, new.results, strict=True):
+        for before, after in zip(self.results, new.results, strict=True):
             after.name_hint = before.name_hint
             before.replace_all_uses_with(after)
         old.detach()
         old.erase()
-        self.op, self.changed = new, False
+        self.op, self.results, self.changed = new, list(new.results), False
         return new
 
 
@@ -190,9 +192,6 @@ def _is_own(name: str) -> bool:
 
 def set_index(op: IndexOp, value: Dim) -> None:
     """Give an index op another expression; a constant one becomes `arith.constant`."""
-    from xdsl.dialects import arith
-    from xdsl.dialects.builtin import IndexType, IntegerAttr, StringAttr
-
     if not isinstance(value, int):
         op.expression = StringAttr(str(value))
         return

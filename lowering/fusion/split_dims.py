@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator as Iter
 from collections.abc import Set
 
+from xdsl.ir import SSAValue
+
 from stepwell.dialects.access import AccessMap
 from stepwell.dialects.dims import Atom, Dim, symbol
 from stepwell.dialects.fusion import KernelOp
@@ -26,7 +28,7 @@ def split_dims(kernel: KernelOp) -> None:
         for nest in nests:
             if name in nest.extents:
                 split_dim(nest, name, by, taken)
-    results = {value: value for nest in nests for value in nest.op.results}
+    results: dict[SSAValue, SSAValue] = {}
     for nest in nests:
         nest.inputs = [results.get(value, value) for value in nest.inputs]
         old = list(nest.op.results)

@@ -10,7 +10,7 @@ import math as pymath
 from collections.abc import Callable
 from typing import TypeAlias
 
-from xdsl.dialects import math
+from xdsl.dialects import arith, math
 from xdsl.ir import Operation
 
 from stepwell.dialects.dtypes import (
@@ -172,12 +172,8 @@ def _modulo(s: Scalars, op: NnOp, a: Scalar, b: Scalar) -> Scalar:
 
 def _float_modulo(s: Scalars, op: NnOp, a: Scalar, b: Scalar) -> Scalar:
     """The remainder of the truncated quotient, made to follow the divisor's sign."""
-    from xdsl.dialects import arith
-
-    rest = s.emit(arith.RemFOp(a.value, b.value), a.element) if _HAS_REMF else None
-    if rest is None:
-        quotient = s.math(math.TruncOp, s.div(a, b))
-        rest = s.sub(a, s.mul(quotient, b))
+    quotient = s.math(math.TruncOp, s.div(a, b))
+    rest = s.sub(a, s.mul(quotient, b))
     if op.value("fmod"):
         return s.math(math.CopySignOp, rest, a)
     zero = s.like(0, rest)
@@ -187,13 +183,8 @@ def _float_modulo(s: Scalars, op: NnOp, a: Scalar, b: Scalar) -> Scalar:
     return s.select(wraps, s.add(rest, b), rest)
 
 
-_HAS_REMF = False
-
-
 def _shift(s: Scalars, op: NnOp, a: Scalar, b: Scalar, left: bool) -> Scalar:
     """Shifts by the width or more give 0, or the sign."""
-    from xdsl.dialects import arith
-
     width = s.like(bit_width(a.element), b)
     inside = s.emit(arith.CmpiOp(b.value, width.value, "ult"), i1)
     by = s.select(inside, b, s.like(0, b))

@@ -7,7 +7,9 @@ rounds once at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
@@ -40,6 +42,10 @@ FLOAT_PREDICATES = {
     "gt": "ogt",
     "ge": "oge",
 }
+
+
+Binary: TypeAlias = Callable[[SSAValue, SSAValue], Operation]
+"""The class of an op of two scalars."""
 
 
 @dataclass(frozen=True)
@@ -200,12 +206,8 @@ class Scalars:
         return self.emit(kind(x.value), x.element)
 
     def _by_type(
-        self,
-        x: Scalar,
-        on_float: type[Operation],
-        on_signed: type[Operation],
-        on_unsigned: type[Operation],
-    ) -> type[Operation]:
+        self, x: Scalar, on_float: Binary, on_signed: Binary, on_unsigned: Binary
+    ) -> Binary:
         if is_float(x.element):
             return on_float
         unsigned = is_unsigned(x.element) or is_bool(x.element)
@@ -229,17 +231,17 @@ class Scalars:
     def _float_to_integer(self, x: Scalar, element: Attribute) -> Scalar:
         wide = self.widen(x)
         kind = arith.FPToUIOp if is_unsigned(element) else arith.FPToSIOp
-        return self.emit(kind(wide.value, storage_type(element)), element)
+        return self.emit(kind(wide.value, _integer(element)), element)
 
     def _integer_to_float(self, x: Scalar, element: Attribute) -> Scalar:
         unsigned = is_unsigned(x.element) or is_bool(x.element)
         kind = arith.UIToFPOp if unsigned else arith.SIToFPOp
-        wide = element if element == f64 or bit_width(element) == 32 else f32
+        wide = f64 if element == f64 else f32
         number = self.emit(kind(x.value, wide), wide)
         return self.cast(number, element)
 
     def _resize_integer(self, x: Scalar, element: Attribute) -> Scalar:
-        storage = storage_type(element)
+        storage = _integer(element)
         before, after = bit_width(x.element), bit_width(element)
         if before == after:
             return Scalar(x.value, element)
@@ -254,6 +256,13 @@ _DIV = (arith.DivfOp, arith.DivSIOp, arith.DivUIOp)
 _REM = (arith.DivfOp, arith.RemSIOp, arith.RemUIOp)
 _MAX = (arith.MaximumfOp, arith.MaxSIOp, arith.MaxUIOp)
 _MIN = (arith.MinimumfOp, arith.MinSIOp, arith.MinUIOp)
+
+
+def _integer(element: Attribute) -> IntegerType:
+    """The storage type of an integer element."""
+    storage = storage_type(element)
+    assert isinstance(storage, IntegerType)
+    return storage
 
 
 def _wrap(number: int, storage: Attribute) -> int:
