@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from xdsl.dialects.builtin import AnyFloat
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
-from stepwell.dialects.shapes import Ranges
+from stepwell.dialects.shapes import Ranges, symbols_of
 from stepwell.dialects.target import Target
 
 from .estimate import divide, estimates, wanted_cells
@@ -26,6 +26,17 @@ LATENCY = 4
 
 DOT_OVERHEAD = 12
 """Cycles to enter and leave one dot, beside moving its accumulators."""
+
+L2_BYTES_PER_CYCLE = 24
+"""What the right factor streams at when it does not stay in L1."""
+
+TIGHT = 1.07
+SPILLED = 1.4
+"""How much slower a tile is that needs the last vector registers, or more than
+`ADDRESSES` addresses of rows (measured on Cascade Lake)."""
+
+ADDRESSES = 12
+"""Rows whose addresses fit general registers when each has a guard of its own."""
 
 INNER_LIMIT = 4096
 """The longest inner dim that one dot runs over."""
@@ -47,18 +58,24 @@ class RegisterTile:
 
 
 def register_tiles(target: Target) -> Iterator[RegisterTile]:
-    """All tiles that leave registers for a row of the right factor and a broadcast."""
-    registers = target.vector_registers
+    """All tiles of accumulators that leave registers for one row of the right factor."""
     for vectors in range(1, 7):
-        most = min((registers - 4) // vectors, (registers - 1) // vectors - 1)
-        for rows in range(1, most + 1):
+        for rows in range(1, (target.vector_registers - 4) // vectors + 1):
             yield RegisterTile(rows, vectors)
 
 
-def cycles_per_dot(tile: RegisterTile, inner: int) -> float:
+def cycles_per_dot(
+    tile: RegisterTile, inner: int, guarded: bool, target: Target
+) -> float:
     """Cycles of one dot over `inner` rows of the inner dim."""
     products = tile.rows * tile.vectors
-    step = max(products / PORTS, (tile.rows + tile.vectors) / PORTS, LATENCY)
+    loads = (tile.rows + tile.vectors) / PORTS
+    stream = tile.vectors * target.vector_bytes / L2_BYTES_PER_CYCLE
+    step = max(products / PORTS, loads, stream, LATENCY)
+    if (tile.rows + 1) * tile.vectors >= target.vector_registers:
+        step *= TIGHT
+    if tile.rows > ADDRESSES:
+        step *= SPILLED if guarded else TIGHT
     return step * inner + products + DOT_OVERHEAD
 
 
@@ -115,13 +132,18 @@ def _best_tile(
     """The row axis and register tile with the least cycles over the whole space."""
     lanes = target.lanes(accumulator_bits(product))
 
+    guarded = {row: _is_guarded(product, row) for row in product.m}
+
     def cost(row: str, tile: RegisterTile) -> float:
         across = -(-sizes[column] // (tile.vectors * lanes))
         down = -(-sizes[row] // tile.rows)
         others = 1
         for dim in product.m:
             others *= 1 if dim == row else sizes[dim]
-        return others * across * down * cycles_per_dot(tile, sizes[inner])
+        dots = others * across * down
+        return dots * cycles_per_dot(
+            tile, sizes[inner], guarded.get(row, False), target
+        )
 
     rows = product.m or (SINGLE_ROW,)
     sizes = {**sizes, SINGLE_ROW: 1}
@@ -134,6 +156,15 @@ def _best_tile(
     return min(choices, key=lambda c: (cost(*c), -rows.index(c[0]), c[1].rows))
 
 
+def _is_guarded(product: Product, row: str) -> bool:
+    """Whether some rows along the dim may lie outside the left factor's tensor."""
+    return any(
+        row in symbols_of(guard.expr)
+        for access in product.op.in_maps
+        for guard in access.guards
+    )
+
+
 def _nest(
     product: Product,
     sizes: Mapping[str, int],
@@ -144,9 +175,10 @@ def _nest(
 ) -> tuple[Extents, Extents]:
     """The grid and the loops.
 
-    While all weights fit in half of the L2 cache, cells are runs of rows and walk all
-    columns for each tile of rows. Beyond that, a cell keeps one panel of columns and
-    walks the rows.
+    While all weights fit in half of the L2 cache, cells are runs of rows. Beyond that,
+    they are panels of columns first. Inside a cell a panel that fits in L1, or that is
+    too large to come around again, stays while all rows pass; otherwise all columns are
+    done for one tile of rows.
     """
     depth = _volume(sizes, product.k)
     outer_columns = tuple(d for d in product.n if d != column[0])
@@ -167,7 +199,8 @@ def _nest(
     panel = depth * grid.get(column[0], sizes[column[0]]) * 4
     rows = [row if d == row[0] else (d, 1) for d in product.m]
     columns = [*((d, 1) for d in outer_columns), column]
-    by_rows = panel <= target.l2_bytes // 2
+    in_l1 = depth * column[1] * 4 <= target.l1_bytes * 5 // 8
+    by_rows = panel <= target.l2_bytes // 2 and not in_l1
     parallel = [*rows, *columns] if by_rows else [*columns, *rows]
     depths = [(d, inner_extent(product, inner) if d == inner else 1) for d in product.k]
     batch = [(d, 1) for d in product.batch]
