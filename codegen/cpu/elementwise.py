@@ -13,7 +13,8 @@ from stepwell.errors import CompileError
 
 from .kernel import Kernel, is_used_once_here
 from .memory import Transfer
-from .values import Position, Recipe, type_extents
+from .transposes import TurnedLoad
+from .values import Position, Recipe, Tile, type_extents
 
 LOAD_COST = 3
 
@@ -28,6 +29,11 @@ def load(kernel: Kernel, op: Operation) -> None:
 def load_from(kernel: Kernel, value: SSAValue, transfer: Transfer) -> None:
     """Let `value` be what a transfer reads."""
     extents, element = type_extents(value)
+    across = TurnedLoad.dim_of(transfer)
+    if across is not None:
+        shape = Tile(extents, element, kernel.native)
+        kernel.tiles[value] = TurnedLoad(kernel, shape, transfer, across)
+        return
     made = Recipe(
         extents,
         element,

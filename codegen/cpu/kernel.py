@@ -162,6 +162,8 @@ class Kernel:
                 scratch.put(pos, item)
             self.tiles[value] = scratch
         elif isinstance(held, Recipe):
+            if held.fill is not None:
+                self.tiles[value] = self.to_scratch(value)
             for key in held.keys:
                 self.spill(key)
 
@@ -191,6 +193,9 @@ class Kernel:
         if isinstance(held, Scratch) and into is None:
             return held
         buffer = into or self.scratch(held.extents, held.element)
+        if isinstance(held, Recipe) and held.fill is not None:
+            held.fill(buffer)
+            return buffer
         self.evaluate([value], lambda pos, pieces: buffer.put(pos, pieces[0]))
         return buffer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from xdsl.dialects.builtin import IndexType
@@ -14,6 +15,7 @@ from stepwell.dialects.dims import Dim
 from .elementwise import load_from
 from .kernel import Kernel
 from .reduce import element_at, over_rows, put_element, with_dim
+from .transposes import SMALLEST, repeat, turn
 from .values import Position, Recipe, Registers, Scratch, Tile, type_extents
 
 
@@ -27,15 +29,57 @@ def transpose(kernel: Kernel, op: Operation) -> None:
         return
     source = kernel.to_scratch(op.input)
     target = kernel.scratch(*type_extents(op.result))
+    kernel.tiles[op.result] = target
+    moved = perm[-1] != len(perm) - 1
+    if moved and min(source.extents[-1], target.extents[-1]) >= SMALLEST:
+        _turn(kernel, source, target, perm)
+        return
 
     def copy(pos: Position) -> None:
-        place: list[Dim] = [0] * len(perm)
-        for to, source_dim in enumerate(perm):
-            place[source_dim] = pos[to]
-        put_element(kernel, target, pos, element_at(kernel, source, tuple(place)))
+        place = _source_place(perm, pos)
+        put_element(kernel, target, pos, element_at(kernel, source, place))
 
     over_rows(kernel, target.extents, -1, copy)
-    kernel.tiles[op.result] = target
+
+
+def _source_place(perm: Sequence[int], pos: Position) -> Position:
+    place: list[Dim] = [0] * len(perm)
+    for to, source_dim in enumerate(perm):
+        place[source_dim] = pos[to]
+    return tuple(place)
+
+
+def _turn(
+    kernel: Kernel, source: Scratch, target: Scratch, perm: Sequence[int]
+) -> None:
+    """Blocks of the source's last dim and of the one that becomes last."""
+    across = list(perm).index(len(perm) - 1)
+
+    def nest(pos: Position) -> None:
+        at = len(pos)
+        if at == len(perm) - 1:
+            plane((*pos, 0))
+        elif at == across:
+            nest((*pos, 0))
+        else:
+            repeat(kernel, target.extents[at], lambda t: nest((*pos, t)))
+
+    def plane(pos: Position) -> None:
+        def at(column: Dim, row: Dim) -> Position:
+            place = list(pos)
+            place[across], place[-1] = column, row
+            return tuple(place)
+
+        turn(
+            kernel,
+            target.extents[-1],
+            target.extents[across],
+            (source.lanes, target.lanes),
+            lambda row, column: source.piece(_source_place(perm, at(column, row))),
+            lambda column, row, piece: target.put(at(column, row), piece),
+        )
+
+    nest(())
 
 
 def reshape(kernel: Kernel, op: Operation) -> None:

@@ -202,6 +202,9 @@ class Recipe(Tile):
         self.pointwise = True
         self.transfer = transfer
 
+    fill: Callable[[Scratch], None] | None = None
+    """How to put the whole tile into a buffer, where pieces are not the best way."""
+
     @property
     def sources(self) -> list[Tile]:
         """The tiles it asks for pieces, as they are held now."""
