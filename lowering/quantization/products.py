@@ -19,7 +19,7 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn, quant
 from stepwell.dialects.dtypes import f32, i32
-from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
 
 from .affine import cast, integer_limits
@@ -43,7 +43,7 @@ def less_zero(
     value = cast(value, f32, rewriter)
     if zero is None or rewriter.scalar(zero) == 0:
         return value
-    if shape is not None and len(dims_of(zero)) == 1:
+    if shape is not None and len(dims_of(zero)) == 1 and num_elements(zero) != 1:
         zero = rewriter.emit(nn.ReshapeOp(zero, shape))
     return rewriter.emit(nn.SubOp(value, cast(zero, f32, rewriter)))
 
