@@ -81,7 +81,8 @@ def _grown(region: tuple[slice, slice], shape: tuple[int, int]) -> Box:
 def find_boxes(probability: NDArray[np.float32], size: tuple[int, int]) -> list[Box]:
     """Boxes of a text mask `[1, 1, H, W]`, in a picture of `size` (width, height)."""
     mask = probability[0, 0]
-    labels, _ = ndimage.label(mask > TEXT_THRESHOLD)
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask > TEXT_THRESHOLD, output=labels)
     x_scale, y_scale = size[0] / mask.shape[1], size[1] / mask.shape[0]
     boxes: list[Box] = []
     for label, region in enumerate(ndimage.find_objects(labels), start=1):
