@@ -163,7 +163,8 @@ class KernelOp(IRDLOperation):
             printer.print_attribute(self.schedule)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" : ")
-        printer.print_operation_type(self)
+        # Not print_operation_type, which would put the location before the region.
+        printer.print_function_type(self.operand_types, self.result_types)
         printer.print_string(" ")
         printer.print_region(self.body, print_entry_block_args=False)
 
