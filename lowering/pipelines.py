@@ -1,8 +1,7 @@
 """The standard pipeline: phases, the passes of each, and the driver that runs them.
 
-A pass is found by name: `fold-constants` of folder `graph` is the class
-`FoldConstantsPass` of `stepwell.lowering.graph.fold_constants`. Nothing is imported
-before it runs.
+A pass is found by name: `fold-constants` of folder `graph` is the class of that `name`
+in `stepwell.lowering.graph.fold_constants`. Nothing is imported before it runs.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from xdsl.passes import ModulePass
 from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError
 
+from stepwell.dialects.levels import verify_level
 from stepwell.dialects.target import Target
 from stepwell.errors import OptionError
 
@@ -26,6 +26,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "infer-shapes",
         "fold-constants",
         "canonicalize",
+        "simplify-shapes",
         "cse",
         "dce",
         "lift-softmax",
@@ -64,7 +65,13 @@ def pass_loader(folder: str, name: str) -> PassLoader:
 
     def load() -> type[ModulePass]:
         module = import_module(f"{folder}.{name.replace('-', '_')}")
-        return getattr(module, "".join(map(str.capitalize, name.split("-"))) + "Pass")
+        return next(
+            kind
+            for kind in vars(module).values()
+            if isinstance(kind, type)
+            and issubclass(kind, ModulePass)
+            and vars(kind).get("name") == name
+        )
 
     return load
 
@@ -97,6 +104,8 @@ PHASES: tuple[Phase, ...] = (
         (
             # Types first: every later pass may rely on shapes.
             "infer-shapes",
+            # Arithmetic on sizes, so that branches on them are decided.
+            "simplify-shapes",
             # Before anything is matched: quantized convolutions are then ordinary ones.
             "canonicalize",
             "legalize-quant",
@@ -249,4 +258,4 @@ def compile_module(
         passes = parse_passes(",".join(phase.passes))
         run_passes(module, context, passes, phase=phase.name, after=after)
         module.verify()
-        # verify_level(module, phase.level)
+        verify_level(module, phase.level)

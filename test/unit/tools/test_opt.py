@@ -1,0 +1,148 @@
+"""`stepwell-opt`: state is in the IR only, and errors are messages."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.printing import module_text
+from stepwell.dialects.registry import DIALECTS, load_dialect, register_dialects
+from stepwell.dialects.target import Target
+from stepwell.errors import OptionError
+from stepwell.lowering.pipelines import PASSES, PHASES, compile_module, parse_passes
+from stepwell.tools import opt
+
+NETWORK = """
+func.func @main(%x: tensor<?x3x8x8xf32, #nn.dims<n, 3, 8, 8>> {nn.name = "x"})
+    -> (tensor<?x4xf32, #nn.dims<n, 4>> {nn.name = "y"}) {
+  %w = nn.constant {value = dense<0.25> : tensor<4x3x3x3xf32>} : tensor<4x3x3x3xf32> loc("w")
+  %s = nn.constant {value = dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>} : tensor<4xf32> loc("s")
+  %t = nn.constant {value = dense<[0.5, 0.5, 0.5, 0.5]> : tensor<4xf32>} : tensor<4xf32> loc("t")
+  %three = nn.constant {value = dense<3.0> : tensor<f32>} : tensor<f32> loc("three")
+  %six = nn.constant {value = dense<6.0> : tensor<f32>} : tensor<f32> loc("six")
+  %a = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = #nn.dims<1, 1, 1, 1>, dilations = array<i64: 1, 1>}
+    : (tensor<?x3x8x8xf32, #nn.dims<n, 3, 8, 8>>, tensor<4x3x3x3xf32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("conv")
+  %b = nn.batch_norm %a, %s, %t, %t, %s
+    : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("norm")
+  %c = nn.add %b, %three : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<f32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("shift")
+  %d = nn.clamp %c {min = 0.0 : f64, max = 6.0 : f64} : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("clip")
+  %e = nn.mul %b, %d : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("gate")
+  %f = nn.div %e, %six : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<f32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("sixth")
+  %g = nn.reduce %f {kind = "mean", axes = array<i64: 2, 3>} : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>) -> tensor<?x4xf32, #nn.dims<n, 4>> loc("pool")
+  %h = nn.softmax %g : (tensor<?x4xf32, #nn.dims<n, 4>>) -> tensor<?x4xf32, #nn.dims<n, 4>> loc("softmax")
+  func.return %h : tensor<?x4xf32, #nn.dims<n, 4>>
+}
+"""
+
+
+def new_context() -> StepwellContext:
+    context = StepwellContext()
+    register_dialects(context)
+    context.load_registered_dialect("builtin")
+    return context
+
+
+def parse(text: str, context: StepwellContext) -> ModuleOp:
+    module = Parser(context, text).parse_module()
+    module.verify()
+    return module
+
+
+def test_each_pass_of_the_pipeline_reads_all_it_needs_from_the_text() -> None:
+    """`-p 'a,b'` equals `-p a | -p b`, for each neighbouring pair of the pipeline."""
+    context = new_context()
+    module = parse(NETWORK, context)
+    Target.parse("cpu-avx2").attach(module)
+    text = module_text(module)
+    for phase in PHASES:
+        for one in parse_passes(",".join(phase.passes)):
+            again = parse(text, context)
+            one.apply(context, module)
+            one.apply(context, again)
+            text = module_text(module)
+            assert module_text(again) == text, one.name
+
+
+def test_the_text_of_every_level_reads_back() -> None:
+    context = new_context()
+    for phase in PHASES:
+        module = parse(NETWORK, context)
+        compile_module(
+            module, context, Target.parse("cpu-avx2"), stop_after=phase.level
+        )
+        text = module_text(module)
+        assert module_text(parse(text, context)) == text
+
+
+def test_every_dialect_and_pass_loads_under_its_name() -> None:
+    assert all(load_dialect(name).name == name for name in DIALECTS)
+    assert all(load().name == name for name, load in PASSES.items())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("dce,no-such", "unknown pass: no-such"),
+        ("fold-constants{limit=many}", "Incompatible types"),
+        ("fold-constants{size=1}", "not found in expected"),
+        ("dce{", "expected passes like"),
+    ],
+)
+def test_a_bad_pass_list_is_an_option_error(spec: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        parse_passes(spec)
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, text: str, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    return opt.main(list(arguments))
+
+
+def test_errors_are_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = 'func.func @f(%x: tensor<4xf32>) { nn.nonsense %x : tensor<4xf32> }'
+    assert run_main(monkeypatch, bad) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and "Traceback" not in errors
+    assert run_main(monkeypatch, "", "no-such-file.mlir") == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_output_file_timing_and_snapshots(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out.mlir"
+    flags = ["-p", "canonicalize,dce", "--timing", "--print-ir-after-all"]
+    assert run_main(monkeypatch, NETWORK, *flags, "-o", str(out)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and out.read_text().startswith("builtin.module")
+    assert "// after canonicalize" in captured.err and " s  dce" in captured.err
+
+
+def test_large_constants_stay_in_the_directory(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    zeros = "nn.constant {value = dense<0.0> : tensor<1xf32>} : tensor<1xf32>"
+    text = f"""
+    func.func @f() -> tensor<400xf32> {{
+      %a = {zeros}
+      %b = nn.broadcast_to %a : (tensor<1xf32>) -> tensor<400xf32>
+      func.return %b : tensor<400xf32>
+    }}"""
+    flags = ["--weights", str(tmp_path / "weights")]
+    assert run_main(monkeypatch, text, "-p", "fold-constants", *flags) == 0
+    folded = capsys.readouterr().out
+    assert "#nn.weight<" in folded and len(list((tmp_path / "weights").iterdir())) == 1
+    assert run_main(monkeypatch, folded, *flags) == 0
+    assert capsys.readouterr().out == folded
