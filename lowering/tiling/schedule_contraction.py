@@ -30,13 +30,16 @@ DOT_OVERHEAD = 12
 L2_BYTES_PER_CYCLE = 24
 """What the right factor streams at when it does not stay in L1."""
 
-TIGHT = 1.07
-SPILLED = 1.4
-"""How much slower a tile is that needs the last vector registers, or more than
-`ADDRESSES` addresses of rows (measured on Cascade Lake)."""
+STEP_OVERHEAD = 1
+"""Cycles of one step along the inner dim beside its products."""
 
 ADDRESSES = 12
 """Rows whose addresses fit general registers when each has a guard of its own."""
+
+TIGHT = 1.05
+SPILLED = 1.15
+"""How much slower more rows than that are, without and with guards (measured on
+Cascade Lake)."""
 
 INNER_LIMIT = 4096
 """The longest inner dim that one dot runs over."""
@@ -71,9 +74,7 @@ def cycles_per_dot(
     products = tile.rows * tile.vectors
     loads = (tile.rows + tile.vectors) / PORTS
     stream = tile.vectors * target.vector_bytes / L2_BYTES_PER_CYCLE
-    step = max(products / PORTS, loads, stream, LATENCY)
-    if (tile.rows + 1) * tile.vectors >= target.vector_registers:
-        step *= TIGHT
+    step = max(products / PORTS, loads, stream, LATENCY) + STEP_OVERHEAD
     if tile.rows > ADDRESSES:
         step *= SPILLED if guarded else TIGHT
     return step * inner + products + DOT_OVERHEAD
