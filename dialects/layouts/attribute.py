@@ -15,8 +15,9 @@ layout are one attribute.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import permutations
+from typing import TypeAlias
 
 from xdsl.ir import Data
 from xdsl.irdl import irdl_attr_definition
@@ -25,6 +26,8 @@ from xdsl.printer import Printer
 
 from . import hardware
 from .tiled import LANE, REGISTER, WARP, TileLayout
+
+_Build: TypeAlias = Callable[[], TileLayout | None]
 
 _NAMED: dict[str, Callable[..., TileLayout]] = {
     "wgmma_accumulator": hardware.wgmma_accumulator,
@@ -137,38 +140,29 @@ def describe(layout: TileLayout) -> str:
     return text
 
 
-def _candidates(
-    layout: TileLayout,
-) -> Iterator[tuple[str, Callable[[], TileLayout | None]]]:
+def _candidates(layout: TileLayout) -> Iterator[tuple[str, _Build]]:
     calls = _memory_calls(layout) if layout.in_memory else _fragment_calls(layout)
-    for name, *arguments in calls:
+    for name, arguments in calls:
         text = f"{name}({', '.join(map(str, arguments))})"
-
-        def build(
-            name: str = str(name), arguments: Sequence[int] = tuple(arguments)
-        ) -> TileLayout | None:
-            try:
-                return _NAMED[name](*arguments)
-            except ValueError:
-                return None
-
+        build = partial(_try_named, name, arguments)
         yield text, build
         if layout.in_memory:
             yield f"transpose({text})", _mapped(build, lambda x: x.permute([1, 0]))
         else:
-            for dim in (0, 1):
-                yield (
-                    f"slice({text}, {dim})",
-                    _mapped(build, lambda x, d=dim: x.slice(d)),
-                )
+            yield f"slice({text}, 0)", _mapped(build, lambda x: x.slice(0))
+            yield f"slice({text}, 1)", _mapped(build, lambda x: x.slice(1))
     if not layout.in_memory:
         yield from _blocked_candidates(layout)
 
 
-def _mapped(
-    build: Callable[[], TileLayout | None],
-    change: Callable[[TileLayout], TileLayout],
-) -> Callable[[], TileLayout | None]:
+def _try_named(name: str, arguments: Sequence[int]) -> TileLayout | None:
+    try:
+        return _NAMED[name](*arguments)
+    except ValueError:
+        return None
+
+
+def _mapped(build: _Build, change: Callable[[TileLayout], TileLayout]) -> _Build:
     def run() -> TileLayout | None:
         built = build()
         try:
@@ -179,7 +173,7 @@ def _mapped(
     return run
 
 
-def _memory_calls(layout: TileLayout) -> Iterator[tuple[str | int, ...]]:
+def _memory_calls(layout: TileLayout) -> Iterator[tuple[str, tuple[int, ...]]]:
     if len(layout.extents) != 2:
         return
     for rows, columns, width in (
@@ -189,29 +183,27 @@ def _memory_calls(layout: TileLayout) -> Iterator[tuple[str | int, ...]]:
         for bits in (16, 8, 32):
             span = width * bits // 8
             if span in (16, 32, 64, 128):
-                yield "swizzled", rows, columns, bits, span
+                yield "swizzled", (rows, columns, bits, span)
 
 
-def _fragment_calls(layout: TileLayout) -> Iterator[tuple[str | int, ...]]:
+def _fragment_calls(layout: TileLayout) -> Iterator[tuple[str, tuple[int, ...]]]:
     if len(layout.extents) != 2:
         return
     rows, columns = layout.extents
     if layout.warps == 4:
-        yield "wgmma_accumulator", max(columns, 8)
+        yield "wgmma_accumulator", (max(columns, 8),)
         for bits in (16, 8, 32):
-            yield "wgmma_a", columns, bits
+            yield "wgmma_a", (columns, bits)
     elif layout.warps == 1 and layout.lanes == 32:
-        yield "mma_c", max(rows, 16), max(columns, 8)
+        yield "mma_c", (max(rows, 16), max(columns, 8))
         for bits in (16, 8, 32):
-            yield "mma_a", rows, columns, bits
-            yield "mma_b", rows, columns, bits
+            yield "mma_a", (rows, columns, bits)
+            yield "mma_b", (rows, columns, bits)
     if REGISTER not in layout.base.bases and WARP not in layout.base.bases:
-        yield "vector_pieces", rows, columns, layout.lanes
+        yield "vector_pieces", (rows, columns, layout.lanes)
 
 
-def _blocked_candidates(
-    layout: TileLayout,
-) -> Iterator[tuple[str, Callable[[], TileLayout | None]]]:
+def _blocked_candidates(layout: TileLayout) -> Iterator[tuple[str, _Build]]:
     rank = len(layout.extents)
     if rank > 3 or set(layout.base.bases) != {REGISTER, LANE, WARP}:
         return

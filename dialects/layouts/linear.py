@@ -166,7 +166,7 @@ class LinearLayout:
         return LinearLayout(inputs, outer.outputs)
 
     def times(self, other: LinearLayout) -> LinearLayout:
-        """The product: `self` on the low bits of each input and output, then `other`."""
+        """The product: `self` on the low bits of inputs and outputs, then `other`."""
         outputs = dict(self.outputs)
         shift = {name: outputs.get(name, 1) for name, _ in other.outputs}
         for name, size in other.outputs:

@@ -130,8 +130,7 @@ def copy_box(layout: TileLayout, bits: int, extents: tuple[int, int]) -> CopyBox
     if (
         rows % 8
         or extents[1] % width
-        or extents[1] // width > 1
-        and (rows != layout.extents[0])
+        or (extents[1] // width > 1 and (rows != layout.extents[0]))
     ):
         raise ValueError(f"{list(extents)} is not made of whole 8x{width} blocks")
     box = next(n for n in range(min(rows, 256), 0, -1) if rows % n == 0 and n % 8 == 0)

@@ -112,7 +112,7 @@ class TileLayout:
             return self._add_repeats(coords, offset // count)
         count = sizes.get(REGISTER, 1)
         register = np.arange(self.registers)[:, None, None]
-        values: dict[str, Any] = {name: 0 for name in sizes}
+        values: dict[str, Any] = dict.fromkeys(sizes, 0)
         values |= {
             REGISTER: register % count,
             LANE: np.arange(self.lanes)[None, :, None],

@@ -20,21 +20,7 @@ from .attrs import (
     Launch,
     LaunchAttr,
 )
-from .compute import (
-    ArgReduceOp,
-    BroadcastOp,
-    DotOp,
-    ExtractOp,
-    FullOp,
-    IotaOp,
-    MapOp,
-    ReduceOp,
-    ReshapeOp,
-    ScanOp,
-    SortOp,
-    TransposeOp,
-    YieldOp,
-)
+from .compute import DotOp, FullOp, IotaOp, MapOp, YieldOp
 from .copy import (
     AsyncCommitOp,
     AsyncLoadOp,
@@ -53,8 +39,10 @@ from .device_types import (
     TensorMapType,
     WindowAttr,
 )
+from .folds import ArgReduceOp, ReduceOp, ScanOp, SortOp
 from .function import LAUNCH_ATTRIBUTE, DimOp, FuncOp, ReturnOp
 from .memory import AccessOp, LoadOp, StoreOp, storage_type
+from .rearrange import BroadcastOp, ExtractOp, ReshapeOp, TransposeOp
 from .ring import (
     AcquireOp,
     AdvanceOp,

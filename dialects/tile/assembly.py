@@ -123,6 +123,21 @@ class Values(CustomDirective):
         return True
 
 
+def one(name: str) -> str:
+    """The directive of operand `name`, for an assembly format that lists `Value`."""
+    return f"custom<Value>(${name}, type(${name}))"
+
+
+def many(name: str) -> str:
+    """The directive of the operands `name`, with `Values`."""
+    return f"custom<Values>(${name}, type(${name}))"
+
+
+def at_most_one(name: str) -> str:
+    """The directive of the optional operand `name`, with `OptionalValue`."""
+    return f"custom<OptionalValue>(${name}, type(${name}))"
+
+
 def expect(condition: bool, message: str) -> None:
     """Raise a `VerifyException` with `message` unless `condition` holds."""
     if not condition:

@@ -8,10 +8,8 @@ dropped by the store.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from xdsl.dialects.builtin import (
-    DenseArrayBase,
     FloatAttr,
     IndexType,
     IntegerAttr,
@@ -38,26 +36,22 @@ from xdsl.irdl import (
 from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsTerminator, Pure, RecursiveMemoryEffect
-from xdsl.utils.exceptions import VerifyException
-
-from stepwell.dialects.layouts import LayoutAttr, register_sources
 
 from .assembly import (
     Value,
-    Values,
     expect,
+    one,
     parse_scalar,
     print_scalar,
     scalar_attr,
     type_of_operand,
 )
-from .attrs import CombineKind, CombineKindAttr
+from .shape_rules import (
+    broadcast_layout,
+    expect_dim,
+    expect_layout,
+)
 from .types import TileType, parse_tile_type, tile_of
-
-
-def _expect_dim(dim: int, tile: TileType) -> None:
-    rank = len(tile.extents)
-    expect(0 <= dim < rank, f"expected a dim in [0, {rank}), got {dim}")
 
 
 @irdl_op_definition
@@ -123,7 +117,7 @@ class IotaOp(IRDLOperation):
 
     def verify_(self) -> None:
         tile = tile_of(self.result)
-        _expect_dim(self.dim.value.data, tile)
+        expect_dim(self.dim.value.data, tile)
         expect(
             isinstance(tile.element_type, IndexType | IntegerType),
             f"expected index or integer elements, got {tile.element_type}",
@@ -185,7 +179,7 @@ class MapOp(IRDLOperation):
                 got == extents, f"expected results of one shape, got {extents}, {got}"
             )
         for value in self.outputs:
-            _expect_layout(tile_of(value), tile_of(self.outputs[0]).layout)
+            expect_layout(tile_of(value), tile_of(self.outputs[0]).layout)
         for value in self.inputs:
             got = tile_of(value).extents
             expect(
@@ -193,8 +187,8 @@ class MapOp(IRDLOperation):
                 and all(g in (1, e) for g, e in zip(got, extents, strict=True)),
                 f"input of shape {list(got)} does not broadcast to {list(extents)}",
             )
-            layout = _broadcast_layout(tile_of(value), tile_of(self.outputs[0]))
-            _expect_layout(tile_of(value), layout)
+            layout = broadcast_layout(tile_of(value), tile_of(self.outputs[0]))
+            expect_layout(tile_of(value), layout)
         self._verify_body()
 
     def _verify_body(self) -> None:
@@ -292,8 +286,9 @@ class DotOp(IRDLOperation):
     traits = traits_def(Pure())
     custom_directives = (Value,)
     assembly_format = (
-        "custom<Value>($lhs, type($lhs)) `,` custom<Value>($rhs, type($rhs)) `,` custom<Value>($acc, type($acc))"
-        " (`lhs_unsigned` $lhs_unsigned^)? (`rhs_unsigned` $rhs_unsigned^)? attr-dict `:` type($result)"
+        f"{one('lhs')} `,` {one('rhs')} `,` {one('acc')} (`lhs_unsigned` "
+        "$lhs_unsigned^)? (`rhs_unsigned` $rhs_unsigned^)? attr-dict `:` "
+        "type($result)"
     )
 
     def __init__(
@@ -317,7 +312,7 @@ class DotOp(IRDLOperation):
     def verify_(self) -> None:
         lhs, rhs, acc = (tile_of(v) for v in (self.lhs, self.rhs, self.acc))
         for tile in (lhs, rhs, acc):
-            _expect_layout(tile, NoneAttr())
+            expect_layout(tile, NoneAttr())
         expect(
             self.result.type == acc,
             f"expected a result of the accumulator's type {acc}, "
@@ -338,434 +333,3 @@ class DotOp(IRDLOperation):
             f"expected operands of one element type, got {lhs.element_type} and "
             f"{rhs.element_type}",
         )
-
-
-@irdl_op_definition
-class ReduceOp(IRDLOperation):
-    """A reduction along one dim, which stays with extent 1.
-
-    `result[i, 0] = fold(kind, input[i, :])`
-
-    ```mlir
-    %m = tile.reduce max %s dim 1 : !tile.tile<64x1xf32>
-    ```
-    """
-
-    name = "tile.reduce"
-
-    kind = prop_def(CombineKindAttr)
-    input = operand_def(TileType)
-    dim = prop_def(IntegerAttr[IntegerType].constr(i64))
-    result = result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = "$kind custom<Value>($input, type($input)) `dim` $dim attr-dict `:` type($result)"
-
-    def __init__(self, kind: CombineKind | str, input: SSAValue, dim: int):
-        super().__init__(
-            operands=[input],
-            properties={
-                "kind": CombineKindAttr(CombineKind(kind)),
-                "dim": IntegerAttr(dim, i64),
-            },
-            result_types=[reduced_type(tile_of(input), dim)],
-        )
-
-    def verify_(self) -> None:
-        tile, dim = tile_of(self.input), self.dim.value.data
-        _expect_dim(dim, tile)
-        _expect_type(self.result, reduced_type(tile, dim))
-
-
-@irdl_op_definition
-class ArgReduceOp(IRDLOperation):
-    """The extreme element along one dim and its position there.
-
-    The first position wins a tie, the last with `last`. NaN wins over all numbers.
-
-    ```mlir
-    %v, %i = tile.arg_reduce max %x dim 1
-        : !tile.tile<64x1xf32>, !tile.tile<64x1xi64>
-    ```
-    """
-
-    name = "tile.arg_reduce"
-
-    kind = prop_def(CombineKindAttr)
-    input = operand_def(TileType)
-    dim = prop_def(IntegerAttr[IntegerType].constr(i64))
-    last = opt_prop_def(UnitAttr)
-    value = result_def(TileType)
-    index = result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = (
-        "$kind custom<Value>($input, type($input)) `dim` $dim (`last` $last^)? attr-dict "
-        "`:` type($value) `,` type($index)"
-    )
-
-    def __init__(
-        self,
-        kind: CombineKind | str,
-        input: SSAValue,
-        dim: int,
-        index_type: Attribute = i64,
-        last: bool = False,
-    ):
-        value = reduced_type(tile_of(input), dim)
-        super().__init__(
-            operands=[input],
-            properties={
-                "kind": CombineKindAttr(CombineKind(kind)),
-                "dim": IntegerAttr(dim, i64),
-                "last": UnitAttr() if last else None,
-            },
-            result_types=[value, TileType(value.extents, index_type, value.layout)],
-        )
-
-    def verify_(self) -> None:
-        tile, dim = tile_of(self.input), self.dim.value.data
-        _expect_dim(dim, tile)
-        expect(
-            self.kind.data in (CombineKind.MAX, CombineKind.MIN),
-            f"expected kind max or min, got {self.kind.data}",
-        )
-        _expect_type(self.value, reduced_type(tile, dim))
-        expect(
-            tile_of(self.index).extents == tile_of(self.value).extents,
-            "expected both results to have one shape",
-        )
-        _expect_layout(tile_of(self.index), tile_of(self.value).layout)
-
-
-@irdl_op_definition
-class ScanOp(IRDLOperation):
-    """All prefixes of a fold along one dim.
-
-    `result[i, j] = fold(kind, input[i, 0..j])`; `exclusive` leaves out element j,
-    `reverse` folds from the end.
-
-    ```mlir
-    %c = tile.scan add %x dim 1 : !tile.tile<8x64xf32>
-    ```
-    """
-
-    name = "tile.scan"
-
-    kind = prop_def(CombineKindAttr)
-    input = operand_def(TileType)
-    dim = prop_def(IntegerAttr[IntegerType].constr(i64))
-    exclusive = opt_prop_def(UnitAttr)
-    reverse = opt_prop_def(UnitAttr)
-    result = result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = (
-        "$kind custom<Value>($input, type($input)) `dim` $dim (`exclusive` $exclusive^)? "
-        "(`reverse` $reverse^)? attr-dict `:` type($result)"
-    )
-
-    def __init__(
-        self,
-        kind: CombineKind | str,
-        input: SSAValue,
-        dim: int,
-        *,
-        exclusive: bool = False,
-        reverse: bool = False,
-    ):
-        super().__init__(
-            operands=[input],
-            properties={
-                "kind": CombineKindAttr(CombineKind(kind)),
-                "dim": IntegerAttr(dim, i64),
-                "exclusive": UnitAttr() if exclusive else None,
-                "reverse": UnitAttr() if reverse else None,
-            },
-            result_types=[input.type],
-        )
-
-    def verify_(self) -> None:
-        tile = tile_of(self.input)
-        _expect_dim(self.dim.value.data, tile)
-        _expect_type(self.result, tile)
-
-
-@irdl_op_definition
-class SortOp(IRDLOperation):
-    """Sorts along one dim by the keys; the payloads move with them.
-
-    Stable: equal keys keep their order. NaN counts as the greatest number, so it ends
-    last, or first with `descending`.
-
-    ```mlir
-    %k, %v = tile.sort %keys, %values dim 1 descending
-        : !tile.tile<1x64xf32>, !tile.tile<1x64xi64>
-    ```
-    """
-
-    name = "tile.sort"
-
-    inputs = var_operand_def(TileType)
-    dim = prop_def(IntegerAttr[IntegerType].constr(i64))
-    descending = opt_prop_def(UnitAttr)
-    outputs = var_result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Values,)
-    assembly_format = (
-        "custom<Values>($inputs, type($inputs)) `dim` $dim (`descending` $descending^)? attr-dict "
-        "`:` type($outputs)"
-    )
-
-    def __init__(
-        self, inputs: Sequence[SSAValue], dim: int, *, descending: bool = False
-    ):
-        super().__init__(
-            operands=[inputs],
-            properties={
-                "dim": IntegerAttr(dim, i64),
-                "descending": UnitAttr() if descending else None,
-            },
-            result_types=[[v.type for v in inputs]],
-        )
-
-    def verify_(self) -> None:
-        expect(bool(self.inputs), "expected at least the keys")
-        keys = tile_of(self.inputs[0])
-        _expect_dim(self.dim.value.data, keys)
-        expect(
-            list(self.outputs.types) == list(self.inputs.types),
-            "expected the results to have the types of the inputs",
-        )
-        for value in self.inputs:
-            got = tile_of(value).extents
-            expect(
-                got == keys.extents,
-                f"expected payloads of the keys' shape {list(keys.extents)}, "
-                f"got {list(got)}",
-            )
-
-
-@irdl_op_definition
-class TransposeOp(IRDLOperation):
-    """Permutes the dims: `result` dim d is `input` dim `perm[d]`.
-
-    ```mlir
-    %t = tile.transpose %x [1, 0] : !tile.tile<32x64xf32>
-    ```
-    """
-
-    name = "tile.transpose"
-
-    input = operand_def(TileType)
-    perm = prop_def(DenseArrayBase.constr(i64))
-    result = result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($input, type($input)) $perm attr-dict `:` type($result)"
-    )
-
-    def __init__(self, input: SSAValue, perm: Sequence[int]):
-        super().__init__(
-            operands=[input],
-            properties={"perm": DenseArrayBase.from_list(i64, list(perm))},
-            result_types=[_permuted(tile_of(input), perm)],
-        )
-
-    def verify_(self) -> None:
-        tile, perm = tile_of(self.input), self.perm.get_values()
-        expect(
-            sorted(perm) == list(range(len(tile.extents))),
-            f"expected a permutation of 0..{len(tile.extents) - 1}, got {list(perm)}",
-        )
-        _expect_type(self.result, _permuted(tile, perm))
-
-
-@irdl_op_definition
-class BroadcastOp(IRDLOperation):
-    """Repeats the dims of extent 1.
-
-    ```mlir
-    %b = tile.broadcast %m : !tile.tile<64x32xf32>
-    ```
-    """
-
-    name = "tile.broadcast"
-
-    input = operand_def(TileType)
-    result = result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = "custom<Value>($input, type($input)) attr-dict `:` type($result)"
-
-    def __init__(self, input: SSAValue, type: TileType):
-        super().__init__(operands=[input], result_types=[type])
-
-    def verify_(self) -> None:
-        source, result = tile_of(self.input), tile_of(self.result)
-        _expect_same_element(source, result)
-        expect(
-            len(source.extents) == len(result.extents)
-            and all(
-                s in (1, r) for s, r in zip(source.extents, result.extents, strict=True)
-            ),
-            f"shape {list(source.extents)} does not broadcast to "
-            f"{list(result.extents)}",
-        )
-        _expect_layout(source, _broadcast_layout(source, result))
-
-
-@irdl_op_definition
-class ReshapeOp(IRDLOperation):
-    """The same elements in row-major order under another shape.
-
-    ```mlir
-    %r = tile.reshape %x : !tile.tile<8x8x32xf32>
-    ```
-    """
-
-    name = "tile.reshape"
-
-    input = operand_def(TileType)
-    result = result_def(TileType)
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = "custom<Value>($input, type($input)) attr-dict `:` type($result)"
-
-    def __init__(self, input: SSAValue, extents: Sequence[int]):
-        type = TileType(extents, tile_of(input).element_type)
-        super().__init__(operands=[input], result_types=[type])
-
-    def verify_(self) -> None:
-        source, result = tile_of(self.input), tile_of(self.result)
-        _expect_same_element(source, result)
-        _expect_layout(source, NoneAttr())
-        _expect_layout(result, NoneAttr())
-        got, expected = prod(result.extents), prod(source.extents)
-        expect(got == expected, f"expected {expected} elements, got {got}")
-
-
-@irdl_op_definition
-class ExtractOp(IRDLOperation):
-    """A part of a tile at fixed offsets; as a scalar when the result is one.
-
-    `result[i, j] = input[offsets[0] + i, offsets[1] + j]`
-
-    ```mlir
-    %last = tile.extract %scan [0, 63] : !tile.tile<8x1xf32>
-    %row = tile.extract %ids [0] : i64
-    ```
-    """
-
-    name = "tile.extract"
-
-    input = operand_def(TileType)
-    offsets = prop_def(DenseArrayBase.constr(i64))
-    result = result_def()
-
-    traits = traits_def(Pure())
-    custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($input, type($input)) $offsets attr-dict `:` type($result)"
-    )
-
-    def __init__(self, input: SSAValue, offsets: Sequence[int], type: Attribute):
-        super().__init__(
-            operands=[input],
-            properties={"offsets": DenseArrayBase.from_list(i64, list(offsets))},
-            result_types=[type],
-        )
-
-    def verify_(self) -> None:
-        tile, offsets = tile_of(self.input), self.offsets.get_values()
-        extents, element = [1] * len(tile.extents), self.result.type
-        if isinstance(element, TileType):
-            extents, element = list(element.extents), element.element_type
-        expect(
-            element == tile.element_type,
-            f"expected elements of type {tile.element_type}, got {element}",
-        )
-        expect(
-            len(offsets) == len(extents) == len(tile.extents)
-            and all(
-                o >= 0 and o + e <= n
-                for o, e, n in zip(offsets, extents, tile.extents, strict=True)
-            ),
-            f"part {extents} at {list(offsets)} is not inside {list(tile.extents)}",
-        )
-        self._verify_layout()
-
-    def _verify_layout(self) -> None:
-        """Each thread holds of the part what it held of the whole."""
-        source, result = tile_of(self.input), self.result.type
-        if not isinstance(source.layout, LayoutAttr):
-            if isinstance(result, TileType):
-                _expect_layout(result, NoneAttr())
-            return
-        part = result.layout if isinstance(result, TileType) else None
-        if not isinstance(part, LayoutAttr):
-            raise VerifyException(f"expected a part with a layout, got {result}")
-        try:
-            register_sources(source.layout.data, part.data, self.offsets.get_values())
-        except ValueError as error:
-            raise VerifyException(
-                f"a part in {part} is not where {source.layout} holds it: {error}"
-            ) from None
-
-
-def reduced_type(tile: TileType, dim: int) -> TileType:
-    """The tile type with extent 1 in `dim`; a layout is sliced."""
-    extents = [1 if d == dim else n for d, n in enumerate(tile.extents)]
-    layout = tile.layout
-    if isinstance(layout, LayoutAttr):
-        layout = LayoutAttr(layout.data.slice(dim))
-    return TileType(extents, tile.element_type, layout)
-
-
-def _broadcast_layout(source: TileType, result: TileType) -> Attribute:
-    """The layout `source` needs so that each thread holds what it repeats."""
-    if not isinstance(result.layout, LayoutAttr):
-        return NoneAttr()
-    layout = result.layout.data
-    for dim, (got, extent) in enumerate(
-        zip(source.extents, result.extents, strict=True)
-    ):
-        if got == 1 and extent != 1:
-            layout = layout.slice(dim)
-    return LayoutAttr(layout)
-
-
-def _expect_layout(got: TileType, expected: Attribute) -> None:
-    expect(
-        got.layout == expected,
-        f"expected the layout {expected}, got {got.layout}"
-        if not isinstance(expected, NoneAttr)
-        else f"expected a tile without layout, got {got}",
-    )
-
-
-def _permuted(tile: TileType, perm: Sequence[int]) -> TileType:
-    layout = tile.layout
-    if isinstance(layout, LayoutAttr):
-        layout = LayoutAttr(layout.data.permute(perm))
-    return TileType([tile.extents[p] for p in perm], tile.element_type, layout)
-
-
-def _expect_same_element(source: TileType, result: TileType) -> None:
-    expected, got = source.element_type, result.element_type
-    expect(expected == got, f"expected elements of type {expected}, got {got}")
-
-
-def _expect_type(value: SSAValue, expected: TileType) -> None:
-    expect(
-        value.type == expected,
-        f"expected a result of type {expected}, got {value.type}",
-    )

@@ -85,7 +85,7 @@ class _TensorCopyOp(IRDLOperation):
 
 
 def _mixed(
-    static: DenseArrayBase, dynamic: Sequence[SSAValue]
+    static: DenseArrayBase[IntegerType], dynamic: Sequence[SSAValue]
 ) -> tuple[SSAValue | int, ...]:
     values = iter(dynamic)
     return tuple(

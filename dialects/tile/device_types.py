@@ -1,4 +1,4 @@
-"""Types of the lower half of `tile`: shared memory, rings, tensor maps, accumulators."""
+"""Types of the lower half of `tile`: shared tiles, rings, tensor maps, accumulators."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import (
     ArrayAttr,
     DenseArrayBase,
     IntAttr,
+    IntegerType,
     NoneAttr,
     i64,
 )
@@ -203,7 +204,7 @@ class SlotType(ParametrizedAttribute, TypeAttribute):
 
 @irdl_attr_definition
 class CursorType(ParametrizedAttribute, TypeAttribute):
-    """A place in a ring: the stage, and the phase of its barriers: `!tile.cursor<4>`."""
+    """A place in a ring: a stage and the phase of its barriers, `!tile.cursor<4>`."""
 
     name = "tile.cursor"
 
@@ -240,10 +241,10 @@ class WindowAttr(ParametrizedAttribute):
 
     name = "tile.window"
 
-    kernel: DenseArrayBase
-    strides: DenseArrayBase
-    pads: DenseArrayBase
-    dilations: DenseArrayBase
+    kernel: DenseArrayBase[IntegerType]
+    strides: DenseArrayBase[IntegerType]
+    pads: DenseArrayBase[IntegerType]
+    dilations: DenseArrayBase[IntegerType]
 
     def __init__(
         self,
@@ -338,7 +339,7 @@ class TensorMapType(ParametrizedAttribute, TypeAttribute):
 
     dims_attr: DimsAttr
     element_type: Attribute
-    over_attr: DenseArrayBase
+    over_attr: DenseArrayBase[IntegerType]
     tile: SharedType
     window: Attribute
 

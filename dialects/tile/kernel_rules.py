@@ -181,7 +181,8 @@ def _verify_ring(op: RingOp) -> None:
     if roles and warps != op.consumers.value.data:
         _fail(
             op,
-            f"expects {op.consumers.value.data} consuming warps, and {warps} wait on it",
+            f"expects {op.consumers.value.data} consuming warps, and {warps} wait on "
+            "it",
         )
     assert isinstance(op.result.type, RingType)
     for wait in waits:

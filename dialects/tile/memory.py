@@ -36,6 +36,8 @@ from .assembly import (
     Value,
     Values,
     expect,
+    many,
+    one,
     parse_indices,
     parse_scalar,
     parse_value,
@@ -66,8 +68,8 @@ class AccessOp(IRDLOperation):
     """The same memory under other logical dims: an iteration space over a tensor.
 
     Element `i` of the result is element `map(i)` of the source. Where a guard of the
-    map fails, a load gives the map's fill value and a store does nothing. Indirect terms
-    of the map read the integer views `indices`.
+    map fails, a load gives the map's fill value and a store does nothing. Indirect
+    terms of the map read the integer views `indices`.
 
     ```mlir
     %xv = tile.access %x map<(n, p, c, r) -> (n, p + r - 1, c)>
@@ -85,8 +87,8 @@ class AccessOp(IRDLOperation):
     traits = traits_def(Pure())
     custom_directives = (Value, Values)
     assembly_format = (
-        "custom<Value>($source, type($source)) (`indices` `(` custom<Values>($indices, type($indices))^ `)`)? `map` `` $map "
-        "attr-dict `:` type($result)"
+        f"{one('source')} (`indices` `(` {many('indices')}^ `)`)? `map` `` "
+        "$map attr-dict `:` type($result)"
     )
 
     def __init__(
@@ -121,7 +123,8 @@ class AccessOp(IRDLOperation):
         )
         expect(
             len(access.dims) == len(result.dims),
-            f"map has {len(access.dims)} dims, expected {len(result.dims)} for {result}",
+            f"map has {len(access.dims)} dims, expected {len(result.dims)} for "
+            f"{result}",
         )
         expect(
             len(access.results) == len(source.dims),

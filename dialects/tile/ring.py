@@ -33,7 +33,7 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
-from .assembly import Value, expect, parse_value
+from .assembly import Value, expect, one, parse_value
 from .device_types import CursorType, RingType, SlotType, StagingType
 
 
@@ -121,9 +121,7 @@ class AdvanceOp(IRDLOperation):
 
     traits = traits_def(Pure())
     custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($cursor, type($cursor)) attr-dict `:` type($result)"
-    )
+    assembly_format = f"{one('cursor')} attr-dict `:` type($result)"
 
     def __init__(self, cursor: SSAValue):
         super().__init__(operands=[cursor], result_types=[cursor.type])
@@ -235,7 +233,7 @@ class CommitOp(IRDLOperation):
 
     traits = traits_def(MemoryWriteEffect())
     custom_directives = (Value,)
-    assembly_format = "custom<Value>($slot, type($slot)) attr-dict"
+    assembly_format = f"{one('slot')} attr-dict"
 
     def __init__(self, slot: SSAValue):
         super().__init__(operands=[slot])

@@ -35,7 +35,7 @@ from xdsl.traits import (
     RecursiveMemoryEffect,
 )
 
-from .assembly import Value, expect
+from .assembly import Value, expect, one
 from .attrs import BarrierKind, BarrierKindAttr
 
 _NO_TERMINATOR = (NoTerminator(), RecursiveMemoryEffect())
@@ -247,8 +247,7 @@ class NamedBarrierOp(IRDLOperation):
     traits = traits_def(MemoryWriteEffect())
     custom_directives = (Value,)
     assembly_format = (
-        "custom<Value>($barrier, type($barrier)) `threads` $threads "
-        "(`arrive` $arrive^)? attr-dict"
+        f"{one('barrier')} `threads` $threads (`arrive` $arrive^)? attr-dict"
     )
 
     def __init__(self, barrier: SSAValue, threads: int, *, arrive: bool = False):
@@ -350,9 +349,7 @@ class RasterOp(IRDLOperation):
 
     traits = traits_def(Pure())
     custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($index, type($index)) $extents `group` $group attr-dict"
-    )
+    assembly_format = f"{one('index')} $extents `group` $group attr-dict"
 
     def __init__(self, index: SSAValue, extents: Sequence[int], group: int):
         super().__init__(

@@ -1,4 +1,4 @@
-"""Tiles in shared memory: allocating, viewing, and moving them to registers and back."""
+"""Tiles in shared memory: allocating, viewing, moving to registers and back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from stepwell.dialects.layouts import (
     matrix_access,
 )
 
-from .assembly import Value, expect, parse_indices, parse_value, print_indices
+from .assembly import Value, expect, one, parse_indices, parse_value, print_indices
 from .device_types import SharedType, shared_of
 from .memory import split_indices
 from .types import TileType, tile_of
@@ -89,9 +89,7 @@ class SharedTransposeOp(IRDLOperation):
 
     traits = traits_def(Pure())
     custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($source, type($source)) attr-dict `:` type($result)"
-    )
+    assembly_format = f"{one('source')} attr-dict `:` type($result)"
 
     def __init__(self, source: SSAValue):
         super().__init__(operands=[source], result_types=[_transposed(source)])
@@ -223,9 +221,7 @@ class SharedLoadOp(IRDLOperation):
 
     traits = traits_def(MemoryReadEffect())
     custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($source, type($source)) attr-dict `:` type($result)"
-    )
+    assembly_format = f"{one('source')} attr-dict `:` type($result)"
 
     def __init__(self, source: SSAValue, type: TileType):
         super().__init__(operands=[source], result_types=[type])
@@ -261,10 +257,7 @@ class SharedStoreOp(IRDLOperation):
 
     traits = traits_def(MemoryWriteEffect())
     custom_directives = (Value,)
-    assembly_format = (
-        "custom<Value>($tile, type($tile)) `,` custom<Value>($target, type($target)) "
-        "attr-dict"
-    )
+    assembly_format = f"{one('tile')} `,` {one('target')} attr-dict"
 
     def __init__(self, tile: SSAValue, target: SSAValue):
         super().__init__(operands=[tile, target])
@@ -313,7 +306,7 @@ class ConvertLayoutOp(IRDLOperation):
 
     traits = traits_def(Pure())
     custom_directives = (Value,)
-    assembly_format = "custom<Value>($input, type($input)) attr-dict `:` type($result)"
+    assembly_format = f"{one('input')} attr-dict `:` type($result)"
 
     def __init__(self, input: SSAValue, layout: TileLayout | LayoutAttr):
         kind = tile_of(input)

@@ -46,7 +46,16 @@ from stepwell.dialects.layouts import (
     wgmma_descriptor,
 )
 
-from .assembly import OptionalValue, Value, Values, expect, parse_value
+from .assembly import (
+    OptionalValue,
+    Value,
+    Values,
+    at_most_one,
+    expect,
+    many,
+    one,
+    parse_value,
+)
 from .device_types import AccumulatorType, SharedType, shared_of
 from .shared import layout_of
 from .types import TileType, tile_of
@@ -102,10 +111,7 @@ class AccumulatorOp(IRDLOperation):
 
     traits = traits_def(Pure())
     custom_directives = (OptionalValue,)
-    assembly_format = (
-        "(custom<OptionalValue>($initial, type($initial))^)? attr-dict `:` "
-        "type($result)"
-    )
+    assembly_format = f"({at_most_one('initial')}^)? attr-dict `:` type($result)"
 
     def __init__(self, type: AccumulatorType, initial: SSAValue | None = None):
         super().__init__(operands=[initial], result_types=[type])
@@ -269,8 +275,7 @@ class WgmmaWaitOp(IRDLOperation):
     traits = traits_def(MemoryWriteEffect())
     custom_directives = (Values,)
     assembly_format = (
-        "$pending (`,` custom<Values>($accumulators, type($accumulators))^ `:` "
-        "type($tiles))? attr-dict"
+        f"$pending (`,` {many('accumulators')}^ `:` type($tiles))? attr-dict"
     )
 
     def __init__(self, pending: int, accumulators: Sequence[SSAValue] = ()):
@@ -336,8 +341,7 @@ class MmaOp(IRDLOperation):
     traits = traits_def(Pure())
     custom_directives = (Value,)
     assembly_format = (
-        "custom<Value>($lhs, type($lhs)) `,` custom<Value>($rhs, type($rhs)) `,` "
-        "custom<Value>($acc, type($acc)) attr-dict `:` type($result)"
+        f"{one('lhs')} `,` {one('rhs')} `,` {one('acc')} attr-dict `:` type($result)"
     )
 
     def __init__(self, lhs: SSAValue, rhs: SSAValue, acc: SSAValue):
