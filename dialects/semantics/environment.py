@@ -33,6 +33,7 @@ from stepwell.dialects.shapes import (
     dims_of,
     element_of,
     evaluate,
+    symbols_of,
 )
 from stepwell.dialects.weights import WeightStore
 from stepwell.errors import ShapeError
@@ -64,8 +65,6 @@ class Environment:
 
     def is_bound(self, dim: Dim) -> bool:
         """Whether the dim has a value yet."""
-        from stepwell.dialects.shapes import symbols_of
-
         return symbols_of(dim) <= self.symbols.keys()
 
     def run(self, region: Region, arguments: Sequence[Array]) -> tuple[Array, ...]:
