@@ -31,6 +31,7 @@ from stepwell.codegen.llvm_builder import (
     CONTRACT,
     Value,
     i8,
+    i32,
     vector,
 )
 from stepwell.codegen.llvm_ir import type_suffix
@@ -46,6 +47,7 @@ from .values import Position, Recipe, Registers, Scratch, Tile
 
 ZEROS = "stepwell.zeros"
 ZEROS_BYTES = 1 << 16
+CACHE_LINE = 64
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Along:
     transfer: Transfer
     step: Dim
     limit: Dim
+
+    @property
+    def align(self) -> int:
+        """Bytes of one element."""
+        return self.transfer.align
 
 
 @dataclass
@@ -275,20 +282,58 @@ class Micro:
         widths = sorted({int(pos[-1]) for pos in local})
         rows = [self._left_row(batch, m + i) for i in heights]
         columns = [self._right_column(batch, n + j) for j in widths]
-        trip = kernel.space.emit(self.limit)
-        once = kernel.space.is_non_negative(self.limit - 1)
-        # Not unrolled: LLVM would hoist the next step's loads and run out of registers.
-        with b.loop(trip, start, 1, at_least_once=once) as loop:
-            with kernel.space.scope():
-                results: list[SSAValue] = []
-                vectors = [c.read(self, loop.index) for c in columns]
-                args = iter(loop.args)
-                for row in rows:
-                    scalar = row.read(self, loop.index)
-                    results += [
-                        self._multiply_add(scalar, v, next(args)) for v in vectors
-                    ]
-                loop.results = results
+        line = self._line()
+        if line is None:
+            trip = kernel.space.emit(self.limit)
+            once = kernel.space.is_non_negative(self.limit - 1)
+            return self._steps(rows, columns, start, trip, 0, once)
+        with b.loop(self.limit // line, start, 1) as loop, kernel.space.scope():  # pyright: ignore
+            first = b.mul(loop.index, line)
+            for row in rows:
+                row.prefetch(self, b.add(first, line))
+            loop.results = self._steps(rows, columns, loop.args, line, first, True)
+        return loop.results
+
+    def _line(self) -> int | None:
+        """Steps of k in one cache line of a row, if rows are read in whole lines.
+
+        All rows come to the end of their lines at once, more misses than the core can
+        have in flight; so the next lines are asked for one line ahead.
+        """
+        side = self.left
+        size = side.align
+        step = 1 if isinstance(side, Scratch) else side.step
+        if isinstance(side, Scratch) or step != 1 or not isinstance(self.limit, int):
+            return None
+        line = CACHE_LINE // size
+        return line if self.limit % line == 0 and self.limit >= 32 * line else None
+
+    def _steps(
+        self,
+        rows: Sequence[_Row],
+        columns: Sequence[_Column],
+        start: Sequence[SSAValue],
+        trip: Value,
+        first: Value,
+        once: bool,
+    ) -> list[SSAValue]:
+        """`trip` steps of k from `first` on.
+
+        Not unrolled: LLVM would hoist the next step's loads and run out of registers.
+        """
+        kernel, b = self.kernel, self.kernel.b
+        with (
+            b.loop(trip, start, 1, at_least_once=once) as loop,
+            kernel.space.scope(),
+        ):
+            k = b.value(b.add(first, loop.index))
+            results: list[SSAValue] = []
+            vectors = [c.read(self, k) for c in columns]
+            args = iter(loop.args)
+            for row in rows:
+                scalar = row.read(self, k)
+                results += [self._multiply_add(scalar, v, next(args)) for v in vectors]
+            loop.results = results
         return loop.results
 
     def _multiply_add(self, a: SSAValue, v: SSAValue, acc: SSAValue) -> SSAValue:
@@ -336,6 +381,13 @@ class _Row:
     align: int
     transfer: Transfer | None
 
+    def prefetch(self, micro: Micro, k: Value) -> None:
+        """Asks for the line of the element at `k`."""
+        b = micro.kernel.b
+        pointer = b.gep(self.base, k, self.storage)
+        read, keep, data = (b.constant(c, i32) for c in (0, 3, 1))
+        b.intrinsic_void("llvm.prefetch.p0", (pointer, read, keep, data))
+
     def read(self, micro: Micro, k: SSAValue) -> SSAValue:
         """Its element at `k`, in every lane."""
         b = micro.kernel.b
@@ -367,7 +419,7 @@ class _Column:
         else:
             name = f"llvm.masked.load.{type_suffix(type_)}.p0"
             zero = b.constant(0, type_)
-            align = b.constant(self.align, IntegerType(32))
+            align = b.constant(self.align, i32)
             value = b.intrinsic(name, (pointer, align, self.mask, zero), type_)
         if self.transfer is not None:
             value = load_conversion(b, value, self.transfer.element)

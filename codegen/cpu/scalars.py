@@ -245,10 +245,25 @@ def _compare_floats(
     return s.b.fcmp(_FCMP_NAMES[op.predicate.value.data], *operands)
 
 
-_FCMP_NAMES = (
-    "_false oeq ogt oge olt ole one ord ueq ugt uge ult ule une uno _true".split()
-)
-_ICMP_NAMES = "eq ne slt sle sgt sge ult ule ugt uge".split()
+_FCMP_NAMES = [
+    "_false",
+    "oeq",
+    "ogt",
+    "oge",
+    "olt",
+    "ole",
+    "one",
+    "ord",
+    "ueq",
+    "ugt",
+    "uge",
+    "ult",
+    "ule",
+    "une",
+    "uno",
+    "_true",
+]
+_ICMP_NAMES = ["eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge"]
 
 
 # ---- integers -----------------------------------------------------------------------
