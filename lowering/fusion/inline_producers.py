@@ -141,7 +141,8 @@ def _inline(nest: Nest, position: int) -> None:
         len(producer.inputs) == 1
         and producer.yielded[plan.result] is producer.block.args[0]
     )
-    base = len(nest.inputs)
+    nest.make_room(position, len(producer.inputs))
+    access = access.shift_operands(nest.after_room(position, len(producer.inputs)))
     outer = AccessMap(
         access.dims,
         tuple(plan.at[name] for name in producer.dim_names),
@@ -149,24 +150,29 @@ def _inline(nest: Nest, position: int) -> None:
         access.fill,
         access.indirects,
     )
-    keeps_fill = is_copy and _compose(producer, 0, outer, base) is not None
+    keeps_fill = is_copy and _compose(producer, 0, outer, position) is not None
     scalars: dict[SSAValue, SSAValue] = {}
     for number, argument in enumerate(producer.block.args):
         inner = producer.in_maps[number]
         fill = outer.fill if keeps_fill else (inner.fill if inner.guards else 0)
         through = replace(outer, fill=fill if outer.guards else None)
-        composed = _compose(producer, number, through, base)
+        composed = _compose(producer, number, through, position)
         assert composed is not None
-        made = nest.add_input(producer.inputs[number], composed.simplify(nest.extents))
+        made = nest.add_input(
+            producer.inputs[number],
+            composed.simplify(nest.extents),
+            position + number,
+        )
         made.name_hint = argument.name_hint
         scalars[argument] = made
     value = _clone_body(nest, plan, scalars)
     if plan.guards and not keeps_fill:
         value = _select_inside(nest, plan, value)
-    nest.block.args[position].replace_all_uses_with(value)
-    if position in nest.index_operands():
-        _redirect(nest, position, plan, base)
-    nest.remove_inputs([position])
+    old = position + len(producer.inputs)
+    nest.block.args[old].replace_all_uses_with(value)
+    if old in nest.index_operands():
+        _redirect(nest, old, plan, position)
+    nest.remove_inputs([old])
 
 
 def _compose(

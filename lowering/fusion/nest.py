@@ -72,13 +72,26 @@ class Nest:
         """The size of each dim, by name."""
         return {name: size for name, size, _ in self.space}
 
-    def add_input(self, value: SSAValue, access: AccessMap) -> BlockArgument:
-        """One more input, the last; its scalar."""
-        self.inputs.append(value)
-        self.in_maps.append(access)
+    def add_input(
+        self, value: SSAValue, access: AccessMap, position: int | None = None
+    ) -> BlockArgument:
+        """One more input, the last, or at a position that has room; its scalar."""
+        at = len(self.inputs) if position is None else position
+        self.inputs.insert(at, value)
+        self.in_maps.insert(at, access)
         self.changed = True
-        scalar = storage_type(element_of(value))
-        return self.block.insert_arg(scalar, len(self.block.args))
+        return self.block.insert_arg(storage_type(element_of(value)), at)
+
+    def make_room(self, position: int, count: int) -> None:
+        """Renumber what indirect terms read, for `count` inputs added at `position`."""
+        shift = self.after_room(position, count)
+        self.in_maps = [access.shift_operands(shift) for access in self.in_maps]
+        self.out_maps = [access.shift_operands(shift) for access in self.out_maps]
+
+    @staticmethod
+    def after_room(position: int, count: int) -> Callable[[int], int]:
+        """The number an input has after `make_room` and the inputs added."""
+        return lambda number: number + count if number >= position else number
 
     def remove_inputs(self, positions: Sequence[int]) -> None:
         """Drop inputs whose scalars have no uses; indirect terms are renumbered."""

@@ -226,16 +226,28 @@ class Partitioner:
         space = dims_of(op.results[0])
         if space != unit.space:
             return f"its shape {_shape(space)} is not {_shape(unit.space)}"
+        own = [value for value in op.operands if self._unit_of(value) is unit]
+        if any(dims_of(value) != space for value in own):
+            return "it broadcasts a result of the kernel"
         for value in op.operands:
-            if self._unit_of(value) is unit and dims_of(value) != space:
-                return "it broadcasts a result of the kernel"
             other = self._unit_through(value)
             if other is not None and other is not unit and other.needs & unit.bit:
                 return "another operand depends on this kernel"
             source = self._lazy(value)
             if source is not None and self._reads_unit(source, unit):
                 return "it reads the kernel's result at other places too"
+        if not all(map(self._ends_in_pointwise, own)):
+            return "its operand has other users"
         return None
+
+    def _ends_in_pointwise(self, value: SSAValue) -> bool:
+        """Whether all users of a kernel's result may join the kernel."""
+        users = {use.operation for use in value.uses}
+        return len(users) == 1 or all(
+            self.roles.get(user) is Role.POINTWISE
+            and dims_of(user.results[0]) == dims_of(value)
+            for user in users
+        )
 
     def _reads_unit(self, source: Operation, unit: Unit) -> bool:
         """Whether movement ops lead from `unit` to `source`."""

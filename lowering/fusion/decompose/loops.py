@@ -141,8 +141,8 @@ class Loops:
         op = kind(
             [(axis.name, axis.size, axis.kind) for axis in space],
             [read.value for read in reads],
-            [read.access(dims) for read in reads],
-            [write.access(dims) for write in writes],
+            [_settled(read.access(dims), space) for read in reads],
+            [_settled(write.access(dims), space) for write in writes],
             [write.type for write in writes],
             [write.combine for write in writes],
             dests=[write.into for write in writes if write.into is not None],
@@ -154,6 +154,13 @@ class Loops:
         assert block is not None
         block.insert_op_before(op, self.op)
         return op.results
+
+
+def _settled(access: AccessMap, space: Sequence[Axis]) -> AccessMap:
+    """The map without guards that always hold."""
+    if not access.guards:
+        return access
+    return access.simplify({axis.name: axis.size for axis in space})
 
 
 _KEPT = (Iterator.SCAN, Iterator.SORT)

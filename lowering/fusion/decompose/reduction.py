@@ -208,19 +208,43 @@ def decompose_softmax(op: NnOp) -> None:
     replace(op, value)
 
 
+@dataclass(frozen=True)
+class Affine:
+    """The scale and the bias of a normalisation, where there are any."""
+
+    scale: Read | None
+    bias: Read | None
+
+    @staticmethod
+    def of(op: NnOp, read: Callable[[SSAValue], Read]) -> Affine:
+        """Those of an op, each read by `read`."""
+        found = (getattr(op, name, None) for name in ("scale", "bias"))
+        scale, bias = (None if value is None else read(value) for value in found)
+        return Affine(scale, bias)
+
+    @property
+    def reads(self) -> list[Read]:
+        """The ones there are."""
+        return [read for read in (self.scale, self.bias) if read is not None]
+
+    def apply(self, s: Scalars, y: Scalar, given: Sequence[Scalar]) -> Scalar:
+        """`y * scale + bias`, with the scalars of `reads`."""
+        queue = [s.cast(scalar, y.element) for scalar in given]
+        if self.scale is not None:
+            y = s.mul(y, queue.pop(0))
+        return y if self.bias is None else s.add(y, queue.pop(0))
+
+
 def normalise(
     op: NnOp,
     rows: Rows,
     x: Read,
-    affine: Sequence[Read],
+    affine: Affine,
     write: Write,
     *,
     centred: bool = True,
 ) -> None:
-    """Replace `op` by statistics of its rows and a map that applies them.
-
-    `affine` reads scale and bias where there are any.
-    """
+    """Replace `op` by statistics of its rows and a map that applies them."""
     wide = accumulation_type(element_of(x.value))
     epsilon, count = op.value("epsilon"), rows.count
     mean: list[Read] = []
@@ -245,11 +269,10 @@ def normalise(
     def apply(s: Scalars, v: Scalar, *rest: Scalar) -> Scalar:
         means, (factor, *parameters) = rest[: len(mean)], rest[len(mean) :]
         y = s.mul(deviation(s, v, *means), factor)
-        if parameters:
-            y = s.mul(y, s.cast(parameters[0], y.element))
-        return s.add(y, s.cast(parameters[1], y.element)) if parameters[1:] else y
+        return affine.apply(s, y, parameters)
 
-    value = rows.loops.generic(rows.axes, [x, *mean, scale, *affine], write, apply)
+    reads = [x, *mean, scale, *affine.reads]
+    value = rows.loops.generic(rows.axes, reads, write, apply)
     replace(op, value)
 
 
@@ -260,7 +283,7 @@ def decompose_layer_norm(op: NnOp) -> None:
     shape = dims_of(x)
     first = normalise_axis(op.value("axis"), len(shape))
     rows = Rows.of(loops, shape, range(first, len(shape)))
-    affine = [rows.read(value) for value in op.operands[1:]]
+    affine = Affine.of(op, rows.read)
     write = Write(result_type(op), variables(rows.axes))
     centred = op.name == "nn.layer_norm"
     normalise(op, rows, rows.read(x), affine, write, centred=centred)
@@ -292,7 +315,7 @@ def decompose_group_norm(op: NnOp) -> None:
     per_group = op.name == "nn.group_norm" and any(
         dims_of(v)[0] == groups != channels for v in op.operands[1:]
     )
-    affine = [Read(v, [g.var if per_group else at]) for v in op.operands[1:]]
+    affine = Affine.of(op, lambda v: Read(v, [g.var if per_group else at]))
     normalise(op, rows, Read(x, index), affine, Write(result_type(op), index))
 
 

@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.parser import Parser
+
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import is_float, numpy_dtype
 from stepwell.dialects.fusion import KernelOp
@@ -15,9 +19,6 @@ from stepwell.dialects.semantics import interpret
 from stepwell.dialects.shapes import dims_of, element_of, evaluate
 from stepwell.lowering.fusion.forms import Form, form_of
 from stepwell.lowering.pipelines import parse_passes, run_passes
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.func import FuncOp
-from xdsl.parser import Parser
 
 PASSES = ("form-kernels", "decompose-kernels", "fuse-generics")
 

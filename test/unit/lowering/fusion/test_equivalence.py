@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from stepwell.lowering.fusion.decompose.elementwise import FORMULAS
 
 
@@ -14,12 +15,7 @@ UNARY_FLOAT = [
     name
     for name in FORMULAS
     if name.removeprefix("nn.")
-    in (
-        "abs neg exp expm1 sin cos tan sinh cosh tanh erf floor ceil round sign relu "
-        "sigmoid softplus softsign gelu silu hard_sigmoid hard_swish elu leaky_relu "
-        "selu celu mish asinh atan sqrt log log1p rsqrt reciprocal asin acos acosh "
-        "atanh"
-    ).split()
+    in ["abs", "neg", "exp", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "floor", "ceil", "round", "sign", "relu", "sigmoid", "softplus", "softsign", "gelu", "silu", "hard_sigmoid", "hard_swish", "elu", "leaky_relu", "selu", "celu", "mish", "asinh", "atan", "sqrt", "log", "log1p", "rsqrt", "reciprocal", "asin", "acos", "acosh", "atanh"]
 ]
 
 
@@ -140,6 +136,13 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
         " (tensor<?x6x8xf32, #nn.dims<n, 6, 8>>, tensor<8xf32>, tensor<8xf32>) ->"
         " tensor<?x6x8xf32, #nn.dims<n, 6, 8>>",
         {"n": 3},
+    ),
+    "layer_norm_without_scale": (
+        "%x: tensor<6x8xf32>, %b: tensor<8xf32>",
+        "tensor<6x8xf32>",
+        "%y = nn.layer_norm %x, none, %b {axis = -1 : i64, epsilon = 1.0e-5 : f64} :"
+        " (tensor<6x8xf32>, tensor<8xf32>) -> tensor<6x8xf32>",
+        {},
     ),
     "rms_norm": (
         "%x: tensor<2x6x8xf32>, %g: tensor<6x8xf32>",
