@@ -51,6 +51,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "assign-schedules",
         "pack-weights",
         "convert-fusion-to-tile",
+        "canonicalize-tile",
     ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
     "stepwell.codegen.cpu": ("convert-tile-to-llvm",),

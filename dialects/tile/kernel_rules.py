@@ -198,7 +198,7 @@ def _verify_ring(op: RingOp) -> None:
 def _groups_in_flight(wait: WaitOp) -> int:
     """Products left running at the end of the block that waits for a stage."""
     assert wait.parent is not None
-    reads = {tile for tile in wait.tiles}
+    reads = set(wait.tiles)
     pending = 0
     for op in wait.parent.ops:
         if isinstance(op, WgmmaOp) and not reads.isdisjoint(_roots(op)):
