@@ -152,7 +152,7 @@ func.func @attention_owns_the_movement_around_it(%x: tensor<1x6x8xf32>, %w: tens
 
 // CHECK-LABEL: func.func @an_index_computed_by_a_lookup_is_in_memory
 // CHECK: fusion.kernel "gather"
-// CHECK: fusion.kernel "gather_neg"
+// CHECK: fusion.kernel "neg"
 // CHECK-NEXT: nn.gather
 // CHECK-NEXT: nn.neg
 func.func @an_index_computed_by_a_lookup_is_in_memory(%t: tensor<9x4xf32>, %m: tensor<7xi64>, %i: tensor<5xi64>) -> tensor<5x4xf32> {
