@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         choices=[phase.level for phase in PHASES],
         help="run the standard pipeline down to LEVEL",
     )
+    add("-t", "--translate", choices=TRANSLATIONS, help="print this instead of IR")
     add("--target", help="device: cpu, cpu-avx512, ..., set on the module")
     add("--weights", type=Path, metavar="DIR", help="where large constants live")
     add("-o", "--output", type=Path, help="write here, not to standard output")
@@ -92,6 +93,23 @@ FRONTENDS: Mapping[str, Callable[[Path, StepwellContext], ModuleOp]] = {
     "onnx": import_onnx,
 }
 """Importers of `-f`, by name; everything else is read as IR."""
+
+
+def llvm_ir(module: ModuleOp) -> str:
+    """The module's `llvm` functions and globals as LLVM IR."""
+    from stepwell.codegen.llvm_ir import emit_llvm_ir
+
+    kernels = [op.clone() for op in module.ops if op.dialect_name() == "llvm"]
+    if not kernels:
+        raise OptionError(
+            "expected a module with llvm.func, got none",
+            fix="run -p convert-tile-to-llvm on the level 'tile' first",
+        )
+    return emit_llvm_ir(ModuleOp(kernels))
+
+
+TRANSLATIONS: Mapping[str, Callable[[ModuleOp], str]] = {"llvm": llvm_ir}
+"""Printers of `-t`, by name."""
 
 
 @dataclass
@@ -156,6 +174,8 @@ class Driver:
             compile_module(module, context, stop_after=level, after=self._after)
         passes = parse_passes(self.options.passes)
         run_passes(module, context, passes, after=self._after)
+        if self.options.translate is not None:
+            return TRANSLATIONS[self.options.translate](module)
         module.verify()
         return self._print(module)
 

@@ -23,4 +23,4 @@ class CancelTransposesPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Move in one forward walk; no op changes which order it computes in."""
-        Walk(dict(MOVERS), weights_of(ctx), explain_of(ctx)).run(op)
+        Walk(MOVERS, weights_of(ctx), explain_of(ctx)).run(op)

@@ -77,7 +77,9 @@ def functions_of(op: Recurrent) -> list[Function]:
     return result
 
 
-def bound_function(name: str, alpha: float, beta: float, clip: float | None) -> Function:
+def bound_function(
+    name: str, alpha: float, beta: float, clip: float | None
+) -> Function:
     """One activation with its parameters, its argument held within `clip`."""
 
     def function(build: Build, x: SSAValue) -> SSAValue:
@@ -297,7 +299,9 @@ def hold(
     build: Emitter,
 ) -> tuple[list[SSAValue], SSAValue]:
     """The old state, and 0 as output, of sequences that have ended."""
-    ends = build.emit(nn.CastOp(lengths, i64)) if element_of(lengths) != i64 else lengths
+    ends = (
+        build.emit(nn.CastOp(lengths, i64)) if element_of(lengths) != i64 else lengths
+    )
     alive = build.emit(nn.CompareOp(ends, index, predicate="gt"))
     column = build.emit(nn.ReshapeOp(alive, (*dims_of(alive), 1)))
     held = [

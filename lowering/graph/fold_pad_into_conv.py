@@ -22,7 +22,8 @@ Window = nn.ConvOp | nn.AvgPoolOp | nn.MaxPoolOp
 def fold_pad_into_conv(op: Window, rewriter: Rewriter) -> Outcome:
     """
     ```mlir
-    nn.conv (nn.pad %x, 0 {low = [0, 0, 1, 1], ..}), %w   ->   nn.conv %x, %w {pads += 1}
+    nn.conv (nn.pad %x, 0 {low = [0, 0, 1, 1], ..}), %w
+    ->   nn.conv %x, %w {pads += [1, 1, ..]}
     ```
     Into an average pool only if padding counts; into a max pool only if the padding
     cannot win: it is -inf, or 0 below values that are never negative.

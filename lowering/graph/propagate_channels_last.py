@@ -8,8 +8,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from stepwell.lowering.rewriting import explain_of
 from stepwell.dialects.context import weights_of
+from stepwell.lowering.rewriting import explain_of
 
 from .layout.engine import Walk
 from .layout.movers import MOVERS

@@ -90,8 +90,8 @@ def pieces_of(sums: Array, largest: int) -> list[int] | None:
     running = np.cumsum(sums, axis=0)
     base = np.zeros_like(running[0]) if len(running) else running
     while start < len(sums):
-        fits = ((running[start:] - base) <= limit).all(axis=1)
-        count = int(np.argmin(fits)) if not fits.all() else len(fits)
+        fits = np.all(running[start:] - base <= limit, axis=1)
+        count = len(sums) - start if bool(np.all(fits)) else int(np.argmin(fits))
         start += count
         base = running[start - 1]
         ends.append(start)
@@ -145,7 +145,9 @@ def legalize_matmul_integer(op: quant.MatmulIntegerOp, rewriter: Rewriter) -> Ou
 def wide_matmul(op: quant.MatmulIntegerOp, rewriter: Rewriter) -> Outcome:
     """The product in i32, where f32 would not be exact."""
     operands = [
-        cast(less_zero(op.a, op.a_zero, (dims_of(op.a)[-2], 1), rewriter), i32, rewriter),
+        cast(
+            less_zero(op.a, op.a_zero, (dims_of(op.a)[-2], 1), rewriter), i32, rewriter
+        ),
         cast(less_zero(op.b, op.b_zero, None, rewriter), i32, rewriter),
     ]
     rewriter.replace_with(nn.MatmulOp(*operands))

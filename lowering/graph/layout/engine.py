@@ -9,7 +9,7 @@ walk so carries every transpose down to where it cancels or is really needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,11 @@ class Twin:
     sticky: bool
 
 
+Handler = Callable[[Any, "Walk"], Outcome]
+"""Moves an op if it can; returns why it declined, or `None`."""
+Handlers = Mapping[type[Operation], Handler]
+
+
 def inverse(perm: Sequence[int]) -> Perm:
     """The permutation that undoes `perm`."""
     return tuple(sorted(range(len(perm)), key=perm.__getitem__))
@@ -62,7 +67,7 @@ class Walk:
     handler that declines returns a reason or `None`.
     """
 
-    handlers: dict[type[Operation], Callable[[Any, Walk], Outcome]]
+    handlers: Handlers
     weights: WeightStore
     explain: Explain | None = None
     twins: dict[SSAValue, Twin] = field(default_factory=dict[SSAValue, Twin])

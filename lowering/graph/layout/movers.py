@@ -15,7 +15,7 @@ from stepwell.lowering.graph.matching import rank_of
 from stepwell.lowering.rewriting import Outcome
 
 from .engine import (
-    Perm,
+    Handlers,
     Twin,
     Walk,
     compose,
@@ -306,7 +306,7 @@ def twin_end(twin: Twin) -> int:
     return len(twin.perm)
 
 
-MOVERS = {
+MOVERS: Handlers = {
     nn.TransposeOp: record_transpose,
     nn.ConcatOp: move_concat,
     nn.SliceOp: move_slice,

@@ -6,7 +6,7 @@ from stepwell.dialects import nn
 from stepwell.lowering.graph.matching import rank_of
 from stepwell.lowering.rewriting import Outcome
 
-from .engine import Walk, to_first
+from .engine import Handlers, Walk, to_first
 
 
 def convert_conv(op: nn.ConvOp | nn.ConvTransposeOp, walk: Walk) -> Outcome:
@@ -45,9 +45,9 @@ def convert_pool(op: nn.MaxPoolOp | nn.AvgPoolOp | nn.LpPoolOp, walk: Walk) -> O
     if op.value("channels_last"):
         return None
     perm = to_first(rank_of(op.x))
-    same = {name: op.value(name) for name in op.properties}
-    x = walk.ordered(op.x, perm)
-    new = type(op)(x, **{**same, "channels_last": True})
+    same = {name: op.value(name) for name in op.properties if name != "kernel"}
+    same["channels_last"] = True
+    new = type(op)(walk.ordered(op.x, perm), kernel=op.value("kernel"), **same)
     walk.finish(op, new, perm, sticky=True)
     return None
 
@@ -72,7 +72,7 @@ def convert_batch_norm(op: nn.BatchNormOp, walk: Walk) -> Outcome:
     return None
 
 
-HANDLERS = {
+HANDLERS: Handlers = {
     nn.ConvOp: convert_conv,
     nn.ConvTransposeOp: convert_conv,
     nn.MaxPoolOp: convert_pool,

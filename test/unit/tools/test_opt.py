@@ -18,27 +18,7 @@ from stepwell.errors import OptionError
 from stepwell.lowering.pipelines import PASSES, PHASES, compile_module, parse_passes
 from stepwell.tools import opt
 
-NETWORK = """
-func.func @main(%x: tensor<?x3x8x8xf32, #nn.dims<n, 3, 8, 8>> {nn.name = "x"})
-    -> (tensor<?x4xf32, #nn.dims<n, 4>> {nn.name = "y"}) {
-  %w = nn.constant {value = dense<0.25> : tensor<4x3x3x3xf32>} : tensor<4x3x3x3xf32> loc("w")
-  %s = nn.constant {value = dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>} : tensor<4xf32> loc("s")
-  %t = nn.constant {value = dense<[0.5, 0.5, 0.5, 0.5]> : tensor<4xf32>} : tensor<4xf32> loc("t")
-  %three = nn.constant {value = dense<3.0> : tensor<f32>} : tensor<f32> loc("three")
-  %six = nn.constant {value = dense<6.0> : tensor<f32>} : tensor<f32> loc("six")
-  %a = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = #nn.dims<1, 1, 1, 1>, dilations = array<i64: 1, 1>}
-    : (tensor<?x3x8x8xf32, #nn.dims<n, 3, 8, 8>>, tensor<4x3x3x3xf32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("conv")
-  %b = nn.batch_norm %a, %s, %t, %t, %s
-    : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("norm")
-  %c = nn.add %b, %three : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<f32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("shift")
-  %d = nn.clamp %c {min = 0.0 : f64, max = 6.0 : f64} : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("clip")
-  %e = nn.mul %b, %d : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("gate")
-  %f = nn.div %e, %six : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>, tensor<f32>) -> tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>> loc("sixth")
-  %g = nn.reduce %f {kind = "mean", axes = array<i64: 2, 3>} : (tensor<?x4x8x8xf32, #nn.dims<n, 4, 8, 8>>) -> tensor<?x4xf32, #nn.dims<n, 4>> loc("pool")
-  %h = nn.softmax %g : (tensor<?x4xf32, #nn.dims<n, 4>>) -> tensor<?x4xf32, #nn.dims<n, 4>> loc("softmax")
-  func.return %h : tensor<?x4xf32, #nn.dims<n, 4>>
-}
-"""
+NETWORK = (Path(__file__).parents[2] / "filecheck" / "pipeline.mlir").read_text()
 
 
 def new_context() -> StepwellContext:
@@ -107,7 +87,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, text: str, *arguments: str) -> int
 def test_errors_are_messages(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = 'func.func @f(%x: tensor<4xf32>) { nn.nonsense %x : tensor<4xf32> }'
+    bad = "func.func @f(%x: tensor<4xf32>) { nn.nonsense %x : tensor<4xf32> }"
     assert run_main(monkeypatch, bad) == 1
     errors = capsys.readouterr().err
     assert errors.startswith("error: ") and "Traceback" not in errors
@@ -146,3 +126,14 @@ def test_large_constants_stay_in_the_directory(
     assert "#nn.weight<" in folded and len(list((tmp_path / "weights").iterdir())) == 1
     assert run_main(monkeypatch, folded, *flags) == 0
     assert capsys.readouterr().out == folded
+
+
+def test_kernels_print_as_llvm_ir(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--stop-after", "tile", "--target", "cpu-avx2"]
+    flags += ["-p", "convert-tile-to-llvm", "-t", "llvm"]
+    assert run_main(monkeypatch, NETWORK, *flags) == 0
+    assert "define" in capsys.readouterr().out
+    assert run_main(monkeypatch, NETWORK, "-t", "llvm") == 1
+    assert "expected a module with llvm.func" in capsys.readouterr().err
