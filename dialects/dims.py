@@ -12,9 +12,10 @@ that is not raises `ShapeError`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import Literal, TypeAlias
 
 from xdsl.context import Context
@@ -22,6 +23,9 @@ from xdsl.parser import AttrParser, Parser
 from xdsl.utils.exceptions import ParseError
 
 from stepwell.errors import ShapeError
+
+_REMEMBERED = 1 << 14
+"""How many results of each operation are kept: the layers of a model repeat them."""
 
 AtomKind: TypeAlias = Literal["floordiv", "mod", "min", "max"]
 
@@ -180,12 +184,18 @@ def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int:
     Raises:
         ShapeError: a symbol has no value, or a divisor is not positive.
     """
-    names = symbols_of(dim)
-    if missing := sorted(names - bindings.keys()):
-        raise ShapeError(f"expected a value for {', '.join(missing)} in {dim}")
-    value = substitute(dim, {name: bindings[name] for name in names})
-    assert isinstance(value, int)
-    return value
+    if isinstance(dim, int):
+        return dim
+    try:
+        return sum(
+            factor * math.prod(_evaluate_atom(atom, bindings) for atom in monomial)
+            for monomial, factor in dim.terms
+        )
+    except KeyError:
+        missing = sorted(symbols_of(dim) - bindings.keys())
+        raise ShapeError(
+            f"expected a value for {', '.join(missing)} in {dim}"
+        ) from None
 
 
 def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
@@ -204,12 +214,21 @@ def bounds(dim: Dim, ranges: Ranges | None = None) -> Bounds:
     """An interval that holds every value of `dim`; symbols without range are >= 0."""
     if isinstance(dim, int):
         return dim, dim
+    return _bounds_in(dim, ranges) if ranges else _bounds(dim)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _bounds(dim: DimExpr) -> Bounds:
+    return _bounds_in(dim, {})
+
+
+def _bounds_in(dim: DimExpr, ranges: Ranges) -> Bounds:
     low: float = 0
     high: float = 0
     for monomial, factor in dim.terms:
         interval: Bounds = (factor, factor)
         for atom in monomial:
-            interval = _multiply_bounds(interval, _atom_bounds(atom, ranges or {}))
+            interval = _multiply_bounds(interval, _atom_bounds(atom, ranges))
         low, high = low + interval[0], high + interval[1]
     return low, high
 
@@ -234,6 +253,8 @@ def is_zero_or_more(dim: Dim, ranges: Ranges | None = None) -> bool:
 
 def may_be_equal(left: Dim, right: Dim) -> bool:
     """Whether no proof says that the two dims differ."""
+    if left == right:
+        return True
     low, high = bounds(left - right)
     return low <= 0 <= high
 
@@ -286,6 +307,12 @@ def _parse_product(parser: AttrParser) -> Dim:
             return value
 
 
+_NUMBERS: dict[AtomKind, Callable[..., int]] = {
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "min": min,
+    "max": max,
+}
 _FUNCTIONS = {
     "floordiv": lambda *dims: _floordiv(*dims),
     "ceildiv": lambda *dims: ceildiv(*dims),
@@ -384,6 +411,7 @@ def _apply(kind: AtomKind, operands: tuple[Dim, ...]) -> DimExpr:
     return DimExpr((((Atom(text, kind, operands),), 1),))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _add(left: Dim, right: Dim, sign: int) -> Dim:
     terms = _terms(left)
     for monomial, factor in _terms(right).items():
@@ -391,6 +419,7 @@ def _add(left: Dim, right: Dim, sign: int) -> Dim:
     return _from_terms(terms)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _multiply(left: Dim, right: Dim) -> Dim:
     terms: Terms = {}
     for left_atoms, left_factor in _terms(left).items():
@@ -406,6 +435,7 @@ def _require_positive(value: Dim) -> None:
         raise ShapeError(f"expected a positive divisor, got {value}")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _floordiv(dividend: Dim, by: Dim) -> Dim:
     _require_positive(by)
     if isinstance(dividend, int) and isinstance(by, int):
@@ -425,6 +455,7 @@ def _floordiv(dividend: Dim, by: Dim) -> Dim:
     return quotient + _apply("floordiv", (rest, by))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _mod(dividend: Dim, by: Dim) -> Dim:
     _require_positive(by)
     if isinstance(dividend, int) and isinstance(by, int):
@@ -570,6 +601,15 @@ def _as_call(dim: DimExpr, kind: AtomKind) -> tuple[Dim, ...] | None:
 
 def _wins(kind: Literal["min", "max"], left: Dim, right: Dim) -> bool:
     return is_zero_or_more(right - left if kind == "min" else left - right)
+
+
+def _evaluate_atom(atom: Atom, bindings: Mapping[str, int]) -> int:
+    if atom.kind is None:
+        return bindings[atom.symbol]
+    operands = [evaluate(operand, bindings) for operand in atom.operands]
+    if atom.kind in ("floordiv", "mod"):
+        _require_positive(operands[1])
+    return _NUMBERS[atom.kind](*operands)
 
 
 def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:

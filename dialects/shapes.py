@@ -7,6 +7,7 @@ The algebra of dims is `stepwell.dialects.dims`; its names are re-exported here,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from xdsl.dialects.builtin import (
@@ -56,6 +57,7 @@ __all__ = [
     "RangeAttr",
     "Ranges",
     "Shape",
+    "as_tensor",
     "bind_symbols",
     "bounds",
     "ceildiv",
@@ -167,6 +169,11 @@ def tensor_type(dims: Shape, element: Attribute) -> TensorType:
 
     Dynamic dims are `?` with their expressions in the encoding; a static type has none.
     """
+    return _tensor_type(tuple(dims), element)
+
+
+@lru_cache(maxsize=1 << 12)
+def _tensor_type(dims: tuple[Dim, ...], element: Attribute) -> TensorType:
     if all(isinstance(dim, int) for dim in dims):
         return TensorType(element, [dim for dim in dims if isinstance(dim, int)])
     shape = [dim if isinstance(dim, int) else DYNAMIC_INDEX for dim in dims]
@@ -179,10 +186,10 @@ def dims_of(value: Attribute | SSAValue) -> tuple[Dim, ...]:
     Raises:
         ShapeError: not a tensor, or a dynamic dim has no expression.
     """
-    kind = _as_tensor(value)
+    kind = as_tensor(value)
     if isinstance(kind.encoding, DimsAttr):
         return kind.encoding.data
-    dims = kind.get_shape()
+    dims = tuple([size.data for size in kind.shape.data])
     if DYNAMIC_INDEX in dims:
         raise ShapeError(f"expected #nn.dims<...> for the dynamic dims, got {kind}")
     return dims
@@ -190,7 +197,7 @@ def dims_of(value: Attribute | SSAValue) -> tuple[Dim, ...]:
 
 def element_of(value: Attribute | SSAValue) -> Attribute:
     """The element type of a tensor type, or of a value of one."""
-    return _as_tensor(value).element_type
+    return as_tensor(value).element_type
 
 
 def with_dims(kind: Attribute, dims: Shape) -> TensorType:
@@ -200,7 +207,7 @@ def with_dims(kind: Attribute, dims: Shape) -> TensorType:
 
 def with_element(kind: Attribute, element: Attribute) -> TensorType:
     """The tensor type `kind` with another element type."""
-    kind = _as_tensor(kind)
+    kind = as_tensor(kind)
     return TensorType(element, kind.shape, kind.encoding)
 
 
@@ -260,7 +267,12 @@ def bind_symbols(
             )
 
 
-def _as_tensor(value: Attribute | SSAValue) -> TensorType:
+def as_tensor(value: Attribute | SSAValue) -> TensorType:
+    """The tensor type that `value` is or has.
+
+    Raises:
+        ShapeError: it is none.
+    """
     kind = value.type if isinstance(value, SSAValue) else value
     if not isinstance(kind, TensorType):
         raise ShapeError(f"expected a tensor, got {kind}")

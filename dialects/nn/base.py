@@ -11,9 +11,9 @@ parameters as keywords with plain Python values; it infers the result types:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias, cast
+from typing import Any, ClassVar, Self, TypeAlias
 
 from typing_extensions import TypeVar
 from xdsl.dialects.builtin import (
@@ -127,7 +127,10 @@ class NnOp(IRDLOperation, ABC):
         for index, (kind, result) in enumerate(
             zip(expected, self.results, strict=True)
         ):
-            if kind != result.type and not may_be_same_type(kind, result.type):
+            have = result.type
+            if kind is have or kind == have:
+                continue
+            if not may_be_same_type(kind, have):
                 raise VerifyException(
                     f"expected result {index} of {self.name} of type {kind}, "
                     f"got {result.type}"
@@ -185,22 +188,23 @@ def may_be_same_type(left: Attribute, right: Attribute) -> bool:
 
 def to_python(attribute: Attribute) -> Any:
     """A parameter as an int, float, bool, str or tuple; other attributes as such."""
-    match attribute:
-        case IntegerAttr():
-            number = attribute.value.data
-            return bool(number) if attribute.type == i1 else number
-        case FloatAttr():
-            return attribute.value.data
-        case StringAttr():
-            return attribute.data
-        case DimsAttr():
-            return attribute.data
-        case DenseArrayBase():
-            return tuple(cast(Any, attribute).get_values())
-        case ArrayAttr():
-            return tuple(to_python(element) for element in attribute)
-        case _:
-            return attribute
+    decode = _DECODERS.get(type(attribute))
+    return attribute if decode is None else decode(attribute)
+
+
+def _number(attribute: Any) -> int | bool:
+    number = attribute.value.data
+    return bool(number) if attribute.type == i1 else number
+
+
+_DECODERS: dict[type[Attribute], Callable[[Any], Any]] = {
+    IntegerAttr: _number,
+    FloatAttr: lambda attribute: attribute.value.data,
+    StringAttr: lambda attribute: attribute.data,
+    DimsAttr: lambda attribute: attribute.data,
+    DenseArrayBase: lambda attribute: attribute.get_values(),
+    ArrayAttr: lambda attribute: tuple(map(to_python, attribute)),
+}
 
 
 _AttributeT = TypeVar("_AttributeT", bound=Attribute, default=Attribute)

@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, SSAValue
 from stepwell.dialects.shapes import (
     Dim,
     Shape,
+    as_tensor,
     bounds,
     ceildiv,
     dim_min,
@@ -35,7 +36,7 @@ def broadcast(*shapes: Shape) -> tuple[Dim, ...]:
 def _broadcast_dim(dims: Sequence[Dim], shapes: Sequence[Shape]) -> Dim:
     result: Dim = 1
     for dim in dims:
-        if dim == 1 or dim == result:
+        if dim is result or dim == 1 or dim == result:
             continue
         if result != 1 and not may_be_equal(result, dim):
             raise ShapeError(
@@ -113,10 +114,9 @@ def same_element(*values: SSAValue) -> Attribute:
     """The element type that all values share."""
     first = element_of(values[0])
     for value in values[1:]:
-        if element_of(value) != first:
-            raise ShapeError(
-                f"expected one element type, got {first} and {element_of(value)}"
-            )
+        other = element_of(value)
+        if other is not first and other != first:
+            raise ShapeError(f"expected one element type, got {first} and {other}")
     return first
 
 
@@ -131,5 +131,8 @@ def require_rank(value: SSAValue, low: int, high: int | None = None) -> int:
 
 def elementwise_type(*values: SSAValue, element: Attribute | None = None) -> TensorType:
     """The broadcast type of `values`, with their element type or `element`."""
+    kinds = [value.type for value in values]
+    if element is None and all(kind is kinds[0] for kind in kinds):
+        return as_tensor(kinds[0])
     kind = same_element(*values) if element is None else element
-    return tensor_type(broadcast(*(dims_of(value) for value in values)), kind)
+    return tensor_type(broadcast(*map(dims_of, kinds)), kind)
