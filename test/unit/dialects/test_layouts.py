@@ -423,7 +423,8 @@ def parse(text: str) -> ll.LayoutAttr:
         "blocked([1, 8], [4, 8], [4, 1], repeat = [2, 1])",
         "blocked([8, 1], [8, 4], [1, 4], order = [0, 1])",
         "{register = [[1, 1], [0, 2]], lane = [[1, 0]]}, [2, 4], repeat = [1, 3]",
-        "{register = [[0, 1]], lane = [[1, 1]]}, [2, 2], repeat = [2, 3], order = [1, 0]",
+        "{register = [[0, 1]], lane = [[1, 1]]}, [2, 2], repeat = [2, 3], "
+        "order = [1, 0]",
         "transpose(swizzled(128, 128, 16, 128))",
     ],
 )

@@ -194,7 +194,8 @@ def test_gather_reads_through_an_index_view() -> None:
             %y: !tile.view<6x4xf32>) grid (%i = 2) {
           %c3 = arith.constant 3 : index
           %at = arith.muli %i, %c3 : index
-          %rows = tile.access %x indices(%ids) map<(r, c) -> [at$0 mod 10, c] with [at$0 = 0[r]]> : !tile.view<6x4xf32>
+          %rows = tile.access %x indices(%ids) 
+            map<(r, c) -> [at$0 mod 10, c] with [at$0 = 0[r]]> : !tile.view<6x4xf32>
           %t = tile.load %rows[%at, 0] over [0, 1] : !tile.tile<3x4xf32>
           tile.store %t, %y[%at, 0] over [0, 1]
           tile.return
@@ -231,9 +232,12 @@ def test_order_of_nan_and_ties() -> None:
           %t = tile.load %x[0] over [0] : !tile.tile<6xf32>
           %i = tile.iota dim 0 : !tile.tile<6xi64>
           %a, %b = tile.sort %t, %i dim 0 : !tile.tile<6xf32>, !tile.tile<6xi64>
-          %c, %d = tile.sort %t, %i dim 0 descending : !tile.tile<6xf32>, !tile.tile<6xi64>
-          %v, %first = tile.arg_reduce min %t dim 0 : !tile.tile<1xf32>, !tile.tile<1xi64>
-          %w, %last = tile.arg_reduce max %c dim 0 last : !tile.tile<1xf32>, !tile.tile<1xi64>
+          %c, %d = tile.sort %t, %i dim 0 descending
+            : !tile.tile<6xf32>, !tile.tile<6xi64>
+          %v, %first = tile.arg_reduce min %t dim 0
+            : !tile.tile<1xf32>, !tile.tile<1xi64>
+          %w, %last = tile.arg_reduce max %c dim 0 last
+            : !tile.tile<1xf32>, !tile.tile<1xi64>
           tile.store %b, %up[0] over [0]
           tile.store %d, %down[0] over [0]
           tile.store %first, %top[0] over [0]

@@ -14,6 +14,8 @@ from stepwell.dialects.registry import register_dialects
 
 PROGRAM = Path(__file__).parents[2] / "filecheck/tile/programs/pipeline.mlir"
 
+BLOCKED = "blocked([1, 4], [1, 32], [4, 1], repeat = [16, 1])"
+
 MUTATIONS: dict[str, tuple[list[tuple[str, str]], str]] = {
     "too_few_bytes_announced": (
         [("expect 24576", "expect 16384")],
@@ -62,7 +64,8 @@ MUTATIONS: dict[str, tuple[list[tuple[str, str]], str]] = {
     ),
     "more_shared_memory_than_there_is": (
         [("ring<3", "ring<10"), ("cursor<3>", "cursor<10>")],
-        "needs 246784 bytes of shared memory for each of 1 blocks, and sm_90a has 232448",
+        "needs 246784 bytes of shared memory for each of 1 blocks, and sm_90a has "
+        "232448",
     ),
     "two_blocks_that_do_not_fit": (
         [("warps = 8>", "warps = 8, blocks_per_sm = 4>")],
@@ -127,7 +130,7 @@ MUTATIONS: dict[str, tuple[list[tuple[str, str]], str]] = {
         [
             (
                 "#acc = #tile.layout<wgmma_accumulator(128)>",
-                "#acc = #tile.layout<blocked([1, 4], [1, 32], [4, 1], repeat = [16, 1])>",
+                f"#acc = #tile.layout<{BLOCKED}>",
             )
         ],
         "expected tiles !tile.tile<64x128xf32, #tile.layout<wgmma_accumulator(128)>>",
@@ -144,8 +147,8 @@ MUTATIONS: dict[str, tuple[list[tuple[str, str]], str]] = {
         [
             (
                 "swizzled(64, 64, 16, 128)",
-                "{offset = [[0, 1], [0, 2], [0, 4], [0, 8], [0, 16], [0, 32]]}, [1, 64], "
-                "repeat = [64, 1]",
+                "{offset = [[0, 1], [0, 2], [0, 4], [0, 8], [0, 16], [0, 32]]}, "
+                "[1, 64], repeat = [64, 1]",
             )
         ],
         "TMA writes only row-major layouts swizzled by 128, 64, 32 or 16 bytes",
@@ -182,10 +185,11 @@ MUTATIONS: dict[str, tuple[list[tuple[str, str]], str]] = {
         [
             (
                 "      tile.store %ready",
-                "      %o = tile.full 0.0 : !tile.tile<64x128xf32, #tile.layout<"
-                "blocked([1, 4], [1, 32], [4, 1], repeat = [16, 1])>>\n"
-                "      %z = tile.map (%u = %ready, %v = %o) -> !tile.tile<64x128xf32, #acc> {\n"
-                "        %n = arith.addf %u, %v : f32\n        tile.yield %n : f32\n      }\n"
+                "%o = tile.full 0.0 : !tile.tile<64x128xf32, "
+                f"#tile.layout<{BLOCKED}>>\n"
+                "%z = tile.map (%u = %ready, %v = %o) "
+                "-> !tile.tile<64x128xf32, #acc> {\n"
+                "%n = arith.addf %u, %v : f32\ntile.yield %n : f32\n}\n"
                 "      tile.store %ready",
             )
         ],
