@@ -22,6 +22,8 @@ SLOT_ALIGNMENT = 64
 PARALLEL_WORK = 1_000_000
 """FLOPs or bytes from which a segment is run by all threads: one thread does as much in
 the 20 us or so that it takes to wake another."""
+PARALLEL_WORK_OF_A_LAUNCH = 50_000
+"""The same on the average of its launches: threads meet behind each of them."""
 MAX_LATE_BINDINGS = 64
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -176,7 +178,8 @@ def bind_segment(
         row[2] = product(max(extent, 0) for extent in grid)
     positions = tuple((value, tuple(found)) for value, found in dynamic.items())
     is_large = count > 0 and launches[:, 2].max() > 1
-    is_large = is_large and _work(segment, bindings) >= PARALLEL_WORK
+    least = max(PARALLEL_WORK, count * PARALLEL_WORK_OF_A_LAUNCH)
+    is_large = is_large and _work(segment, bindings) >= least
     address_ = launches.ctypes.data
     return BoundSegment(launches, words, address_, count, positions, is_large)
 

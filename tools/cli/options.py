@@ -12,8 +12,12 @@ import numpy as np
 from stepwell.errors import OptionError
 from stepwell.runtime import Engine, TensorSpec
 from stepwell.runtime.expressions import bare_symbol, parse
+from stepwell.runtime.manifest import SymbolRange
 
 Array = np.ndarray[Any, Any]
+
+LIKELY_SIZE = 64
+"""The size tried for a dim of which nothing is known."""
 
 RANDOM_INTEGERS = 8
 """Random integer inputs lie in 0..7: they may be indices into something."""
@@ -89,21 +93,24 @@ def inputs_of(engine: Engine, options: argparse.Namespace) -> dict[str, Array]:
 
 
 def typical_sizes(engine: Engine) -> dict[str, int]:
-    """A value for each symbol of the inputs: its typical one, or a small one."""
+    """A value for each symbol of the inputs: the one that the engine is tuned for, or
+    within its range 1 for a first dim (a batch) and `LIKELY_SIZE` for others."""
     sizes: dict[str, int] = {}
     for spec in engine.inputs:
-        for dim in spec.shape:
-            if (name := bare_symbol(dim)) is None:
-                continue
-            known = spec.ranges.get(name)
-            if known is None:
-                sizes[name] = 1
-            elif known.opt is not None:
-                sizes[name] = known.opt
-            else:
-                step = known.divisor
-                sizes[name] = -(-max(known.min, 1) // step) * step
+        for axis, dim in enumerate(spec.shape):
+            if (name := bare_symbol(dim)) is not None and name not in sizes:
+                known = spec.ranges.get(name, SymbolRange(min=1))
+                likely = known.opt or (LIKELY_SIZE if axis else 1)
+                sizes[name] = within(known, likely)
     return sizes
+
+
+def within(known: SymbolRange, size: int) -> int:
+    """The nearest size in a range and of its divisor; at least 1 where that is in."""
+    step, high = known.divisor, known.max
+    low = -(-max(known.min, 1) // step) * step
+    size = max(low, size // step * step)
+    return size if high is None else min(size, high // step * step)
 
 
 def random_inputs(
