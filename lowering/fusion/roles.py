@@ -119,10 +119,13 @@ CONDITIONS: dict[str, Callable[[NnOp], bool]] = {
 
 
 def is_kernel_type(kind: object) -> bool:
-    """Whether a kernel can read and write tensors of this type."""
+    """Whether a kernel can read and write tensors of this type.
+
+    Floats of 8 bits and less and packed integers are converted by the host.
+    """
     if not isinstance(kind, TensorType):
         return False
     element = element_of(kind)
-    if is_float(element) or is_integer(element):
-        return bit_width(element) >= 8
-    return is_bool(element)
+    if is_float(element):
+        return bit_width(element) >= 16
+    return is_bool(element) or (is_integer(element) and bit_width(element) >= 8)

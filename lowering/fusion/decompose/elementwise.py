@@ -174,6 +174,10 @@ def _float_modulo(s: Scalars, op: NnOp, a: Scalar, b: Scalar) -> Scalar:
     """The remainder of the truncated quotient, made to follow the divisor's sign."""
     quotient = s.math(math.TruncOp, s.div(a, b))
     rest = s.sub(a, s.mul(quotient, b))
+    infinity = s.like(pymath.inf, a)
+    endless = s.compare("eq", s.abs(b), infinity)
+    finite = s.compare("lt", s.abs(a), infinity)
+    rest = s.select(s.bit_and(endless, finite), a, rest)
     if op.value("fmod"):
         return s.math(math.CopySignOp, rest, a)
     zero = s.like(0, rest)
