@@ -12,7 +12,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from stepwell.dialects.fusion import GenericOp, Iterator, KernelOp
+from stepwell.dialects.fusion import GenericOp, Iterator, KernelOp, ScanOp, SortOp
 from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Schedule, ScheduleAttr
 from stepwell.dialects.shapes import Ranges
@@ -24,6 +24,7 @@ from .product import product_of
 from .schedule_attention import schedule_attention
 from .schedule_contraction import schedule_contraction
 from .schedule_map import schedule_map
+from .schedule_order import schedule_scan, schedule_sort
 from .schedule_reduction import schedule_reduction
 
 
@@ -36,6 +37,10 @@ def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedul
     for op in kernel.block.ops:
         if isinstance(op, AttentionOp):
             return schedule_attention(op, target, ranges)
+        if isinstance(op, ScanOp):
+            return schedule_scan(op, target, ranges)
+        if isinstance(op, SortOp):
+            return schedule_sort(op, target, ranges)
     generics = [op for op in kernel.block.ops if isinstance(op, GenericOp)]
     if not generics:
         raise CompileError(

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
@@ -45,8 +46,8 @@ from stepwell.dialects.shapes import (
 from stepwell.lowering.rewriting import stamp
 
 SHORT = 16
-"""Below this extent a guarded axis is worth merging with the dim inside of it: its guard
-then cuts through rows of the merged dim."""
+"""Below this extent a guarded axis is merged with the dim inside of it; its guard then
+cuts through rows of the merged dim."""
 
 MERGEABLE = (Iterator.PARALLEL, Iterator.REDUCTION)
 
@@ -119,8 +120,8 @@ def _merge_axes(
 ) -> AccessMap | None:
     """The map with axes `axis` and `axis + 1` merged, if the pair walks just there.
 
-    Along the outer axis any index is allowed in which the outer dim has factor 1, and a
-    guard that it lies inside the axis: then the merged index lies inside the merged one.
+    Along the outer axis the index may be any in which the outer dim has factor 1. If it
+    is guarded to lie inside the axis, the merged index is guarded alike.
     """
     high, low = access.results[axis], access.results[axis + 1]
     split = coefficient(high, pair.outer)
@@ -257,7 +258,7 @@ def _next_plan(
 ) -> Plan | None:
     for op in ops:
         names, extents = op.dim_names, op.extents
-        for outer, inner in zip(names, names[1:], strict=False):
+        for outer, inner in pairwise(names):
             if (outer, inner) in refused:
                 continue
             plan = plan_merge(ops, Pair(outer, inner, extents[inner]))

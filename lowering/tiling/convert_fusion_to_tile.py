@@ -28,6 +28,8 @@ from .attention import convert_attention
 from .contraction import convert_contraction
 from .map import convert_map
 from .reduction import convert_reduction
+from .scan import convert_scan
+from .sort import convert_sort
 
 Converter = Callable[[KernelOp, Schedule, str], FuncOp]
 
@@ -36,6 +38,8 @@ CONVERTERS: dict[Anchor, Converter] = {
     Anchor.MAP: convert_map,
     Anchor.CONTRACTION: convert_contraction,
     Anchor.REDUCTION: convert_reduction,
+    Anchor.SCAN: convert_scan,
+    Anchor.SORT: convert_sort,
 }
 """The converter of each anchor."""
 

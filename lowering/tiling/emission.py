@@ -35,6 +35,7 @@ from stepwell.dialects.shapes import (
 )
 from stepwell.dialects.tile import (
     AccessOp,
+    CombineKind,
     LoadOp,
     StoreOp,
     TileType,
@@ -152,12 +153,19 @@ class KernelProgram:
     def write(
         self, op: StructuredOp, position: int, tile: SSAValue, frame: Frame
     ) -> None:
-        """Store result `position` of `op` wherever the kernel yields it."""
+        """Store result `position` of `op` wherever the kernel yields it.
+
+        A map into a destination combines with what is there.
+        """
         access = op.out_maps[position].simplify(op.extents)
+        kind = op.combines[position]
+        combines = bool(op.dests) and kind is not Combine.SET
+        accumulate = CombineKind(kind.value) if combines else None
         for target in self.outputs.get(op.outputs[position], ()):
             place = self.place(op, target, access, frame)
             offsets = [self.program.offset(index) for index in place.indices]
-            self.program.insert(StoreOp(tile, place.view, offsets, place.over))
+            store = StoreOp(tile, place.view, offsets, place.over, accumulate)
+            self.program.insert(store)
 
     def place(
         self,
@@ -183,6 +191,8 @@ class KernelProgram:
             base[split.inner] = modulo(at, split.factor, {})
             axes[split.dim] = split.inner
         access, kept = _without_units(access, sizes, set(axes.values()))
+        if not reads:
+            sizes |= _clipped(access, sizes, view_of(memory).dims)
         if reads:
             parallel = set(op.dims_of_kind(Iterator.PARALLEL))
             shape = view_of(memory).dims
@@ -338,6 +348,19 @@ def _without_units(
     beside = [n for n in sizes if n in axes and n not in access.dims]
     kept = [n for n in access.dims if n in access.used_dims or n in axes]
     return access, [*kept, *beside]
+
+
+def _clipped(
+    access: AccessMap, sizes: Mapping[str, Dim], shape: Shape
+) -> dict[str, Dim]:
+    """The sizes of dims along which a result is shorter than the space (top-k)."""
+    axes = zip(map(as_symbol, access.results), shape, strict=True)
+    return {
+        name: size
+        for name, size in axes
+        if name in access.dims and size != sizes[name]
+        if is_zero_or_more(sizes[name] - size)
+    }
 
 
 def _reachable(

@@ -22,7 +22,7 @@ from stepwell.dialects.target import Target
 UNKNOWN_SIZE = 128
 """What a symbol without range is taken for."""
 
-CELL_SECONDS = 40e-6
+CELL_SECONDS = 80e-6
 """Work that a grid cell should hold: some hundred times what it costs to fetch one."""
 
 CELLS_PER_THREAD = 4
@@ -35,8 +35,8 @@ CLOCK = 2.5e9
 def tuned_ranges(module: ModuleOp) -> dict[str, DimRange]:
     """The ranges of the module's symbols, with an optimum for those of batches.
 
-    A symbol that the model's inputs only have as their first dim counts samples; without
-    an optimum of the user's, one sample is what latency is measured with.
+    A symbol that the model's inputs only have as their first dim counts samples. Unless
+    the user states an optimum, one sample is what is tuned for.
     """
     ranges = ranges_of(module)
     leading: set[str] = set()

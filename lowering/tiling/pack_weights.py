@@ -51,7 +51,7 @@ class Packing:
 
 
 def packing_of(kernel: KernelOp, product: Product) -> Packing | None:
-    """The packing of the right factor, or None if it is no constant, or fits as it is."""
+    """How to pack the right factor; None if it is no constant, or fits as it is."""
     value = without_extension(product.rhs.value)
     if not isinstance(value, BlockArgument) or not isinstance(
         kernel.schedule, ScheduleAttr

@@ -108,12 +108,12 @@ def reduce_axis(
     if tile_of(tile).element_type.bitwidth == 1:  # pyright: ignore
         logic = CombineKind.OR if kind is Combine.MAX else CombineKind.AND
         return parts.program.value(ReduceOp(logic, tile, axis))
-    flipped = _flip_sign(parts, tile)
+    flipped = flip_sign(parts, tile)
     reduced = parts.program.value(ReduceOp(CombineKind(kind.value), flipped, axis))
-    return _flip_sign(parts, reduced)
+    return flip_sign(parts, reduced)
 
 
-def _flip_sign(parts: KernelProgram, tile: SSAValue) -> SSAValue:
+def flip_sign(parts: KernelProgram, tile: SSAValue) -> SSAValue:
     """Exchange the order of unsigned integers for that of signed ones, and back."""
     kind = tile_of(tile)
     lowest = -(1 << (kind.element_type.bitwidth - 1))  # pyright: ignore

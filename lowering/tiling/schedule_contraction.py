@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import AnyFloat
+
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
 from stepwell.dialects.shapes import Ranges, symbols_of
 from stepwell.dialects.target import Target
@@ -61,7 +62,7 @@ class RegisterTile:
 
 
 def register_tiles(target: Target) -> Iterator[RegisterTile]:
-    """All tiles of accumulators that leave registers for one row of the right factor."""
+    """All tiles of accumulators that leave registers for the factors."""
     for vectors in range(1, 7):
         for rows in range(1, (target.vector_registers - 4) // vectors + 1):
             yield RegisterTile(rows, vectors)

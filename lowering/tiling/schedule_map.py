@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 from stepwell.dialects.access import AccessMap, Stride
 from stepwell.dialects.fusion import GenericOp, StructuredOp
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
-from stepwell.dialects.shapes import Ranges, Shape, dims_of, element_of
+from stepwell.dialects.shapes import (
+    Ranges,
+    Shape,
+    dims_of,
+    element_of,
+    symbols_of,
+)
 from stepwell.dialects.target import Target
 
 from .estimate import divide, estimates, wanted_cells
@@ -31,8 +37,40 @@ def schedule_map(op: GenericOp, target: Target, ranges: Ranges) -> Schedule:
     """Choose the tile and the grid of a map kernel by its first generic."""
     sizes = estimates(op.extents, ranges)
     lanes = target.lanes(widest(op))
+    serial = serial_dims(op)
+    if serial:
+        return _schedule_scatter(op, sizes, serial, lanes, target)
     tile = map_tile(op, sizes, lanes)
     return Schedule(Anchor.MAP, map_grid(op, sizes, tile, lanes, target), (), tile)
+
+
+def serial_dims(op: StructuredOp) -> list[str]:
+    """The dims that a computed place of writing depends on.
+
+    Two indices along them may write one element, so they are walked in order.
+    """
+    names: set[str] = set()
+    for access in op.out_maps:
+        for indirect in access.indirects:
+            names = names.union(*map(symbols_of, indirect.index))
+    return [name for name in op.dim_names if name in names]
+
+
+def _schedule_scatter(
+    op: GenericOp,
+    sizes: Mapping[str, int],
+    serial: Sequence[str],
+    lanes: int,
+    target: Target,
+) -> Schedule:
+    """Loops over the serial dims inside of cells over the others."""
+    others = {name: size for name, size in sizes.items() if name not in serial}
+    lane = max(others, key=lambda n: op.dim_names.index(n), default=serial[-1])
+    count = vector_extent(sizes[lane], lanes, VECTORS) if lane in others else 1
+    tile = ((lane, count),)
+    grid = map_grid(op, sizes, tile, lanes, target)
+    grid = tuple(axis for axis in grid if axis[0] in others)
+    return Schedule(Anchor.MAP, grid, tuple((name, 1) for name in serial), tile)
 
 
 def widest(op: StructuredOp) -> int:

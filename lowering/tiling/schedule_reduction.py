@@ -52,7 +52,7 @@ def schedule_reduction(kernel: KernelOp, target: Target, ranges: Ranges) -> Sche
     lane = read_dim(main, sizes) or main.dim_names[-1]
     if lane in outer:
         axes = _independent_axes(main, sizes, outer, lane, lanes)
-        own = {op: axes for op in generics}
+        own = dict.fromkeys(generics, axes)
     else:
         row = _row_axis(sizes, outer, dims[lane], sizes[lane], lanes)
         axes = (row,)
