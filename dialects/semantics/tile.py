@@ -93,6 +93,8 @@ class Memory:
         """Write, or combine with what is there, where `mask` holds."""
         at = tuple(i[mask] for i in self._checked(index, mask, "write"))
         values = values[mask]
+        if not at:  # a tensor without dims: at most one element is written
+            values = values.reshape(-1)[-1:].reshape(()) if values.size else self.array
         if kind is not None:
             _UFUNCS[kind].at(self.array, at, values)
             return
