@@ -139,7 +139,7 @@ from .shape import (
     SliceOp,
     TransposeOp,
 )
-from .unary import CastOp
+from .unary import BitcastOp, CastOp
 
 Nn = Dialect(
     "nn",
@@ -160,6 +160,7 @@ Nn = Dialect(
         BatchNormOp,
         BernoulliOp,
         BindSymbolsOp,
+        BitcastOp,
         BroadcastToOp,
         CastOp,
         CeilOp,
@@ -285,6 +286,7 @@ __all__ = [
     "BatchNormOp",
     "BernoulliOp",
     "BindSymbolsOp",
+    "BitcastOp",
     "BroadcastToOp",
     "CastOp",
     "CeilOp",

@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 
-from stepwell.dialects.dtypes import i1, is_bool, is_float, is_integer
+from stepwell.dialects.dtypes import i1, is_bool, is_float, is_integer, numpy_dtype
 from stepwell.dialects.shapes import element_of, with_element
 from stepwell.errors import ShapeError
 
@@ -55,6 +55,39 @@ class FloatPredicateOp(FloatUnaryOp, ABC):
         """The operand's shape of `i1`."""
         super().infer_result_types()
         return [with_element(self.operand.type, i1)]
+
+
+@irdl_op_definition
+class BitcastOp(NnOp):
+    """The same bits read as another element type of the same width.
+
+    ```mlir
+    %y = nn.bitcast %x {to = i32} : (tensor<4xf32>) -> tensor<4xi32>
+    ```
+
+    Source: ONNX BitCast.
+    """
+
+    name = "nn.bitcast"
+
+    operand = operand_def(TensorType)
+    result = result_def(TensorType)
+    to = prop_def(Attribute)
+
+    def __init__(self, operand: Value, to: Attribute) -> None:
+        super().__init__(operand, to=to)
+
+    def infer_result_types(self) -> Sequence[Attribute]:
+        """The operand's shape of the element type `to`."""
+        element = element_of(self.operand)
+        if storage_bytes(element) != storage_bytes(self.to):
+            raise ShapeError(f"expected a type as wide as {element}, got {self.to}")
+        return [with_element(self.operand.type, self.to)]
+
+
+def storage_bytes(element: Attribute) -> int:
+    """The bytes of one stored element."""
+    return numpy_dtype(element).itemsize
 
 
 @irdl_op_definition

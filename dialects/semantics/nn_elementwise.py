@@ -188,6 +188,12 @@ def _cast(environment: Environment, op: nn.CastOp, x: Array) -> Array:
     return convert(x, dtype, op.value("saturate"), op.value("round_mode"))
 
 
+def _bitcast(environment: Environment, op: nn.BitcastOp, x: Array) -> Array:
+    bits = np.ascontiguousarray(x)
+    to = numpy_dtype(op.to)
+    return bits != 0 if to == np.bool_ else bits.view(to).reshape(x.shape)
+
+
 def convert(
     x: Array, dtype: np.dtype[Any], saturate: bool = True, round_mode: str = "up"
 ) -> Array:
@@ -316,6 +322,7 @@ TABLE: Table = {
     nn.CeluOp: _celu,
     nn.ClampOp: _clamp,
     nn.CastOp: _cast,
+    nn.BitcastOp: _bitcast,
     nn.AddOp: binary(np.add),
     nn.SubOp: binary(np.subtract),
     nn.MulOp: binary(np.multiply),

@@ -122,6 +122,13 @@ func.func @bind_symbols(%shape: tensor<2xi64>) {
   func.return
 }
 
+// CHECK-LABEL: func.func @bitcast(
+// CHECK: %y = nn.bitcast %x {to = i32} : (tensor<4xf32>) -> tensor<4xi32>
+func.func @bitcast(%x: tensor<4xf32>) {
+  %y = nn.bitcast %x {to = i32} : (tensor<4xf32>) -> tensor<4xi32>
+  func.return
+}
+
 // CHECK-LABEL: func.func @broadcast_to(
 // CHECK: %y = nn.broadcast_to %x : (tensor<4x1xf32>) -> tensor<2x4x8xf32>
 func.func @broadcast_to(%x: tensor<4x1xf32>) {

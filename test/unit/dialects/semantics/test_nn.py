@@ -214,6 +214,16 @@ def test_cast_to_integers() -> None:
     np.testing.assert_array_equal(wide, [info.max, info.min])
 
 
+def test_bits_stay_the_same() -> None:
+    x = np.array([[1.0, -0.0, np.nan]], np.float32)
+    bits = run(nn.BitcastOp, x, to=i32)
+    np.testing.assert_array_equal(bits, x.view(np.int32))
+    back = run(nn.BitcastOp, bits, to=element_type(np.float32))
+    assert back.tobytes() == x.tobytes()
+    with pytest.raises(ShapeError, match="expected a type as wide as f32, got i8"):
+        run(nn.BitcastOp, x, to=i8)
+
+
 @pytest.mark.parametrize("axis", [-1, 0, 1])
 def test_softmax_sums_to_one_and_log_softmax_is_its_logarithm(axis: int) -> None:
     x = 100 * normal(3, 4, 5)
