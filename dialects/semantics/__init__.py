@@ -33,6 +33,7 @@ __all__ = [
     "semantics_table",
 ]
 
+_SEMANTICS: Table = {**NN_SEMANTICS, **QUANT_SEMANTICS}
 _LOWER_LEVELS = {
     "fusion": "stepwell.dialects.semantics.fusion",
 }
@@ -89,7 +90,7 @@ def has_semantics(op: Operation) -> bool:
 
 def semantics_table() -> Table:
     """What each op of the level `nn` computes."""
-    return {**NN_SEMANTICS, **QUANT_SEMANTICS}
+    return _SEMANTICS
 
 
 def argument_names(function: FuncOp) -> list[str]:
