@@ -7,7 +7,7 @@ region. `builder.at(name)` gives ops their location.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,7 +99,7 @@ class GraphBuilder:
         return value.owner is self.entry
 
     @contextmanager
-    def inside(self, block: Block) -> Iterator[None]:
+    def inside(self, block: Block) -> Generator[None]:
         """Insert the ops made inside at the end of `block`."""
         self._blocks.append(block)
         try:
@@ -109,7 +109,7 @@ class GraphBuilder:
             self._blocks.pop()
 
     @contextmanager
-    def at(self, name: str) -> Iterator[None]:
+    def at(self, name: str) -> Generator[None]:
         """Give the ops made inside the location `name`, unless they have one."""
         marks = [(block, block.last_op) for block in (self._blocks[-1], self._prologue)]
         yield

@@ -13,7 +13,7 @@ from stepwell.dialects.shapes import DimRange
 from stepwell.errors import OptionError
 
 DimSpec = int | DimRange | tuple[int, int] | tuple[int, int, int] | None
-"""A size, a range, `(min, max)`, `(min, opt, max)`, or None to leave the dim as it is."""
+"""A size, a range, `(min, max)`, `(min, opt, max)`, or None to leave the dim open."""
 
 ShapeSpec = str | Sequence[DimSpec] | int | DimRange
 """One input's profile, as text or dim by dim; or of one symbol by its name."""

@@ -14,12 +14,17 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.weights import WeightStore
 from stepwell.errors import ModelError, OptionError, StepwellError, UnsupportedError
+from stepwell.frontends.onnx.importer import Importer
+from stepwell.frontends.onnx.load import (
+    LoadedModel,
+    Source,
+    fix_inputs,
+    inline_functions,
+    load_model,
+)
+from stepwell.frontends.onnx.ops import TABLE
+from stepwell.frontends.onnx.report import Issue, Report
 from stepwell.frontends.profiles import ShapeSpec, as_profiles
-
-from .importer import Importer
-from .load import LoadedModel, Source, fix_inputs, inline_functions, load_model
-from .ops import TABLE
-from .report import Issue, Report
 
 __all__ = [
     "Issue",

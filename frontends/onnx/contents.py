@@ -11,8 +11,14 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import element_type, i64, numpy_dtype
 from stepwell.dialects.shapes import DimExpr, dims_of, element_of
 from stepwell.frontends.builder import GraphBuilder
-
-from .values import Contents, Sequence_, Tensor, Value, is_symbolic, simplify
+from stepwell.frontends.onnx.values import (
+    Contents,
+    Sequence_,
+    Tensor,
+    Value,
+    is_symbolic,
+    simplify,
+)
 
 
 def constant_tensor(array: np.ndarray) -> Tensor:

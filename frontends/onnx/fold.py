@@ -20,9 +20,13 @@ from stepwell.dialects.dims import (
     dim_max,
     dim_min,
 )
-
-from .node import Node
-from .values import Contents, as_dim_array, dim_array, is_symbolic
+from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.values import (
+    Contents,
+    as_dim_array,
+    dim_array,
+    is_symbolic,
+)
 
 Fold: TypeAlias = Callable[..., Contents | list[Contents] | None]
 
@@ -52,11 +56,12 @@ def numeric(
     function: Callable[..., Contents], symbolic: Callable[..., Dim | None] | None = None
 ) -> Fold:
     """A fold that is `function` of NumPy on floats, and exact on integers."""
+    folded = exact(symbolic) if symbolic else None
 
-    def fold(node: Node, *inputs: Contents) -> Contents | None:
+    def fold(node: Node, *inputs: Contents) -> Contents | list[Contents] | None:
         if all(array.dtype.kind == "f" for array in inputs):
             return np.asarray(function(*inputs), inputs[0].dtype)
-        return exact(symbolic)(node, *inputs) if symbolic else None
+        return folded(node, *inputs) if folded else None
 
     return fold
 

@@ -8,11 +8,10 @@ import numpy as np
 from xdsl.ir import Attribute
 
 from stepwell.dialects.dtypes import element_type, i64
-
-from .contents import demand, symbolic_tensor
-from .fold import Fold
-from .node import Node
-from .values import (
+from stepwell.frontends.onnx.contents import demand, symbolic_tensor
+from stepwell.frontends.onnx.fold import Fold
+from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.values import (
     FOLD_LIMIT,
     SYMBOLIC_LIMIT,
     Contents,

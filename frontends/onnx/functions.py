@@ -8,40 +8,47 @@ while a node is imported: so they are taken from the op's schema then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 import onnx.defs
 import onnx.helper
 
 from stepwell.dialects.dtypes import numpy_dtype
-
-from .values import Tensor, Value
+from stepwell.frontends.onnx.values import Tensor, Value
 
 
 def function_body(
     node: onnx.NodeProto, domain: str, opset: int, inputs: Sequence[Value | None]
 ) -> onnx.FunctionProto | None:
     """The function that `node` calls, with its attributes filled in, or None."""
-    try:
-        schema = onnx.defs.get_schema(node.op_type, opset, domain)
-    except onnx.defs.SchemaError:
+    schema = find_function(node.op_type, opset, domain)
+    if schema is None:
         return None
     body = onnx.FunctionProto()
     if schema.has_function:
         body.CopyFrom(schema.function_body)
-    elif schema.has_context_dependent_function:
+    else:
         types = [type_of(value).SerializeToString() for value in inputs]
         versions = schema.context_dependent_function_opset_versions
         version = max(v for v in versions if v <= max(opset, min(versions)))
         make = schema.get_context_dependent_function_with_opset_version
         body.ParseFromString(make(version, node.SerializeToString(), types))
-    else:
-        return None
     given = {name: held.default_value for name, held in schema.attributes.items()}
     given = {name: held for name, held in given.items() if held.type}
     given |= {held.name: held for held in node.attribute}
     fill_attributes(body.node, given)
     return body
+
+
+def find_function(op_type: str, opset: int, domain: str) -> Any | None:
+    """The schema of an op that ONNX defines by a function, or None."""
+    try:
+        schema: Any = onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+    is_function = schema.has_function or schema.has_context_dependent_function
+    return schema if is_function else None
 
 
 def type_of(value: Value | None) -> onnx.TypeProto:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,19 +20,23 @@ from stepwell.dialects.dtypes import element_type, numpy_dtype
 from stepwell.dialects.shapes import DimRange, symbol
 from stepwell.errors import ModelError, StepwellError, UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
+from stepwell.frontends.onnx.contents import (
+    as_value,
+    constant_tensor,
+    materialise,
+    origins,
+)
+from stepwell.frontends.onnx.fold import FOLDS
+from stepwell.frontends.onnx.folding import folded_outputs, remember
+from stepwell.frontends.onnx.functions import find_function, function_body
+from stepwell.frontends.onnx.inputs import input_dims, sanitise
+from stepwell.frontends.onnx.load import LoadedModel
+from stepwell.frontends.onnx.node import Node, dtype_of
+from stepwell.frontends.onnx.registry import DECLINED, OpTable, Rule
+from stepwell.frontends.onnx.report import Issue, Report
+from stepwell.frontends.onnx.tensors import read_sparse, read_tensor
+from stepwell.frontends.onnx.values import Contents, Sequence_, Tensor, Value, dim_array
 from stepwell.frontends.profiles import Profile
-
-from .contents import as_value, constant_tensor, materialise, origins
-from .fold import FOLDS
-from .folding import folded_outputs, remember
-from .functions import function_body
-from .inputs import input_dims, sanitise
-from .load import LoadedModel
-from .node import Node, dtype_of
-from .registry import DECLINED, OpTable, Rule
-from .report import Issue, Report
-from .tensors import read_sparse, read_tensor
-from .values import Contents, Sequence_, Tensor, Value, dim_array
 
 SHAPE_INPUT_LIMIT = 16
 """Elements up to which an integer input may give a shape."""
@@ -100,7 +104,6 @@ class Importer:
         self.ops: Counter[str] = Counter()
         self.shape_inputs: set[str] = set()
         self.scope = Scope()
-        self._declared: dict[str, tuple[int, ...]] = {}
 
     # Whole model
 
@@ -112,7 +115,6 @@ class Importer:
         """
         graph = self.model.proto.graph
         with self.builder.inside(self.builder.entry):
-            self.declare(graph)
             self.add_initializers(graph)
             for entry in graph.input:
                 if entry.name not in self.scope.values:
@@ -147,19 +149,6 @@ class Importer:
         return materialise(value, self.builder)
 
     # Names
-
-    def declare(self, graph: onnx.GraphProto) -> None:
-        """Note the static shapes the graph declares for its values."""
-        for entry in (*graph.value_info, *graph.output):
-            shape = entry.type.tensor_type.shape
-            if not entry.type.tensor_type.HasField("shape"):
-                continue
-            if all(d.HasField("dim_value") and d.dim_value >= 0 for d in shape.dim):
-                self._declared[entry.name] = tuple(d.dim_value for d in shape.dim)
-
-    def declared_dims(self, name: str) -> tuple[int, ...] | None:
-        """The static shape declared for a value, or None."""
-        return self._declared.get(name)
 
     def add_initializers(self, graph: onnx.GraphProto) -> None:
         """Constants of the graph; those of IR version 3 are listed as inputs too."""
@@ -200,7 +189,9 @@ class Importer:
         self.shape_inputs |= origins(tensor)
         value = materialise(tensor, self.builder)
         self.builder.read_symbols(value, names)
-        contents = dim_array([symbol(n) for n in names]).reshape(tensor.dims)
+        contents = dim_array([symbol(n) for n in names])
+        if tensor.rank == 0:
+            contents = contents.reshape(())
         if self.builder.is_at_top or self.builder.is_argument(value):
             tensor.contents = contents
         return contents
@@ -233,7 +224,7 @@ class Importer:
                 raise node.unsupported(f"attribute {given}")
 
     @contextmanager
-    def inner_scope(self) -> Iterator[None]:
+    def inner_scope(self) -> Generator[None]:
         """Names defined inside are forgotten after."""
         outer = self.scope
         self.scope = Scope(outer)
@@ -251,7 +242,6 @@ class Importer:
             UnsupportedError: something in it is not supported; its issues are noted.
         """
         with self.inner_scope():
-            self.declare(graph)
             self.add_initializers(graph)
             self.scope.values.update(inputs)
             self.import_nodes(graph)
@@ -361,12 +351,7 @@ class Importer:
 
     def has_body(self, domain: str, op_type: str) -> bool:
         """Whether ONNX defines the op by a function."""
-        try:
-            opset = self.opsets.get(domain, 1)
-            schema = onnx.defs.get_schema(op_type, opset, domain)
-        except onnx.defs.SchemaError:
-            return False
-        return schema.has_function or schema.has_context_dependent_function
+        return find_function(op_type, self.opsets.get(domain, 1), domain) is not None
 
     def find(
         self, proto: onnx.NodeProto, name: str, value: str

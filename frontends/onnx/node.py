@@ -7,28 +7,31 @@ builder never looked at is an unsupported one, and is reported as such.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import numpy as np
 import onnx
 import onnx.helper
-import onnx.numpy_helper
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Block, SSAValue
 
 from stepwell.dialects.dtypes import element_type, numpy_dtype
 from stepwell.dialects.shapes import Dim, DimRange, bounds, product
 from stepwell.errors import ModelError, UnsupportedError
-
-from .contents import demand, materialise, origins
-from .inputs import sanitise
-from .values import Contents, Sequence_, Tensor, Value, as_dim_array, is_symbolic
+from stepwell.frontends.onnx.contents import demand, materialise, origins
+from stepwell.frontends.onnx.inputs import sanitise
+from stepwell.frontends.onnx.values import (
+    Contents,
+    Sequence_,
+    Tensor,
+    Value,
+    as_dim_array,
+    is_symbolic,
+)
 
 if TYPE_CHECKING:
     from stepwell.frontends.builder import GraphBuilder
-
-    from .importer import Importer
 
 T = TypeVar("T")
 
@@ -38,6 +41,41 @@ class Required:
 
 
 REQUIRED: Final = Required()
+
+
+class Graph(Protocol):
+    """What a node asks of the importer."""
+
+    builder: GraphBuilder
+    shape_inputs: set[str]
+
+    def bind_symbols(self, tensor: Tensor, stem: str) -> Contents | None:
+        """Symbols for the elements of a small integer tensor, bound at run time."""
+        ...
+
+    def read_constant(
+        self, node: Node, name: str | None = None, default: Any = None
+    ) -> np.ndarray[Any, Any]:
+        """The array of a tensor attribute; of a Constant's attributes if no name."""
+        ...
+
+    def import_inline(
+        self, graph: onnx.GraphProto, inputs: Mapping[str, Value]
+    ) -> list[Value]:
+        """The outputs of a nested graph, imported where the builder stands."""
+        ...
+
+    def ssa(self, tensor: Tensor) -> SSAValue:
+        """The SSA value of a tensor."""
+        ...
+
+    def is_true(self, condition: SSAValue) -> bool:
+        """Whether a value is the constant true."""
+        ...
+
+    def forget(self, block: Block) -> None:
+        """Drop the ops of a region that is imported anew."""
+        ...
 
 
 @dataclass(eq=False)
@@ -51,7 +89,7 @@ class Node:
     name: str
     version: int
     inputs: tuple[Value | None, ...]
-    importer: Importer
+    importer: Graph
     read: set[str] = field(default_factory=set[str])
 
     @property
@@ -259,7 +297,7 @@ class Node:
         return self.builder.symbol(name, DimRange())
 
     def fresh_size(self, limits: Sequence[Dim]) -> Dim:
-        """A new symbol for a size that data decides, at most the product of `limits`."""
+        """A new symbol for a size that data decides: at most `limits` multiplied."""
         high = bounds(product(limits), self.builder.ranges)[1]
         known = DimRange(max=None if math.isinf(high) else int(high))
         name = self.builder.fresh_name(f"{self.symbol_stem}_size")
@@ -274,10 +312,6 @@ class Node:
             f"input {name!r} of {self.op_type} must be known when the model is built",
             fix="make it a constant of the model, or fix the graph input it comes from",
         )
-
-    def declared(self, index: int = 0) -> tuple[int, ...] | None:
-        """The static shape the model declares for output `index`, if it does."""
-        return self.importer.declared_dims(self.outputs[index])
 
 
 def dtype_of(number: int) -> np.dtype[Any]:

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from xdsl.ir import Operation, SSAValue
 
-from .node import Node
-from .values import Value
+from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.values import Value
 
 Output: TypeAlias = Operation | SSAValue | Value | None
 """One output of a node: an op with one result, an SSA value, or an importer's value."""

@@ -10,8 +10,7 @@ import onnx
 import onnx.numpy_helper
 
 from stepwell.errors import ModelError
-
-from .load import LoadedModel, external_file
+from stepwell.frontends.onnx.load import LoadedModel, external_file
 
 
 def read_tensor(tensor: onnx.TensorProto, model: LoadedModel) -> np.ndarray[Any, Any]:

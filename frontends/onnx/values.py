@@ -1,8 +1,9 @@
 """What the importer knows of a value: its type, its SSA value, and its contents.
 
-The contents of small tensors are carried beside the IR. A weight or constant has a plain
-NumPy array; a small integer tensor computed from shapes has an *object* array of `Dim`,
-so that `Reshape(x, Concat(Shape(x)[0], [-1]))` ends as a dim expression, not a tensor.
+The contents of small tensors are carried beside the IR. A weight or constant has a
+plain NumPy array; a small integer tensor computed from shapes has an *object* array of
+`Dim`, so that `Reshape(x, Concat(Shape(x)[0], [-1]))` ends as a dim expression and not
+as a tensor.
 """
 
 from __future__ import annotations

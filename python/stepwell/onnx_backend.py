@@ -18,7 +18,6 @@ import numpy as np
 import onnx
 import onnx.backend.base
 import onnx.helper
-import onnx.numpy_helper
 
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.registry import register_dialects

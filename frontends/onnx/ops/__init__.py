@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell.frontends.onnx.registry import OpTable
-
-from . import (
+from stepwell.frontends.onnx.ops import (
     attention,
     contraction,
     control,
@@ -21,6 +19,7 @@ from . import (
     shape,
     signal,
 )
+from stepwell.frontends.onnx.registry import OpTable
 
 FAMILIES = {
     "elementwise": elementwise.RULES,

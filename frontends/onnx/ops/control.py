@@ -21,10 +21,9 @@ from stepwell.dialects.shapes import (
 from stepwell.errors import ShapeError
 from stepwell.frontends.onnx.contents import as_value, constant_tensor, materialise
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.rows import value
 from stepwell.frontends.onnx.registry import Output, Rule
 from stepwell.frontends.onnx.values import Sequence_, Tensor, Value, is_symbolic
-
-from .rows import value
 
 UNROLL_LIMIT = 64
 """Iterations up to which a loop over sequences is unrolled."""
@@ -136,7 +135,7 @@ def loop(node: Node) -> Sequence[Output]:
         return unrolled(node, body, carried)
     initial = [node.x(i) for i in range(2, len(node.inputs))]
     dims = [list(dims_of(each)) for each in initial]
-    for _ in range(3):
+    while True:
         block = loop_block(initial, dims)
         inputs: list[Value] = [
             tensor_of(block.args[0]),
@@ -206,7 +205,8 @@ def finish_loop(
         None if each is None else as_scalar(each)
         for each in (node.optional(0), node.optional(1))
     ]
-    return nn.LoopOp(*scalars, initial, types, Region(block)).results
+    count, condition = scalars
+    return nn.LoopOp(count, condition, initial, types, Region(block)).results
 
 
 def as_scalar(x: SSAValue) -> SSAValue:
@@ -277,13 +277,16 @@ def scan(node: Node) -> Sequence[Output]:
     values = node.all_x()
     axes = node.ints("scan_input_axes", [0] * inputs)
     slices: list[Attribute] = []
+    steps: Dim = 0
     for x, axis in zip(values[states:], axes, strict=True):
         dims = list(dims_of(x))
         steps = dims.pop(axis % len(dims))
         slices.append(tensor_type(dims, element_of(x)))
     block = Block(arg_types=[*(x.type for x in values[:states]), *slices])
     names = [entry.name for entry in body.input]
-    arguments = dict(zip(names, map(tensor_of, block.args), strict=True))
+    arguments: dict[str, Value] = dict(
+        zip(names, map(tensor_of, block.args), strict=True)
+    )
     yielded = import_region(node, body, block, arguments)
     out_axes = node.ints("scan_output_axes", [0] * outputs)
     types = [x.type for x in values[:states]]

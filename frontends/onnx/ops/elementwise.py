@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1, is_float
 from stepwell.dialects.shapes import element_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.rows import (
+    binary,
+    cast,
+    like,
+    scalar,
+    unary,
+    value,
+    variadic,
+)
 from stepwell.frontends.onnx.registry import Rule
 from stepwell.frontends.onnx.values import Value
-
-from .rows import binary, cast, like, scalar, unary, value, variadic
 
 UNARY = {
     "Abs": nn.AbsOp,
@@ -90,7 +97,9 @@ VARIADIC = {"Max": nn.MaximumOp, "Min": nn.MinimumOp, "Sum": nn.AddOp}
 
 def mean(node: Node) -> Operation:
     """The mean of any number of tensors."""
-    (total,) = variadic(nn.AddOp)(node)  # type: ignore[misc]
+    total, *others = node.all_x()
+    for other in others:
+        total = value(nn.AddOp(total, other))
     return nn.DivOp(total, like(node, len(node.inputs), total))
 
 
@@ -202,7 +211,7 @@ def cast_like(node: Node) -> Value | SSAValue:
     return _cast(node, node.element_of(1))
 
 
-def _cast(node: Node, element: object) -> Value | SSAValue:
+def _cast(node: Node, element: Attribute) -> Value | SSAValue:
     saturate = bool(node.int("saturate", 1))
     round_mode = node.string("round_mode", "up")
     if element == node.element_of():

@@ -11,11 +11,10 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, is_float, numpy_dtype
 from stepwell.dialects.shapes import Dim, ceildiv, dims_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.bounds import at_least
+from stepwell.frontends.onnx.ops.rows import cast, like, scalar, value
+from stepwell.frontends.onnx.ops.shape import broadcast, cut
 from stepwell.frontends.onnx.registry import Output, Rule
-
-from .bounds import at_least
-from .rows import cast, like, scalar, value
-from .shape import broadcast, cut
 
 
 def gather(node: Node) -> Operation:
@@ -101,7 +100,8 @@ def range_(node: Node) -> Output:
     """`start, start + step, ...` below `limit`."""
     element = node.element_of(0)
     if is_float(element):
-        start, limit, step = (each.item() for each in node.constants(0, 1, 2))
+        node.constants(0, 1, 2)
+        start, limit, step = (node.constant(i).item() for i in range(3))
         count = max(int(np.ceil((limit - start) / step)), 0)
         array = start + np.arange(count) * step
         return node.builder.constant(array.astype(numpy_dtype(element)))

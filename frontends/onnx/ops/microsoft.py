@@ -7,10 +7,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn, quant
 from stepwell.dialects.shapes import dims_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.recurrent import parameters
+from stepwell.frontends.onnx.ops.rows import like, rank_of, value
 from stepwell.frontends.onnx.registry import Rule
-
-from .recurrent import parameters
-from .rows import like, rank_of, value
 
 DOMAIN = "com.microsoft"
 
@@ -41,9 +40,10 @@ def _weight(node: Node, index: int, scale: int) -> SSAValue:
         real = quant.DequantizeOp(x, by, node.optional(scale + 1), axis=0)
     else:
         by, zero = (_row(node.optional(i)) for i in (scale, scale + 1))
-        real = quant.DequantizeOp(
-            x, by, zero, axis=1, block_size=int(node.dims(index)[1])
-        )
+        rows = node.dims(index)[1]
+        if by is None or not isinstance(rows, int):
+            raise node.invalid("expected weights of a known shape with scales")
+        real = quant.DequantizeOp(x, by, zero, axis=1, block_size=rows)
     return value(nn.TransposeOp(real, [0, 2, 1]))
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32
-from stepwell.dialects.shapes import dims_of, element_of, product
+from stepwell.dialects.shapes import Dim, dims_of, element_of, product
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.reduction import reduce
+from stepwell.frontends.onnx.ops.rows import cast, described, like, rank_of, value
 from stepwell.frontends.onnx.registry import Build, Output, Rule
-
-from .reduction import reduce
-from .rows import cast, like, rank_of, value
 
 
 def batch_normalization(node: Node) -> Sequence[Output]:
@@ -90,7 +90,7 @@ def group_normalization(node: Node) -> Operation:
     return nn.GroupNormOp(x, scale, bias, groups=groups, epsilon=epsilon)
 
 
-def _per_channel(x: SSAValue, times: int) -> SSAValue:
+def _per_channel(x: SSAValue, times: Dim) -> SSAValue:
     (groups,) = dims_of(x)
     column = nn.ReshapeOp(x, [groups, 1])
     wide = nn.BroadcastToOp(column, [groups, times])
@@ -148,7 +148,7 @@ def along_axis(make: Callable[[Node, SSAValue, int], SSAValue]) -> Build:
         flat = nn.ReshapeOp(x, [product(dims[:axis]), product(dims[axis:])])
         return value(nn.ReshapeOp(make(node, value(flat), 1), dims))
 
-    return build
+    return described(build, inspect.getdoc(make) or "")
 
 
 def softmax(_: Node, x: SSAValue, axis: int) -> SSAValue:

@@ -10,10 +10,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.rows import described, like, value
+from stepwell.frontends.onnx.ops.windows import window_pads
 from stepwell.frontends.onnx.registry import Build, Rule
-
-from .rows import like, value
-from .windows import window_pads
 
 
 def window(node: Node) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def over_all(kind: str) -> Build:
         axes = range(2, node.rank())
         return nn.ReduceOp(node.x(), kind=kind, axes=axes, keepdims=True)
 
-    return build
+    return described(build, f"The {kind} over the spatial dims.")
 
 
 def global_lp_pool(node: Node) -> SSAValue:

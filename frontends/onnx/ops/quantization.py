@@ -10,10 +10,9 @@ from stepwell.dialects import nn, quant
 from stepwell.dialects.dtypes import f32, is_float, ui8
 from stepwell.dialects.shapes import dims_of, element_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.rows import cast, rank_of, value
+from stepwell.frontends.onnx.ops.windows import window_pads
 from stepwell.frontends.onnx.registry import Rule
-
-from .rows import cast, rank_of, value
-from .windows import window_pads
 
 
 def quantize_linear(node: Node) -> Operation:

@@ -9,9 +9,8 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import nn
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.rows import described, value
 from stepwell.frontends.onnx.registry import Build, Rule
-
-from .rows import value
 
 ACTIVATIONS = {
     "GRU": ["Sigmoid", "Tanh"],
@@ -71,7 +70,7 @@ def layer(kind: str) -> Build:
         op = nn.LstmOp(*inputs, cell, node.optional(7), input_forget=forget, **common)
         return outputs(node, op.results)
 
-    return build
+    return described(build, f"One `nn.{kind.lower()}`: all steps, one or two ways.")
 
 
 RULES = tuple(Rule(kind, layer(kind), since=7) for kind in ACTIVATIONS)

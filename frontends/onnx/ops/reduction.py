@@ -10,10 +10,9 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1
 from stepwell.dialects.shapes import dims_of, element_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.rows import described, like, value
 from stepwell.frontends.onnx.registry import Build, Rule
 from stepwell.frontends.onnx.values import Value
-
-from .rows import like, value
 
 KINDS = {
     "ReduceMax": "max",
@@ -36,10 +35,14 @@ def axes_of(node: Node, rank: int) -> list[int] | None:
 
 
 def reduce_with(
+    text: str,
     body: Callable[[Node, SSAValue, list[int], bool], SSAValue],
     before: Callable[[SSAValue], SSAValue] | None = None,
 ) -> Build:
-    """A reduction; `before` applies to each element even when nothing is reduced."""
+    """A reduction; `before` applies to each element even when nothing is reduced.
+
+    `text` describes it in the list of supported ops.
+    """
 
     def build(node: Node) -> Value | SSAValue:
         keepdims = bool(node.int("keepdims", 1))
@@ -49,7 +52,7 @@ def reduce_with(
         x = node.x() if before is None else before(node.x())
         return x if axes is None else body(node, x, axes, keepdims)
 
-    return build
+    return described(build, text)
 
 
 def reduce(x: SSAValue, kind: str, axes: list[int], keepdims: bool) -> SSAValue:
@@ -61,7 +64,8 @@ def reduce(x: SSAValue, kind: str, axes: list[int], keepdims: bool) -> SSAValue:
 
 def plain(kind: str) -> Build:
     """A reduction that is one op."""
-    return reduce_with(lambda _, x, axes, keep: reduce(x, kind, axes, keep))
+    text = f"One `nn.reduce` of kind {kind}."
+    return reduce_with(text, lambda _, x, axes, keep: reduce(x, kind, axes, keep))
 
 
 def absolute(x: SSAValue) -> SSAValue:
@@ -72,6 +76,11 @@ def absolute(x: SSAValue) -> SSAValue:
 def square(x: SSAValue) -> SSAValue:
     """`x * x`."""
     return value(nn.MulOp(x, x))
+
+
+def total(_: Node, x: SSAValue, axes: list[int], keepdims: bool) -> SSAValue:
+    """The sum."""
+    return reduce(x, "sum", axes, keepdims)
 
 
 def norm(_: Node, x: SSAValue, axes: list[int], keepdims: bool) -> SSAValue:
@@ -88,11 +97,11 @@ def log_sum_exp(node: Node, x: SSAValue, axes: list[int], keepdims: bool) -> SSA
     """`log(sum(exp(x)))`, shifted by the maximum so that nothing overflows."""
     peak = reduce(x, "max", axes, keepdims=True)
     finite = nn.SelectOp(nn.IsInfOp(peak), like(node, 0, x), peak)
-    total = reduce(value(nn.ExpOp(nn.SubOp(x, finite))), "sum", axes, keepdims)
+    summed = reduce(value(nn.ExpOp(nn.SubOp(x, finite))), "sum", axes, keepdims)
     shift = value(finite)
     if not keepdims:
-        shift = value(nn.ReshapeOp(shift, dims_of(total)))
-    return value(nn.AddOp(nn.LogOp(total), shift))
+        shift = value(nn.ReshapeOp(shift, dims_of(summed)))
+    return value(nn.AddOp(nn.LogOp(summed), shift))
 
 
 def arg(kind: str) -> Build:
@@ -107,7 +116,7 @@ def arg(kind: str) -> Build:
             select_last=bool(node.int("select_last_index", 0)),
         )
 
-    return build
+    return described(build, "One `nn.arg_reduce`.")
 
 
 def cumulative(kind: str) -> Build:
@@ -122,22 +131,19 @@ def cumulative(kind: str) -> Build:
             reverse=bool(node.int("reverse", 0)),
         )
 
-    return build
+    return described(build, "One `nn.cumulative`.")
 
 
 RULES = (
     *(Rule(name, plain(kind)) for name, kind in KINDS.items()),
+    Rule("ReduceL1", reduce_with("The sum of `|x|`.", total, absolute)),
+    Rule("ReduceSumSquare", reduce_with("The sum of `x * x`.", total, square)),
+    Rule("ReduceL2", reduce_with("The root of the sum of `x * x`.", norm, square)),
+    Rule("ReduceLogSum", reduce_with("The logarithm of the sum.", log_sum)),
     Rule(
-        "ReduceL1",
-        reduce_with(lambda _, x, axes, keep: reduce(x, "sum", axes, keep), absolute),
+        "ReduceLogSumExp",
+        reduce_with("`log(sum(exp(x)))`, shifted by the maximum.", log_sum_exp),
     ),
-    Rule(
-        "ReduceSumSquare",
-        reduce_with(lambda _, x, axes, keep: reduce(x, "sum", axes, keep), square),
-    ),
-    Rule("ReduceL2", reduce_with(norm, square)),
-    Rule("ReduceLogSum", reduce_with(log_sum)),
-    Rule("ReduceLogSumExp", reduce_with(log_sum_exp)),
     Rule("ArgMax", arg("max")),
     Rule("ArgMin", arg("min")),
     Rule("CumSum", cumulative("sum")),

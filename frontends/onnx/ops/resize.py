@@ -67,11 +67,12 @@ def _from_sizes(
         for axis, size in zip(axes, sizes, strict=True):
             dims[axis] = size
         return dims, None
-    old = [dims[axis] for axis in axes]
-    if not all(isinstance(dim, int) for dim in (*old, *sizes)):
+    old = [dim for axis in axes if isinstance(dim := dims[axis], int)]
+    new = [size for size in sizes if isinstance(size, int)]
+    if len(old) != len(axes) or len(new) != len(axes):
         raise node.unsupported("keep_aspect_ratio_policy on symbolic sizes")
     pick = min if policy == "not_larger" else max
-    ratio = pick(Fraction(new, dim) for new, dim in zip(sizes, old, strict=True))
+    ratio = pick(Fraction(*pair) for pair in zip(new, old, strict=True))
     scales = [1.0] * len(dims)
     for axis, dim in zip(axes, old, strict=True):
         dims[axis] = math.floor(ratio * dim + Fraction(1, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def unary(op: Make, **floats: float) -> Build:
         given = {name: node.float(name, default) for name, default in floats.items()}
         return op(node.x(), **given)
 
-    return build
+    return described(build, f"One `{op_name(op)}`.")
 
 
 def binary(op: Make, **parameters: Any) -> Build:
@@ -36,7 +37,7 @@ def binary(op: Make, **parameters: Any) -> Build:
             y = old_broadcast(node, x, y)
         return op(x, y, **parameters)
 
-    return build
+    return described(build, f"One `{op_name(op)}`.")
 
 
 def old_broadcast(node: Node, x: SSAValue, y: SSAValue) -> SSAValue:
@@ -60,7 +61,19 @@ def variadic(op: Make) -> Build:
             first = op(first, other).results[0]
         return [first]
 
+    return described(build, f"A chain of `{op_name(op)}`.")
+
+
+def described(build: Build, text: str) -> Build:
+    """`build` with `text` as its line in the list of supported ops."""
+    build.__doc__ = text
     return build
+
+
+def op_name(op: Make) -> str:
+    """The name of the op that `op` makes."""
+    made = op.func if isinstance(op, partial) else op
+    return getattr(made, "name", str(made))
 
 
 def scalar(node: Node, value: float | bool, element: Attribute) -> SSAValue:

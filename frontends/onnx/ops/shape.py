@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +13,10 @@ from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, product
 from stepwell.frontends.onnx.contents import constant_tensor, symbolic_tensor
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.ops.bounds import slice_bounds
+from stepwell.frontends.onnx.ops.rows import scalar, value
 from stepwell.frontends.onnx.registry import Output, Rule
 from stepwell.frontends.onnx.values import Value, dim_array
-
-from .bounds import slice_bounds
-from .rows import scalar, value
 
 
 def constant(node: Node) -> Value:
@@ -258,8 +258,9 @@ def constant_of_shape(node: Node) -> Output:
     """One value, repeated."""
     dims = node.sizes(0)
     fill = node.importer.read_constant(node, "value", np.zeros(1, np.float32))
-    if all(isinstance(dim, int) for dim in dims) and product(dims) <= 256:
-        return constant_tensor(np.full(dims, fill.reshape(())[()], fill.dtype))
+    sizes = [dim for dim in dims if isinstance(dim, int)]
+    if len(sizes) == len(dims) and math.prod(sizes) <= 256:
+        return constant_tensor(np.full(sizes, fill.reshape(())[()], fill.dtype))
     return broadcast(node.builder.constant(fill.reshape(())), dims)
 
 

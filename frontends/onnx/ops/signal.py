@@ -12,10 +12,9 @@ from stepwell.dialects.dtypes import f32
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
 from stepwell.frontends.onnx.contents import constant_tensor
 from stepwell.frontends.onnx.node import Node, dtype_of
+from stepwell.frontends.onnx.ops.rows import cast, described, like, rank_of, value
+from stepwell.frontends.onnx.ops.shape import broadcast
 from stepwell.frontends.onnx.registry import Build, Output, Rule
-
-from .rows import cast, like, rank_of, value
-from .shape import broadcast
 
 
 def dft(node: Node) -> Operation:
@@ -187,7 +186,7 @@ def random(kind: type[Operation], first: str, second: str, of_input: bool) -> Bu
         given = {name: node.float(name, defaults[name]) for name in (first, second)}
         return kind(dims, element, seed=seed(node), **given)  # type: ignore[call-arg]
 
-    return build
+    return described(build, f"One `{kind.name}`.")
 
 
 def bernoulli(node: Node) -> Operation:
