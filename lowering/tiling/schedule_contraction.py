@@ -63,8 +63,10 @@ class RegisterTile:
 
 def register_tiles(target: Target) -> Iterator[RegisterTile]:
     """All tiles of accumulators that leave registers for the factors."""
+    registers = target.vector_registers - 1  # the broadcast element of the left factor
     for vectors in range(1, 7):
-        for rows in range(1, (target.vector_registers - 4) // vectors + 1):
+        most = min(registers // vectors - 1, (target.vector_registers - 4) // vectors)
+        for rows in range(1, most + 1):
             yield RegisterTile(rows, vectors)
 
 

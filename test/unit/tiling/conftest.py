@@ -24,7 +24,7 @@ from xdsl.parser import Parser
 
 TO_GENERIC = "form-kernels,decompose-kernels,fuse-generics"
 TO_TILE = (
-    "collapse-dims,assign-schedules,pack-weights,fold-constants,dce,"
+    "collapse-dims,assign-schedules,pack-weights,fold-constants{limit=1000000},dce,"
     "convert-fusion-to-tile"
 )
 
