@@ -211,6 +211,11 @@ def cast_like(node: Node) -> Value | SSAValue:
     return _cast(node, node.element_of(1))
 
 
+def bit_cast(node: Node) -> Operation:
+    """The same bits as another type of the same width."""
+    return nn.BitcastOp(node.x(), node.element("to"))
+
+
 def _cast(node: Node, element: Attribute) -> Value | SSAValue:
     saturate = bool(node.int("saturate", 1))
     round_mode = node.string("round_mode", "up")
@@ -265,5 +270,6 @@ RULES = (
     Rule("Where", where),
     Rule("Cast", cast_node, since=6),
     Rule("CastLike", cast_like),
+    Rule("BitCast", bit_cast),
     Rule("Dropout", dropout, ignores=("seed", "is_test", "consumed_inputs")),
 )
