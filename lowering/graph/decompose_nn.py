@@ -14,7 +14,10 @@ from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
 from stepwell.lowering.rewriting import Outcome, Rewriter, apply_patterns, pattern
 
-from .matching import rank_of
+from .matching import is_float_value, rank_of
+
+MAX_BAND = 1024
+"""Channels up to which a sum over neighbours is a matrix product."""
 
 MAX_DFT_LENGTH = 4096
 """Longer transforms would need a matrix of more than 100 MB."""
@@ -42,6 +45,34 @@ def decompose_batch_norm(op: nn.BatchNormOp, rewriter: Rewriter) -> Outcome:
         offset = rewriter.emit(nn.ReshapeOp(offset, shape))
     scaled = rewriter.emit(nn.MulOp(op.x, factor))
     rewriter.replace_with(nn.AddOp(scaled, offset))
+    return None
+
+
+@pattern(nn.LrnOp)
+def decompose_lrn(op: nn.LrnOp, rewriter: Rewriter) -> Outcome:
+    """
+    ```mlir
+    nn.lrn %x {size, alpha, beta, bias}
+    ->   %x * (bias + alpha / size * sum of %x**2 over neighbours)**-beta
+    ```
+    The sum over neighbouring channels is a product with a band of ones, channels last.
+    """
+    rank, channels = rank_of(op.x), dims_of(op.x)[1]
+    if not isinstance(channels, int) or channels > MAX_BAND or not is_float_value(op.x):
+        return "the band of ones would be too large"
+    size = op.value("size")
+    steps = np.arange(channels)[:, None] - np.arange(channels)[None, :]
+    band = (steps >= -((size - 1) // 2)) & (steps <= size // 2)
+    last = (0, *range(2, rank), 1)
+    first = (0, rank - 1, *range(1, rank - 1))
+    x = rewriter.emit(nn.TransposeOp(op.x, last))
+    weight = rewriter.constant(band * (op.value("alpha") / size), like=x)
+    total = rewriter.emit(nn.MatmulOp(rewriter.emit(nn.MulOp(x, x)), weight))
+    bias = rewriter.constant(op.value("bias"), like=x)
+    exponent = rewriter.constant(-op.value("beta"), like=x)
+    shifted = rewriter.emit(nn.AddOp(total, bias))
+    factor = rewriter.emit(nn.PowOp(shifted, exponent))
+    rewriter.replace_with(nn.TransposeOp(rewriter.emit(nn.MulOp(x, factor)), first))
     return None
 
 
@@ -93,13 +124,14 @@ def dft_matrix(
 
 @dataclass(frozen=True)
 class DecomposeNnPass(ModulePass):
-    """Rewrite ops that no kernel is made of: batch norm left alone, Fourier transforms.
+    """Rewrite ops in others that are faster: batch norm, local response norm, DFT.
 
-    Output: the module without `nn.batch_norm`, and without `nn.dft` of static length.
+    Output: the module without `nn.batch_norm`; `nn.lrn` and `nn.dft` only where their
+    sizes depend on symbols or their matrix would be too large.
     """
 
     name = "decompose-nn"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Rewrite each such op where it stands."""
-        apply_patterns(op, [decompose_batch_norm, decompose_dft], ctx)
+        apply_patterns(op, [decompose_batch_norm, decompose_lrn, decompose_dft], ctx)

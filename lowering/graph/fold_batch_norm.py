@@ -111,13 +111,15 @@ def fold_affine(
     bias = np.zeros(scale.shape) if conv.bias is None else rewriter.array(conv.bias)
     if weight is None or bias is None:
         return "the weights are not constants"
+    w = conv.w
     with np.errstate(all="ignore"):
         new_bias = (bias.astype(np.float64) * scale + offset).astype(weight.dtype)
-        new_weight = scaled_weight(conv, weight, scale)
-    if not np.isfinite(new_weight.astype(np.float64)).all():
-        return "the scaled weights overflow"
+        if not (scale == 1).all():
+            new_weight = scaled_weight(conv, weight, scale)
+            if not np.isfinite(new_weight).all():
+                return "the scaled weights overflow"
+            w = rewriter.constant(new_weight)
     rewriter.absorb(conv)
-    w = conv.w if (scale == 1).all() else rewriter.constant(new_weight)
     rewriter.replace_with(
         type(conv).build(
             operands=[conv.x, w, rewriter.constant(new_bias)],

@@ -58,7 +58,7 @@ class Folder:
         """Whether the results take no more memory than the operands, or the limit."""
         size = sum(byte_size(result) for result in op.results)
         operands = {value: byte_size(value) for value in op.operands}
-        if size <= max(self.limit, sum(operands.values())):
+        if size <= max(self.limit, sum(operands.values())) or is_weight(op):
             return True
         if self.explain is not None:
             self.explain(op, "fold-constants", f"the result would take {size} bytes")
@@ -103,6 +103,21 @@ class Folder:
         return bool(op.results) and all(result in self.known for result in op.results)
 
 
+def is_weight(op: Operation) -> bool:
+    """Whether all users of `op` multiply by it: a model's weights are that large.
+
+    Transposes and reshapes on the way are looked through.
+    """
+    uses = [use for result in op.results for use in result.uses]
+    return bool(uses) and all(
+        is_weight(use.operation)
+        if isinstance(use.operation, nn.TransposeOp | nn.ReshapeOp)
+        else isinstance(use.operation, nn.ConvOp | nn.ConvTransposeOp | nn.MatmulOp)
+        and use.index == 1
+        for use in uses
+    )
+
+
 def byte_size(value: SSAValue) -> int:
     """Bytes of a static tensor; 0 for another value."""
     count = num_elements(value)
@@ -115,8 +130,8 @@ class FoldConstantsPass(ModulePass):
     """Constant folding through the reference interpreter.
 
     An op is folded if its results take no more bytes than its operands, or than
-    `limit`: folding never makes a model much larger. New large constants go to the
-    weight store; intermediate ones are never written.
+    `limit`, or if they are weights: folding never makes a model much larger. New large
+    constants go to the weight store; intermediate ones are never written.
     """
 
     name = "fold-constants"

@@ -226,7 +226,8 @@ def move_reshape(op: nn.ReshapeOp, walk: Walk) -> Outcome:
     nn.reshape %x : [N, C, H, W] -> [N, C, H*W]
     ->   transpose(nn.reshape twin(%x) : [N, H, W, C] -> [N, H*W, C])
     ```
-    Dims that merge or split must be neighbours in the twin too.
+    Dims that merge or split must be neighbours in the twin too. A sticky twin is
+    transposed where they are not: a channel shuffle stays among the last dims.
     """
     twin = walk.twin(op.operand)
     if twin is None:
@@ -234,9 +235,10 @@ def move_reshape(op: nn.ReshapeOp, walk: Walk) -> Outcome:
     groups = reshape_groups(dims_of(op.operand), dims_of(op.result))
     if groups is None:
         return "the dims do not merge and split in groups"
-    placed = [
-        place for group in groups if (place := place_group(group, twin)) is not None
-    ]
+    if twin.sticky:
+        twin = with_neighbours(twin, groups, walk)
+    places = [place_group(group, twin) for group in groups]
+    placed = [place for place in places if place is not None]
     if len(placed) != len(groups):
         return "dims that merge are apart in the other order"
     dims = dims_of(op.result)
@@ -248,6 +250,17 @@ def move_reshape(op: nn.ReshapeOp, walk: Walk) -> Outcome:
     else:
         walk.finish(op, source, perm, twin.sticky)
     return None
+
+
+def with_neighbours(twin: Twin, groups: Sequence[Group], walk: Walk) -> Twin:
+    """A twin of the same value where the dims of each group stand together."""
+    if all(place_group(group, twin) is not None for group in groups):
+        return twin
+    places = [[twin.perm[axis] for axis in inner] for inner, _ in groups if inner]
+    order = [place for group in sorted(places, key=min) for place in group]
+    source = walk.rewriter.emit(nn.TransposeOp(twin.source, order))
+    perm = tuple(order.index(place) for place in twin.perm)
+    return Twin(source, perm, twin.sticky)
 
 
 Group = tuple[list[int], list[int]]

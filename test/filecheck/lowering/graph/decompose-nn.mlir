@@ -31,3 +31,14 @@ func.func @complex_inverse_of_a_padded_length(%x: tensor<6x2x2xf32>) -> tensor<8
   %y = nn.dft %x {axis = 0 : i64, length = #nn.dims<8>, inverse = true} : (tensor<6x2x2xf32>) -> tensor<8x2x2xf32>
   func.return %y : tensor<8x2x2xf32>
 }
+
+// -----
+
+// CHECK-LABEL: @neighbouring_channels_are_a_band_of_ones
+// CHECK: nn.transpose
+// CHECK: nn.matmul {{.*}}tensor<5x5xf32>) -> tensor<2x3x5xf32>
+// CHECK-NOT: nn.lrn
+func.func @neighbouring_channels_are_a_band_of_ones(%x: tensor<2x5x3xf32>) -> tensor<2x5x3xf32> {
+  %y = nn.lrn %x {size = 4 : i64, alpha = 0.2 : f64, beta = 0.75 : f64, bias = 1.5 : f64} : (tensor<2x5x3xf32>) -> tensor<2x5x3xf32>
+  func.return %y : tensor<2x5x3xf32>
+}

@@ -24,6 +24,18 @@ func.func @constant_operands_fold_to_one_constant(%x: tensor<2xf32>) -> tensor<2
 func.func @folding_stops_at_the_limit(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
   %a = nn.constant {value = dense<1.5> : tensor<1xf32>} : tensor<1xf32>
   %b = nn.broadcast_to %a : (tensor<1xf32>) -> tensor<4x4xf32> loc("expand")
+  %c = nn.add %x, %b : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+  func.return %c : tensor<4x4xf32>
+}
+
+// -----
+
+// LIMIT-LABEL: @weights_fold_at_any_size
+// LIMIT-NOT: nn.broadcast_to
+// CHECK-LABEL: @weights_fold_at_any_size
+func.func @weights_fold_at_any_size(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %a = nn.constant {value = dense<1.5> : tensor<1xf32>} : tensor<1xf32>
+  %b = nn.broadcast_to %a : (tensor<1xf32>) -> tensor<4x4xf32> loc("expand")
   %c = nn.matmul %x, %b : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
   func.return %c : tensor<4x4xf32>
 }

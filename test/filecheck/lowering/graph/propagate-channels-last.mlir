@@ -51,3 +51,21 @@ func.func @per_channel_constants_become_vectors_of_the_last_dim(%x: tensor<1x3x8
   %b = nn.mul %a, %s : (tensor<1x2x8x8xf32>, tensor<2x1x1xf32>) -> tensor<1x2x8x8xf32>
   func.return %b : tensor<1x2x8x8xf32>
 }
+
+// -----
+
+// A channel shuffle swaps dims behind the spatial ones and needs no other transpose.
+// CHECK-LABEL: @channel_shuffle
+// CHECK: nn.conv
+// CHECK-NEXT: %[[A:.*]] = nn.reshape {{.*}} -> tensor<1x8x8x2x2xf32>
+// CHECK-NEXT: %[[B:.*]] = nn.transpose %[[A]] {perm = array<i64: 0, 1, 2, 4, 3>}
+// CHECK-NEXT: %[[C:.*]] = nn.reshape %[[B]] {{.*}} -> tensor<1x8x8x4xf32>
+// CHECK-NEXT: nn.max_pool %[[C]]
+func.func @channel_shuffle(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x1x1xf32>) -> tensor<1x4x4x4xf32> {
+  %a = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = #nn.dims<0, 0, 0, 0>, dilations = array<i64: 1, 1>} : (tensor<1x3x8x8xf32>, tensor<4x3x1x1xf32>) -> tensor<1x4x8x8xf32>
+  %b = nn.reshape %a : (tensor<1x4x8x8xf32>) -> tensor<1x2x2x8x8xf32>
+  %c = nn.transpose %b {perm = array<i64: 0, 2, 1, 3, 4>} : (tensor<1x2x2x8x8xf32>) -> tensor<1x2x2x8x8xf32>
+  %d = nn.reshape %c : (tensor<1x2x2x8x8xf32>) -> tensor<1x4x8x8xf32>
+  %e = nn.max_pool %d {kernel = array<i64: 2, 2>, strides = array<i64: 2, 2>, pads = #nn.dims<0, 0, 0, 0>, dilations = array<i64: 1, 1>} : (tensor<1x4x8x8xf32>) -> tensor<1x4x4x4xf32>
+  func.return %e : tensor<1x4x4x4xf32>
+}
