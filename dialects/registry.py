@@ -17,6 +17,7 @@ DIALECTS: dict[str, str] = {
     "quant": "stepwell.dialects.quant:Quant",
     "fusion": "stepwell.dialects.fusion:Fusion",
     "tile": "stepwell.dialects.tile:Tile",
+    "nvvm": "stepwell.dialects.nvvm:NVVM",
     "engine": "stepwell.dialects.engine:Engine",
     # xDSL's, which our levels build on.
     "builtin": "xdsl.dialects.builtin:Builtin",
