@@ -26,6 +26,7 @@ from stepwell.dialects.dims import Dim, product
 from stepwell.dialects.target import Target
 
 from . import control, dot, elementwise, reduce, shapes
+from .demand import Demand
 from .kernel import Kernel, Rule
 
 
@@ -81,6 +82,7 @@ def convert_func(func: tile.FuncOp, target: Target, library: MathLibrary) -> LLV
     builder = Builder.function(func.sym_name.data, [PTR, i64, i64])
     builder.func.location = builder.location = func.location
     kernel = Kernel(builder, target, library)
+    kernel.demand = Demand(func)
     args, begin, end = builder.entry.args
     for number, view in enumerate(func.args):
         word = builder.gep(args, number, i64)

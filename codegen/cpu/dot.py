@@ -36,13 +36,14 @@ from stepwell.codegen.llvm_builder import (
 )
 from stepwell.codegen.llvm_ir import type_suffix
 from stepwell.dialects import tile
-from stepwell.dialects.dims import Dim, dim_min, symbols_of
+from stepwell.dialects.dims import Dim, ceildiv, dim_min, symbols_of
 from stepwell.dialects.quasi_affine import coefficient, is_indirect
 from stepwell.errors import CompileError
 
 from .elements import element_bytes, load_conversion
 from .kernel import Kernel
 from .memory import Place, Transfer, position
+from .transposes import repeat
 from .values import Position, Recipe, Registers, Scratch, Tile
 
 ZEROS = "stepwell.zeros"
@@ -104,22 +105,22 @@ def dot(kernel: Kernel, op: Operation) -> None:
 
 def _in_scratch(kernel: Kernel, op: tile.DotOp, acc: Tile, micro: Micro) -> Scratch:
     """The accumulator in memory, updated sub-tile by sub-tile."""
-    others = [u.operation for u in op.acc.uses if u.operation is not op]
-    in_place = isinstance(acc, Scratch) and all(o in kernel.done for o in others)
-    if in_place:
+    if acc.is_static_only:
+        kernel.spill(op.acc)
+        acc = kernel.tiles[op.acc]
+    if isinstance(acc, Scratch) and _is_free(kernel, op, acc):
         buffer = acc
     else:
         buffer = kernel.scratch(acc.extents, acc.element)
-        kernel.to_scratch(op.acc, buffer)
-    assert isinstance(buffer, Scratch)
-    rows, chunks = sub_tile(acc.extents[-2], acc.chunks, kernel.register_budget)
-    m_size, lanes = acc.extents[-2], acc.lanes
+    *batch_sizes, m_size, _ = acc.extents
+    rows, chunks = sub_tile(m_size, acc.chunks, kernel.register_budget)
+    lanes = acc.lanes
 
     def at(batch: Sequence[Dim], m: Dim, n: Dim, height: int, width: int) -> None:
         places: list[Position] = [
             (*batch, m + i, n + j * lanes) for i in range(height) for j in range(width)
         ]
-        start = [buffer.piece(pos) for pos in places]
+        start = [kernel.piece(op.acc, pos) for pos in places]
         local = [(*batch, i, j * lanes) for i in range(height) for j in range(width)]
         done = micro.run(batch, m, n, start, local)
         for pos, value in zip(places, done, strict=True):
@@ -127,39 +128,45 @@ def _in_scratch(kernel: Kernel, op: tile.DotOp, acc: Tile, micro: Micro) -> Scra
 
     def columns(batch: Sequence[Dim], m: Dim, height: int) -> None:
         whole, rest = divmod(acc.chunks, chunks)
-        _repeat(
-            kernel, whole, lambda t: at(batch, m, t * (chunks * lanes), height, chunks)
-        )
+        step = chunks * lanes
+        repeat(kernel, whole, lambda t: at(batch, m, t * step, height, chunks))
         if rest:
-            at(batch, m, whole * chunks * lanes, height, rest)
+            at(batch, m, whole * step, height, rest)
 
     def all_rows(batch: Sequence[Dim]) -> None:
         whole, rest = divmod(m_size, rows)
-        _repeat(kernel, whole, lambda t: columns(batch, t * rows, rows))
+        limit = kernel.limits([op.result])[-1]
+        trip = whole if limit == m_size else dim_min(whole, ceildiv(limit, rows))
+        with kernel.space.scope():
+            repeat(kernel, trip, lambda t: columns(batch, t * rows, rows), whole)
         if rest:
             columns(batch, whole * rows, rest)
 
-    _over_batch(kernel, acc.extents[:-2], (), all_rows)
+    kernel.tiles[op.result] = buffer
+    _over_batch(kernel, batch_sizes, (), all_rows)
     return buffer
+
+
+def _is_free(kernel: Kernel, op: tile.DotOp, acc: Scratch) -> bool:
+    """Whether nobody reads the accumulator after this, not even a pending recipe."""
+    for value, held in kernel.tiles.items():
+        mine = isinstance(held, Scratch) and held.buffer is acc.buffer
+        if mine or (isinstance(held, Recipe) and held.uses(acc.buffer)):
+            later = (use.operation for use in value.uses)
+            if any(o is not op and o not in kernel.done for o in later):
+                return False
+    return True
 
 
 def _over_batch(kernel: Kernel, extents: Sequence[int], at: Position, body) -> None:  # pyright: ignore
     if not extents:
         body(at)
         return
-    _repeat(
+    repeat(
         kernel,
         extents[0],
         lambda t: _over_batch(kernel, extents[1:], (*at, t), body),
     )
-
-
-def _repeat(kernel: Kernel, trip: int, body) -> None:  # pyright: ignore
-    if trip == 1:
-        body(0)
-    elif trip > 1:
-        with kernel.counted(trip, unroll=1) as t:
-            body(t)
 
 
 def sub_tile(rows: int, chunks: int, budget: int) -> tuple[int, int]:

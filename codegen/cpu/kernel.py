@@ -16,10 +16,11 @@ from xdsl.ir import Block, Operation, SSAValue
 from stepwell.codegen.llvm_builder import Builder, i64
 from stepwell.codegen.math import MathLibrary
 from stepwell.dialects import tile
-from stepwell.dialects.dims import Dim
+from stepwell.dialects.dims import Dim, dim_min
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError, StepwellError
 
+from .demand import Demand
 from .elements import element_bytes
 from .indices import IndexSpace
 from .memory import View
@@ -50,6 +51,7 @@ class Kernel:
         self.values: dict[SSAValue, SSAValue] = {}
         self.roots: dict[SSAValue, SSAValue] = {}
         self.done: set[Operation] = set()
+        self.demand: Demand | None = None
         self._views: dict[SSAValue, View] = {}
 
     @property
@@ -118,7 +120,8 @@ class Kernel:
         if total <= UNROLLED_OPS:
             self._flat(shape, values, sink)
         else:
-            self.strip(shape, lambda pos: sink(pos, self._pieces(values, pos)))
+            limits = self.limits(values)
+            self.strip(shape, lambda pos: sink(pos, self._pieces(values, pos)), limits)
 
     def _pieces(self, values: Sequence[SSAValue], pos: Position) -> list[SSAValue]:
         return [self.piece(v, pos) for v in values]
@@ -127,31 +130,66 @@ class Kernel:
         for pos in shape.positions():
             sink(pos, self._pieces(values, pos))
 
-    def strip(self, shape: Tile, body: Callable[[Position], None]) -> None:
+    def limits(self, values: Sequence[SSAValue]) -> list[Dim]:
+        """Per leading dim of tiles of one shape: how far anyone looks at them."""
+        extents = self.tiles[values[0]].extents
+        found: list[Dim] = []
+        for dim, extent in enumerate(extents[:-1]):
+            each = {self._limit(value, dim, extent) for value in values}
+            found.append(each.pop() if len(each) == 1 else extent)
+        return found
+
+    def _limit(self, value: SSAValue, dim: int, extent: int) -> Dim:
+        bound = None if self.demand is None else self.demand.of(value, dim)
+        if bound is None or extent == 1:
+            return extent
+        if isinstance(bound.index, SSAValue) and not self.space.knows(bound.index):
+            return extent
+        left = self.space.simplify(bound.size - self.space.of(bound.index))
+        return self.space.simplify(dim_min(extent, left))
+
+    def strip(
+        self,
+        shape: Tile,
+        body: Callable[[Position], None],
+        limits: Sequence[Dim] | None = None,
+    ) -> None:
         """A loop nest over the pieces of a shape; loops of one trip vanish."""
-        self._nest(shape, (), body)
+        self._nest(shape, (), body, limits or shape.extents[:-1])
 
     def _nest(
-        self, shape: Tile, pos: Position, body: Callable[[Position], None]
+        self,
+        shape: Tile,
+        pos: Position,
+        body: Callable[[Position], None],
+        limits: Sequence[Dim],
     ) -> None:
         dim = len(pos)
         if dim == shape.rank:
             body(pos)
             return
         last = dim == shape.rank - 1
-        trip = shape.chunks if last else shape.extents[dim]
+        trip = shape.chunks if last else limits[dim]
         step = shape.lanes if last else 1
         if trip == 1:
-            self._nest(shape, (*pos, 0), body)
+            self._nest(shape, (*pos, 0), body, limits)
             return
-        with self.counted(trip) as at:
-            self._nest(shape, (*pos, at * step), body)
+        most = shape.chunks if last else shape.extents[dim]
+        with self.counted(trip, most=most) as at:
+            self._nest(shape, (*pos, at * step), body, limits)
 
     @contextmanager
-    def counted(self, trip: int, unroll: int | None = None) -> Iterator[Dim]:
-        """A loop without carried values; gives its counter as a dim."""
-        with self.b.loop(trip, unroll=unroll) as loop, self.space.scope():
-            yield self.space.leaf("t", loop.index, trip)
+    def counted(
+        self, trip: Dim, unroll: int | None = None, most: int | None = None
+    ) -> Iterator[Dim]:
+        """A loop without carried values; gives its counter as a dim.
+
+        `most` bounds a trip count that is not a number.
+        """
+        extent = trip if isinstance(trip, int) else most
+        count = self.space.emit(trip)
+        with self.b.loop(count, unroll=unroll) as loop, self.space.scope():
+            yield self.space.leaf("t", loop.index, extent)
 
     def spill(self, value: SSAValue) -> None:
         """Move all registers that `value` depends on to scratch."""

@@ -159,8 +159,8 @@ def _rows(
         kernel.tiles[result] = Registers(shape, values)
         return
     buffer = kernel.scratch(shape.extents, shape.element)
-    kernel.strip(shape, lambda pos: buffer.put(pos, row(pos)))
     kernel.tiles[result] = buffer
+    kernel.strip(shape, lambda pos: buffer.put(pos, row(pos)), kernel.limits([result]))
 
 
 def _reduce_last(kernel: Kernel, op: tile.ReduceOp, held: Tile, fold: Fold) -> None:
@@ -245,8 +245,9 @@ def _reduce_leading(
         kernel.tiles[op.result] = Registers(shape, values)
         return
     buffer = kernel.scratch(shape.extents, shape.element)
-    kernel.strip(shape, lambda pos: buffer.put(pos, one(pos)))
     kernel.tiles[op.result] = buffer
+    limits = kernel.limits([op.result])
+    kernel.strip(shape, lambda pos: buffer.put(pos, one(pos)), limits)
 
 
 # ---- scans and positions: scalar code over scratch ----------------------------------

@@ -103,12 +103,14 @@ def turn(
         stripe(whole * across, rest)
 
 
-def repeat(kernel: Kernel, trip: int, body: Callable[[Dim], None]) -> None:
-    """A loop that vanishes where it runs once."""
+def repeat(
+    kernel: Kernel, trip: Dim, body: Callable[[Dim], None], most: int | None = None
+) -> None:
+    """A loop that vanishes where it runs once; `most` bounds an unknown trip count."""
     if trip == 1:
         body(0)
-    elif trip > 1:
-        with kernel.counted(trip, unroll=1) as t:
+    elif trip != 0:
+        with kernel.counted(trip, unroll=1, most=most) as t:
             body(t)
 
 
