@@ -10,8 +10,13 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1, is_float, is_unsigned
-from stepwell.dialects.shapes import element_of
-from stepwell.lowering.graph.matching import has_one_user, is_float_value, producer
+from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.lowering.graph.matching import (
+    both_orders,
+    has_one_user,
+    is_float_value,
+    producer,
+)
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
 
 COMMUTATIVE = (
@@ -73,13 +78,11 @@ def move_compared_constant_right(op: nn.CompareOp, rewriter: Rewriter) -> Outcom
 def drop_neutral_operand(op: Any, rewriter: Rewriter) -> Outcome:
     """
     ```mlir
-    nn.mul %x, 1   ->   %x
+    nn.mul %x, 1   ->   %x                   (nn.broadcast_to %x if 1 has more dims)
     ```
     """
-    if op.lhs.type != op.result.type:
-        return None
-    if rewriter.scalar(op.rhs) == NEUTRAL[type(op)]:
-        rewriter.replace_with(op.lhs)
+    if splat(op.rhs, rewriter) == NEUTRAL[type(op)]:
+        replace_with_operand(op, op.lhs, rewriter)
     return None
 
 
@@ -91,9 +94,48 @@ def drop_neutral_truth(op: Any, rewriter: Rewriter) -> Outcome:
     nn.or %x, false   ->   %x
     ```
     """
-    is_boolean = element_of(op.lhs) == i1 and op.lhs.type == op.result.type
-    if is_boolean and rewriter.scalar(op.rhs) is isinstance(op, nn.AndOp):
-        rewriter.replace_with(op.lhs)
+    if element_of(op.lhs) != i1:
+        return None
+    for value, other in both_orders(op):
+        if splat(other, rewriter) is isinstance(op, nn.AndOp):
+            replace_with_operand(op, value, rewriter)
+            return None
+    return None
+
+
+def splat(value: SSAValue, rewriter: Rewriter) -> Any:
+    """The number that all elements of a constant, repeated or not, equal."""
+    broadcast = producer(value, nn.BroadcastToOp)
+    return rewriter.scalar(value if broadcast is None else broadcast.operand)
+
+
+def replace_with_operand(op: Operation, value: SSAValue, rewriter: Rewriter) -> None:
+    """Replace `op` by `value`, repeated to the shape of the result."""
+    result = op.results[0]
+    if value.type == result.type:
+        rewriter.replace_with(value)
+    else:
+        rewriter.replace_with(nn.BroadcastToOp(value, dims_of(result)))
+
+
+@pattern(nn.CompareOp)
+def compare_index(op: nn.CompareOp, rewriter: Rewriter) -> Outcome:
+    """An index is never negative.
+
+    ```mlir
+    nn.compare (nn.iota), 0 {ge}   ->   true
+    nn.compare (nn.iota), 0 {lt}   ->   false
+    ```
+    """
+    source = op.lhs
+    while (moved := producer(source, nn.ReshapeOp, nn.BroadcastToOp)) is not None:
+        source = moved.operand
+    bound, predicate = rewriter.scalar(op.rhs), op.value("predicate")
+    if producer(source, nn.IotaOp) is None or bound is None:
+        return None
+    if predicate in ("ge", "lt") and bound <= 0:
+        truth = rewriter.constant(np.array(predicate == "ge"))
+        rewriter.replace_with(nn.BroadcastToOp(truth, dims_of(op.result)))
     return None
 
 
@@ -418,6 +460,7 @@ def _is_normal(array: np.ndarray[Any, Any]) -> bool:
 PATTERNS = (
     move_constant_right,
     move_compared_constant_right,
+    compare_index,
     drop_neutral_operand,
     drop_neutral_truth,
     cancel_involution,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.nn.binary import BinaryOp
-from stepwell.dialects.shapes import Dim, dims_of, is_zero_or_more
+from stepwell.dialects.nn.unary import UnaryOp
+from stepwell.dialects.shapes import (
+    Dim,
+    dims_of,
+    element_of,
+    is_zero_or_more,
+    tensor_type,
+)
 from stepwell.lowering.graph.matching import clone_with, has_one_user, producer
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
 
@@ -25,6 +32,12 @@ BROADCASTING = (
     nn.XorOp,
     nn.CompareOp,
     nn.ModOp,
+    nn.SelectOp,
+)
+
+ELEMENTWISE = (
+    *(kind for kind in nn.Nn.operations if issubclass(kind, UnaryOp | BinaryOp)),
+    nn.CastOp,
     nn.SelectOp,
 )
 
@@ -101,6 +114,55 @@ def drop_broadcast_operand(op: BinaryOp | nn.SelectOp, rewriter: Rewriter) -> Ou
         rewriter.absorb(broadcast)
         rewriter.replace_with(clone_with(op, operands))
         return None
+    return None
+
+
+@pattern(*ELEMENTWISE)
+def broadcast_after(op: Operation, rewriter: Rewriter) -> Outcome:
+    """What is computed alike for all copies is computed once.
+
+    ```mlir
+    nn.select (nn.broadcast_to %c), 0, -1   ->   nn.broadcast_to (nn.select %c, 0, -1)
+    ```
+    """
+    wide = [value for value in op.operands if not is_single(value)]
+    result = op.results[0]
+    if len(wide) != 1 or (repeat := producer(wide[0], nn.BroadcastToOp)) is None:
+        return None
+    if dims_of(wide[0]) != dims_of(result) or not has_one_user(wide[0]):
+        return None
+    rewriter.absorb(repeat)
+    dims = dims_of(repeat.operand)
+    if any(len(dims_of(value)) > len(dims) for value in op.operands if is_single(value)):
+        return None
+    operands = [repeat.operand if v is wide[0] else v for v in op.operands]
+    narrow = type(op).create(
+        operands=operands,
+        properties=op.properties,
+        attributes=op.attributes,
+        result_types=[tensor_type(dims, element_of(result))],
+    )
+    rewriter.replace_with(nn.BroadcastToOp(rewriter.emit(narrow), dims_of(result)))
+    return None
+
+
+def is_single(value: SSAValue) -> bool:
+    """Whether `value` has one element."""
+    return all(dim == 1 for dim in dims_of(value))
+
+
+@pattern(nn.AttentionOp)
+def drop_broadcast_mask(op: nn.AttentionOp, rewriter: Rewriter) -> Outcome:
+    """
+    ```mlir
+    nn.attention %q, %k, %v, (nn.broadcast_to %m)   ->   nn.attention %q, %k, %v, %m
+    ```
+    """
+    if op.mask is None or (repeat := producer(op.mask, nn.BroadcastToOp)) is None:
+        return None
+    rewriter.absorb(repeat)
+    operands = [repeat.operand if v is op.mask else v for v in op.operands]
+    rewriter.replace_with(clone_with(op, operands))
     return None
 
 
@@ -417,6 +479,8 @@ PATTERNS = (
     merge_broadcasts,
     broadcast_to_reshape,
     drop_broadcast_operand,
+    broadcast_after,
+    drop_broadcast_mask,
     drop_identity_transpose,
     merge_transposes,
     transpose_to_reshape,

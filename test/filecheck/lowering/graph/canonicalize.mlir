@@ -14,9 +14,9 @@ func.func @neutral_operands_vanish(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
-// CHECK-LABEL: @a_neutral_operand_that_widens_stays
-// CHECK: nn.add
-func.func @a_neutral_operand_that_widens_stays(%x: tensor<1xf32>) -> tensor<4xf32> {
+// CHECK-LABEL: @a_neutral_operand_that_widens_is_a_broadcast
+// CHECK-NEXT: nn.broadcast_to %x
+func.func @a_neutral_operand_that_widens_is_a_broadcast(%x: tensor<1xf32>) -> tensor<4xf32> {
   %zero = nn.constant {value = dense<0.0> : tensor<4xf32>} : tensor<4xf32>
   %a = nn.add %x, %zero : (tensor<1xf32>, tensor<4xf32>) -> tensor<4xf32>
   func.return %a : tensor<4xf32>
@@ -102,4 +102,23 @@ func.func @a_decided_branch_is_inlined(%x: tensor<4xf32>) -> tensor<4xf32> {
     nn.yield %x : tensor<4xf32>
   }) : (tensor<i1>) -> tensor<4xf32>
   func.return %y : tensor<4xf32>
+}
+
+// -----
+
+// A padding mask as exporters write it: what does not depend on the row has no rows.
+// CHECK-LABEL: @an_index_is_never_negative
+// CHECK: %[[M:.*]] = nn.select %mask, %{{.*}}, %{{.*}} : (tensor<2x1x1x8xi1>
+// CHECK-NEXT: nn.attention %q, %q, %q, %[[M]]
+func.func @an_index_is_never_negative(%q: tensor<2x4x8x16xf32>, %mask: tensor<2x1x1x8xi1>) -> tensor<2x4x8x16xf32> {
+  %zero = nn.constant {value = dense<0> : tensor<i64>} : tensor<i64>
+  %none = nn.constant {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %low = nn.constant {value = dense<-10000.0> : tensor<f32>} : tensor<f32>
+  %i = nn.iota : tensor<8xi64>
+  %rows = nn.reshape %i : (tensor<8xi64>) -> tensor<1x1x8x1xi64>
+  %all = nn.compare %rows, %zero {predicate = "ge"} : (tensor<1x1x8x1xi64>, tensor<i64>) -> tensor<1x1x8x1xi1>
+  %both = nn.and %all, %mask : (tensor<1x1x8x1xi1>, tensor<2x1x1x8xi1>) -> tensor<2x1x8x8xi1>
+  %m = nn.select %both, %none, %low : (tensor<2x1x8x8xi1>, tensor<f32>, tensor<f32>) -> tensor<2x1x8x8xf32>
+  %y = nn.attention %q, %q, %q, %m {scale = 0.25 : f64} : (tensor<2x4x8x16xf32>, tensor<2x4x8x16xf32>, tensor<2x4x8x16xf32>, tensor<2x1x8x8xf32>) -> tensor<2x4x8x16xf32>
+  func.return %y : tensor<2x4x8x16xf32>
 }
