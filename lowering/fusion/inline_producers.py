@@ -28,7 +28,7 @@ from stepwell.dialects.access import AccessMap, Fill, Guard, Indirect
 from stepwell.dialects.dims import Dim, substitute, symbols_of
 from stepwell.dialects.fusion import DimOp, GenericOp, IndexOp, KernelOp
 from stepwell.dialects.movement import tensor_dims
-from stepwell.dialects.quasi_affine import is_indirect, simplify
+from stepwell.dialects.quasi_affine import as_symbol, is_indirect, simplify
 
 from .nest import Nest, is_map, structured_ops
 
@@ -37,8 +37,8 @@ def inline_producers(kernel: KernelOp) -> None:
     """Inline every map of the kernel into its readers, first to last."""
     for op in structured_ops(kernel):
         nest = Nest.of(op)
-        while (position := _next_inlinable(nest)) is not None:
-            _inline(nest, position)
+        while (found := _next_inlinable(nest)) is not None:
+            _inline(nest, *found)
         nest.prune()
         nest.build()
     _erase_unused(kernel)
@@ -49,13 +49,6 @@ def _erase_unused(kernel: KernelOp) -> None:
         if all(result.first_use is None for result in op.results):
             op.detach()
             op.erase()
-
-
-def _next_inlinable(nest: Nest) -> int | None:
-    for position in range(len(nest.inputs)):
-        if _plan(nest, position) is not None:
-            return position
-    return None
 
 
 @dataclass(frozen=True)
@@ -74,6 +67,14 @@ class _Plan:
     at: dict[str, Dim]
     guards: tuple[Guard, ...]
     fill: Fill | None
+
+
+def _next_inlinable(nest: Nest) -> tuple[int, _Plan] | None:
+    for position in range(len(nest.inputs)):
+        plan = _plan(nest, position)
+        if plan is not None:
+            return position, plan
+    return None
 
 
 def _plan(nest: Nest, position: int) -> _Plan | None:
@@ -98,8 +99,14 @@ def _plan(nest: Nest, position: int) -> _Plan | None:
 def _producer_dims(
     producer: GenericOp, result: int, access: AccessMap, nest: Nest
 ) -> dict[str, Dim] | None:
+    written = producer.out_maps[result]
+    if written.is_projection:
+        at = zip(map(as_symbol, written.results), access.results, strict=True)
+        found = {name: expr for name, expr in at if name is not None}
+        if len(found) == len(producer.dim_names):
+            return found
     names = tensor_dims(len(access.results))
-    inverse = producer.out_maps[result].inverse(producer.extents, names)
+    inverse = written.inverse(producer.extents, names)
     if inverse is None:
         return None
     values = dict(zip(names, access.results, strict=True))
@@ -133,9 +140,7 @@ def _is_plain_copy(producer: GenericOp) -> bool:
     )
 
 
-def _inline(nest: Nest, position: int) -> None:
-    plan = _plan(nest, position)
-    assert plan is not None
+def _inline(nest: Nest, position: int, plan: _Plan) -> None:
     producer, access = plan.producer, nest.in_maps[position]
     is_copy = (
         len(producer.inputs) == 1

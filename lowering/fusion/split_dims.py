@@ -13,15 +13,19 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects.access import AccessMap
 from stepwell.dialects.dims import Atom, Dim, symbol
-from stepwell.dialects.fusion import KernelOp
+from stepwell.dialects.fusion import KernelOp, YieldOp
+from stepwell.dialects.fusion.structured import StructuredOp
 from stepwell.dialects.quasi_affine import as_symbol, split_multiples
 
 from .nest import Nest, structured_ops
 
 
 def split_dims(kernel: KernelOp) -> None:
-    """Split dims throughout the kernel until no map divides one evenly."""
-    nests = [Nest.of(op) for op in structured_ops(kernel)]
+    """Split dims throughout the kernel until no map divides one evenly.
+
+    What feeds an op that stays whole (attention) keeps the dims that op knows.
+    """
+    nests = [Nest.of(op) for op in structured_ops(kernel) if not _feeds_whole_op(op)]
     while (found := _first_split(nests)) is not None:
         name, by = found
         taken = {other for nest in nests for other in nest.names}
@@ -59,6 +63,11 @@ def split_dim(nest: Nest, name: str, by: Dim, taken: Set[str]) -> None:
         count, _ = split_multiples(size, by)
         space += [(outer, count, kind), (inner, by, kind)]
     nest.reindex({name: symbol(outer) * by + symbol(inner)}, space)
+
+
+def _feeds_whole_op(op: StructuredOp) -> bool:
+    users = (use.operation for result in op.results for use in result.uses)
+    return any(not isinstance(user, StructuredOp | YieldOp) for user in users)
 
 
 def _first_split(nests: list[Nest]) -> tuple[str, Dim] | None:
