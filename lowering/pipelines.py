@@ -34,6 +34,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "lift-gelu",
         "lift-activations",
         "lift-attention",
+        "lift-lookup",
         "fold-batch-norm",
         "fold-pad-into-conv",
         "convert-conv-transpose",
@@ -121,6 +122,7 @@ PHASES: tuple[Phase, ...] = (
             "lift-gelu",
             "lift-activations",
             "lift-attention",
+            "lift-lookup",
             # Into the weights, while a convolution and its neighbours stand together.
             "fold-pad-into-conv",
             "fold-batch-norm",

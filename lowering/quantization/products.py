@@ -62,14 +62,14 @@ def magnitude(value: SSAValue, zero: SSAValue | None, rewriter: Rewriter) -> int
 def constant_less_zero(
     value: SSAValue, zero: SSAValue | None, column: bool, rewriter: Rewriter
 ) -> Array | None:
-    """A constant less its zero point (per column, or per first dim), in i64."""
+    """A constant less its zero point (per column, or per first dim), in i32."""
     array = rewriter.array(value)
     point = np.zeros(()) if zero is None else rewriter.array(zero)
     if array is None or point is None:
         return None
     if point.ndim == 1 and not column:
         point = point.reshape(-1, *[1] * (array.ndim - 1))
-    return array.astype(np.int64) - point.astype(np.int64)
+    return array.astype(np.int32) - point.astype(np.int32)
 
 
 def pieces_of(sums: Array, largest: int) -> list[int] | None:
@@ -83,12 +83,14 @@ def pieces_of(sums: Array, largest: int) -> list[int] | None:
         The ends of the pieces, or `None` if one step or too many pieces are too much.
     """
     limit = EXACT // max(1, largest)
-    if sums.size and sums.max() > limit:
+    if not sums.size or sums.sum(axis=0).max() <= limit:
+        return [len(sums)]
+    if sums.max() > limit:
         return None
     ends: list[int] = []
     start = 0
     running = np.cumsum(sums, axis=0)
-    base = np.zeros_like(running[0]) if len(running) else running
+    base = np.zeros_like(running[0])
     while start < len(sums):
         fits = np.all(running[start:] - base <= limit, axis=1)
         count = len(sums) - start if bool(np.all(fits)) else int(np.argmin(fits))
