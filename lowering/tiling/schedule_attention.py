@@ -9,13 +9,17 @@ from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 
 from .attention import COLUMN, HEAD, INNER, ROW, VALUE, attention_sizes
-from .estimate import divide, estimates, wanted_cells
+from .cells import Cutter, divide
+from .estimate import estimates
 
 ROWS = 48
 """Rows of q that share a pass over the keys and values."""
 
 COLUMNS = 128
 """Keys of a chunk: with them and their values, and the scores, L1 and L2 are in use."""
+
+SHORT_ROWS, SHORT_COLUMNS = 32, 64
+"""The same where the sizes are symbolic: short sequences should not waste much."""
 
 WIDEST = 1024
 """The most features of a head."""
@@ -30,21 +34,21 @@ def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Sched
     dims = attention_sizes(op)
     sizes = estimates(dims, ranges)
     inner, values = (_features(op, dims[name]) for name in (INNER, VALUE))
-    rows = _balanced(dims[ROW], ROWS, 6)
-    columns = _balanced(dims[COLUMN], COLUMNS, target.lanes(32))
+    rows = _balanced(dims[ROW], ROWS, 6, SHORT_ROWS)
+    columns = _balanced(dims[COLUMN], COLUMNS, target.lanes(32), SHORT_COLUMNS)
     batch = [name for name in dims if name.startswith("b")]
     pairs = sizes[ROW] * sizes[COLUMN] * (inner + values + 16)
     outer = sizes[HEAD]
     for name in batch:
         outer *= sizes[name]
-    cells = wanted_cells(outer * pairs / target.lanes(32) / 1.5, target)
-    grid = {name: 1 for name in (*batch, HEAD) if dims[name] != 1}
-    left = round(cells / outer)
-    if left > 1 or not grid:
-        grid[ROW] = divide(sizes[ROW], max(1, left), rows)
+    cutter = Cutter(outer * pairs / target.lanes(32) / 1.5, target)
+    for name in (*batch, HEAD):
+        if dims[name] != 1:
+            cutter.each(name, sizes[name])
+    cutter.cut(ROW, dims[ROW], sizes[ROW], rows)
     return Schedule(
         Anchor.ATTENTION,
-        grid=tuple(grid.items()),
+        grid=cutter.grid,
         loops=((ROW, rows),),
         tile=((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values)),
     )
@@ -59,10 +63,10 @@ def _features(op: AttentionOp, size: Dim) -> int:
     return size
 
 
-def _balanced(size: Dim, most: int, unit: int) -> int:
+def _balanced(size: Dim, most: int, unit: int, unknown: int) -> int:
     """At most `most`, in equal parts of a known size, rounded up to `unit`."""
     if not isinstance(size, int):
-        return most
+        return unknown
     if size <= most:
         return size
     return min(most, divide(size, -(-size // most), unit))

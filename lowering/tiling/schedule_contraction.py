@@ -16,7 +16,8 @@ from stepwell.dialects.schedules import Anchor, Extents, Schedule
 from stepwell.dialects.shapes import Ranges, symbols_of
 from stepwell.dialects.target import Target
 
-from .estimate import divide, estimates, wanted_cells
+from .cells import Cutter
+from .estimate import estimates
 from .product import Product
 
 PORTS = 2
@@ -37,8 +38,8 @@ STEP_OVERHEAD = 1
 ADDRESSES = 12
 """Rows whose addresses fit general registers when each has a guard of its own."""
 
-TIGHT = 1.05
-SPILLED = 1.15
+TIGHT = 1.02
+SPILLED = 1.05
 """How much slower more rows than that are, without and with guards (measured on
 Cascade Lake)."""
 
@@ -189,17 +190,20 @@ def _nest(
     panels = -(-sizes[column[0]] // column[1])
     space = _volume(sizes, (*product.batch, *product.m, *outer_columns))
     vectors = panels * column[1] // target.lanes(accumulator_bits(product))
-    left = wanted_cells(space * depth * vectors / PORTS, target)
-    grid: dict[str, int] = {d: 1 for d in product.batch if _is_loop(product, d)}
-    left = -(-left // _volume(sizes, product.batch))
+    cutter = Cutter(space * depth * vectors / PORTS, target)
+    extents = product.op.extents
+    for dim in product.batch:
+        cutter.each(dim, sizes[dim])
     weights = depth * _volume(sizes, product.n) * 4
     rows_in_all = _volume(sizes, product.m)
-    if weights > target.l2_bytes // 2 or rows_in_all < 4 * left * row[1]:
-        grid |= {d: 1 for d in outer_columns if _is_loop(product, d)}
-        left = -(-left // _volume(sizes, outer_columns))
-        left = _cut(grid, sizes, column, left)
+    if weights > target.l2_bytes // 2 or rows_in_all < 4 * cutter.left * row[1]:
+        for dim in outer_columns:
+            cutter.each(dim, sizes[dim])
+        cutter.cut(column[0], extents[column[0]], sizes[column[0]], column[1])
     for dim in product.m:
-        left = _cut(grid, sizes, row if dim == row[0] else (dim, 1), left)
+        unit = row[1] if dim == row[0] else 1
+        cutter.cut(dim, extents[dim], sizes[dim], unit)
+    grid = dict(cutter.grid)
     panel = depth * grid.get(column[0], sizes[column[0]]) * 4
     rows = [row if d == row[0] else (d, 1) for d in product.m]
     columns = [*((d, 1) for d in outer_columns), column]
@@ -212,17 +216,6 @@ def _nest(
     return tuple(grid.items()), tuple(
         one for one in loops if grid.get(one[0]) != one[1]
     )
-
-
-def _cut(
-    grid: dict[str, int], sizes: Mapping[str, int], axis: tuple[str, int], left: int
-) -> int:
-    """Cut a dim into at most `left` cells of whole tiles; how many are still wanted."""
-    dim, unit = axis
-    if left <= 1 or sizes[dim] <= unit:
-        return left
-    grid[dim] = divide(sizes[dim], left, unit)
-    return round(left / -(-sizes[dim] // grid[dim]))
 
 
 def _is_loop(product: Product, dim: str) -> bool:

@@ -21,7 +21,8 @@ from stepwell.dialects.shapes import (
 )
 from stepwell.dialects.target import Target
 
-from .estimate import divide, estimates, wanted_cells
+from .cells import Cutter
+from .estimate import estimates
 
 VECTORS = 4
 """Vectors of a tile: enough independent work, few enough to stay in registers."""
@@ -155,17 +156,10 @@ def map_grid(
         step = extents.get(name, 1)
         vectors *= -(-size // step)
     vectors *= max(1, -(-_volume(extents, list(extents)) // lanes))
-    left = wanted_cells(vectors * cycles_per_vector * max(1, len(op.inputs)), target)
-    grid: dict[str, int] = {}
-    for name in op.dim_names:
-        unit = extents.get(name, 1)
-        if left <= 1:
-            break
-        if sizes[name] <= unit:
-            continue
-        grid[name] = divide(sizes[name], left, unit)
-        left = round(left / -(-sizes[name] // grid[name]))
-    return tuple(grid.items())
+    cutter = Cutter(vectors * cycles_per_vector * max(1, len(op.inputs)), target)
+    for name, size, _ in op.space:
+        cutter.cut(name, size, sizes[name], extents.get(name, 1))
+    return cutter.grid
 
 
 def _volume(sizes: Mapping[str, int], dims: Sequence[str]) -> int:

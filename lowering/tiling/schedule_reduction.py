@@ -21,7 +21,8 @@ from stepwell.dialects.schedules import (
 from stepwell.dialects.shapes import Dim, Ranges
 from stepwell.dialects.target import Target
 
-from .estimate import divide, estimates, wanted_cells
+from .cells import Cutter
+from .estimate import estimates
 from .reduction import outer_dims
 from .schedule_map import read_dim, vector_extent, widest
 
@@ -62,8 +63,10 @@ def schedule_reduction(kernel: KernelOp, target: Target, ranges: Ranges) -> Sche
             Schedule(Anchor.REDUCTION, tile=tile)
         )
     vectors = sum(_vectors(op, sizes, lanes) for op in generics)
-    grid = _grid(sizes, outer, axes, vectors, target)
-    return Schedule(Anchor.REDUCTION, grid=grid, tile=axes)
+    cutter = Cutter(vectors * CYCLES_PER_VECTOR, target)
+    for name in outer:
+        cutter.cut(name, dims[name], sizes[name], dict(axes).get(name, 1))
+    return Schedule(Anchor.REDUCTION, grid=cutter.grid, tile=axes)
 
 
 def _independent_axes(
@@ -119,26 +122,6 @@ def _inner_axis(
 
 def _vectors(op: GenericOp, sizes: Mapping[str, int], lanes: int) -> int:
     return -(-_volume(sizes, op.dim_names) // lanes) * len(op.inputs)
-
-
-def _grid(
-    sizes: Mapping[str, int],
-    outer: Sequence[str],
-    axes: Extents,
-    vectors: int,
-    target: Target,
-) -> Extents:
-    left = wanted_cells(vectors * CYCLES_PER_VECTOR, target)
-    extents = dict(axes)
-    grid: dict[str, int] = {}
-    for name in outer:
-        unit = extents.get(name, 1)
-        if left <= 1:
-            break
-        if sizes[name] > unit:
-            grid[name] = divide(sizes[name], left, unit)
-            left = round(left / -(-sizes[name] // grid[name]))
-    return tuple(grid.items())
 
 
 def _volume(sizes: Mapping[str, int], dims: Sequence[str]) -> int:
