@@ -122,9 +122,9 @@ class GraphBuilder:
 
     def constant(self, array: np.ndarray[Any, Any]) -> SSAValue:
         """A constant at the top of the function; small equal ones are one op."""
-        key = (array.dtype.name, array.shape, array.tobytes())
-        if array.nbytes > 64 or array.dtype == object:
-            key = object()
+        key: object = object()
+        if array.nbytes <= 64 and array.dtype != object:
+            key = (array.dtype.name, array.shape, array.tobytes())
         return self._at_entry(
             key, lambda: nn.make_constant(array, self.context.weights)
         )

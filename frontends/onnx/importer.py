@@ -35,7 +35,7 @@ from stepwell.frontends.onnx.node import Node, dtype_of
 from stepwell.frontends.onnx.registry import DECLINED, OpTable, Rule
 from stepwell.frontends.onnx.report import Issue, Report
 from stepwell.frontends.onnx.tensors import read_sparse, read_tensor
-from stepwell.frontends.onnx.values import Contents, Sequence_, Tensor, Value, dim_array
+from stepwell.frontends.onnx.values import Contents, Tensor, Value, dim_array
 from stepwell.frontends.profiles import Profile
 
 SHAPE_INPUT_LIMIT = 16
@@ -123,9 +123,10 @@ class Importer:
             outputs = self.outputs(graph)
             if self.issues:
                 raise self.report().error()
-            results = [self.result(value) for value in outputs]
-        names = [entry.name for entry in graph.output]
-        return self.builder.finish(names, results)
+            results: dict[str, SSAValue] = {}
+            for entry, value in zip(graph.output, outputs, strict=True):
+                results |= self.results(entry.name, value)
+        return self.builder.finish(list(results), list(results.values()))
 
     def report(self) -> Report:
         """The issues found so far."""
@@ -142,11 +143,14 @@ class Importer:
                 found.append(value)
         return found
 
-    def result(self, value: Value) -> SSAValue:
-        """An output of the whole model, which must be a tensor."""
-        if isinstance(value, Sequence_):
-            raise UnsupportedError("a sequence cannot be an output of the model")
-        return materialise(value, self.builder)
+    def results(self, name: str, value: Value) -> dict[str, SSAValue]:
+        """An output of the model; the elements of a sequence are `name/0`, ..."""
+        if isinstance(value, Tensor):
+            return {name: materialise(value, self.builder)}
+        return {
+            f"{name}/{index}": materialise(item, self.builder)
+            for index, item in enumerate(value.items)
+        }
 
     # Names
 

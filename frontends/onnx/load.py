@@ -7,6 +7,7 @@ path that leaves the model's folder, and an opset out of range all end in a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,21 +133,28 @@ def check_versions(model: LoadedModel) -> None:
 
 
 def check_with_onnx(proto: onnx.ModelProto) -> None:
-    """Run `onnx.checker` on the model without its weights: they do not matter to it."""
-    if proto.ByteSize() < 2**20 and not any(external_tensors(proto)):
+    """Run `onnx.checker`; large weights are declared to it but not copied."""
+    weights = proto.graph.initializer
+    is_small = sum(math.prod(tensor.dims) for tensor in weights) < 2**16
+    if is_small and not any(external_tensors(proto)):
         onnx.checker.check_model(proto)
         return
-    light = onnx.ModelProto()
-    light.CopyFrom(proto)
+    light = onnx.ModelProto(ir_version=max(proto.ir_version, 4))
+    light.opset_import.extend(proto.opset_import)
+    light.functions.extend(proto.functions)
+    light.graph.name = proto.graph.name
+    light.graph.node.extend(proto.graph.node)
+    light.graph.input.extend(proto.graph.input)
+    light.graph.output.extend(proto.graph.output)
+    light.graph.sparse_initializer.extend(proto.graph.sparse_initializer)
     declared = {value.name for value in light.graph.input}
-    for tensor in light.graph.initializer:
+    for tensor in weights:
         if tensor.name not in declared:
             entry = light.graph.input.add(name=tensor.name)
             entry.type.tensor_type.elem_type = tensor.data_type
             entry.type.tensor_type.shape.SetInParent()
             for dim in tensor.dims:
                 entry.type.tensor_type.shape.dim.add(dim_value=dim)
-    del light.graph.initializer[:]
     onnx.checker.check_model(light)
 
 

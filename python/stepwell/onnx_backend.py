@@ -12,35 +12,31 @@ of the first run; another value compiles the model again. The values so far are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import onnx.backend.base
 import onnx.helper
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp
 
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.registry import register_dialects
 from stepwell.errors import InputError, OptionError
 from stepwell.frontends.onnx import check_model, fix_inputs, import_model, shape_inputs
+from stepwell.frontends.onnx.sequences import has_sequences, take_apart
 
 Array = np.ndarray[Any, Any]
-Runner = Callable[[Mapping[str, Array]], Sequence[Array]]
-"""Runs one compiled model: arrays by input name to the outputs in order."""
+Runner = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+"""Runs one compiled model: arrays by input name to arrays by output name."""
 
 
 def compile_engine(model: onnx.ModelProto) -> Runner:
     """Compile for this machine's CPU."""
     import stepwell
 
-    engine = stepwell.build(model, target="cpu")
-    names = [entry.name for entry in model.graph.output]
-
-    def run(inputs: Mapping[str, Array]) -> Sequence[Array]:
-        results = engine.run(inputs)
-        return [results[name] for name in names]
-
-    return run
+    return stepwell.build(model, target="cpu").run
 
 
 def compile_reference(model: onnx.ModelProto) -> Runner:
@@ -51,10 +47,20 @@ def compile_reference(model: onnx.ModelProto) -> Runner:
     register_dialects(context)
     module = import_model(model, context)
 
-    def run(inputs: Mapping[str, Array]) -> Sequence[Array]:
-        return interpret(module, list(inputs.values()), context.weights)
+    names = result_names(module)
+
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        results = interpret(module, inputs, context.weights)
+        return dict(zip(names, results, strict=True))
 
     return run
+
+
+def result_names(module: ModuleOp) -> list[str]:
+    """The `nn.name` of each result of `@main`."""
+    (function,) = (op for op in module.ops if isinstance(op, FuncOp))
+    entries = cast(ArrayAttr[DictionaryAttr], function.res_attrs)
+    return [cast(StringAttr, entry.data["nn.name"]).data for entry in entries]
 
 
 EXECUTORS = {"engine": compile_engine, "reference": compile_reference}
@@ -70,9 +76,12 @@ class StepwellRep(onnx.backend.base.BackendRep):
         self._names = [
             entry.name for entry in model.graph.input if entry.name not in constants
         ]
-        self._fixed = sorted(shape_inputs(model).intersection(self._names))
+        self._outputs = [entry.name for entry in model.graph.output]
         self._compiled: dict[bytes, Runner] = {}
-        if not self._fixed:
+        self._fixed: list[str] | None = None
+        if not has_sequences(model):
+            self._fixed = sorted(shape_inputs(model).intersection(self._names))
+        if self._fixed == []:
             self._compiled[b""] = self._compile(model)
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -82,18 +91,28 @@ class StepwellRep(onnx.backend.base.BackendRep):
             InputError: there are too many or too few inputs.
         """
         by_name = self._by_name(inputs)
-        fixed = {name: by_name.pop(name) for name in self._fixed}
+        model, fixed = self._model, self._fixed
+        if fixed is None:
+            model, by_name = take_apart(model, by_name)
+            fixed = sorted(shape_inputs(model).intersection(by_name))
+        values = {name: by_name.pop(name) for name in fixed}
         key = b"".join(
             repr((array.shape, array.dtype.str)).encode() + array.tobytes()
-            for array in fixed.values()
+            for array in values.values()
         )
+        if self._fixed is None:
+            key += repr([(n, a.shape, a.dtype) for n, a in by_name.items()]).encode()
         if key not in self._compiled:
-            self._compiled[key] = self._compile(fix_inputs(self._model, fixed))
-        return tuple(self._compiled[key](by_name))
+            self._compiled[key] = self._compile(fix_inputs(model, values))
+        results = self._compiled[key](by_name)
+        return tuple(
+            results[name] if name in results else elements_of(results, name)
+            for name in self._outputs
+        )
 
-    def _by_name(self, inputs: Any) -> dict[str, Array]:
+    def _by_name(self, inputs: Any) -> dict[str, Any]:
         if isinstance(inputs, Mapping):
-            return {name: np.asarray(inputs[name]) for name in self._names}
+            return {name: inputs[name] for name in self._names}
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
         if len(inputs) != len(self._names):
@@ -101,7 +120,20 @@ class StepwellRep(onnx.backend.base.BackendRep):
                 f"expected {len(self._names)} inputs ({', '.join(self._names)}), got "
                 f"{len(inputs)}"
             )
-        return dict(zip(self._names, map(np.asarray, inputs), strict=True))
+        return dict(zip(self._names, map(as_input, inputs), strict=True))
+
+
+def as_input(value: Any) -> Any:
+    """An array, or a list of arrays for a sequence, or None for no value."""
+    if value is None or isinstance(value, list | tuple):
+        return value
+    return np.asarray(value)
+
+
+def elements_of(results: Mapping[str, Array], name: str) -> list[Array]:
+    """The elements of the sequence `name`: the results `name/0`, `name/1`, ..."""
+    count = sum(key.rpartition("/")[0] == name for key in results)
+    return [results[f"{name}/{index}"] for index in range(count)]
 
 
 class StepwellBackend(onnx.backend.base.Backend):

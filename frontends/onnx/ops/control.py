@@ -86,7 +86,7 @@ def import_region(
     with builder.inside(block):
         outputs = node.importer.import_inline(graph, inputs)
         if any(isinstance(output, Sequence_) for output in outputs):
-            raise node.unsupported("a sequence as the result of a branch or loop")
+            raise node.unknown(0)
         values = [materialise(output, builder) for output in tensors(outputs)]
         nn.YieldOp(*values)
     return values
@@ -105,7 +105,10 @@ def common_type(node: Node, left: SSAValue, right: SSAValue) -> Attribute:
         )
     first, second = dims_of(left), dims_of(right)
     if len(first) != len(second):
-        raise node.unsupported(f"branches of ranks {len(first)} and {len(second)}")
+        raise node.unsupported(
+            f"branches of ranks {len(first)} and {len(second)}",
+            fix="fix the inputs or shapes that the condition depends on",
+        )
     dims = [
         a if a == b else fresh_dim(node, a, b)
         for a, b in zip(first, second, strict=True)
@@ -232,6 +235,7 @@ def unrolled(
     """A loop whose iterations are all known: what sequences need."""
     if not node.has(0):
         raise node.unsupported("a loop over sequences without a trip count")
+    node.constants(0, 1)
     count = int(node.constant(0).item())
     if count > UNROLL_LIMIT:
         raise node.unsupported(f"a loop over sequences of {count} iterations")
