@@ -372,7 +372,9 @@ def _print_term(monomial: Monomial, factor: int) -> str:
 
 
 def _print_operand(dim: Dim) -> str:
-    is_plain = isinstance(dim, int) or (
+    if isinstance(dim, int):
+        return str(dim) if dim >= 0 else f"({dim})"
+    is_plain = (
         len(dim.terms) == 1
         and dim.terms[0][1] == 1
         and len(dim.terms[0][0]) == 1
@@ -443,10 +445,11 @@ def _floordiv(dividend: Dim, by: Dim) -> Dim:
     quotient, rest = _divide_terms(dividend, by)
     if rest == 0 or by == 1:
         return quotient
-    rest, by = _cancel(rest, by, floor=True)
-    if by == 1:
-        return quotient + rest
-    rest, by = _merge_floordiv(rest, by)
+    smaller = _cancel(rest, by, floor=True)
+    if smaller != (rest, by):
+        return quotient + _floordiv(*smaller)
+    if (merged := _merge_floordiv(rest, by)) is not None:
+        return quotient + _floordiv(*merged)
     low, high = bounds(rest)
     if isinstance(by, int) and low // by == high // by and math.isfinite(low):
         return quotient + int(low // by)
@@ -549,15 +552,15 @@ def _cancel(rest: Dim, by: Dim, *, floor: bool) -> tuple[Dim, Dim]:
     return shrink(terms) + constant // factor, shrink(_terms(by))
 
 
-def _merge_floordiv(rest: Dim, by: Dim) -> tuple[Dim, Dim]:
+def _merge_floordiv(rest: Dim, by: Dim) -> tuple[Dim, Dim] | None:
     """`(x floordiv a + k) floordiv b` is `(x + k a) floordiv (a b)`."""
     terms = _terms(rest)
     constant = terms.pop((), 0)
     if len(terms) != 1:
-        return rest, by
+        return None
     (monomial, factor), *_ = terms.items()
     if factor != 1 or len(monomial) != 1 or monomial[0].kind != "floordiv":
-        return rest, by
+        return None
     inner, inner_by = monomial[0].operands
     return inner + constant * inner_by, inner_by * by
 

@@ -172,6 +172,9 @@ B, S = symbol("batch"), symbol("seq")
         (3 - S, "-seq + 3"),
         (symbol("a b") * 2, '2 * "a b"'),
         (S - S + 5, "5"),
+        (S // B // S, "1 floordiv batch"),
+        (1 // B // 2, "0"),
+        (S + -1 // B, "(-1) floordiv batch + seq"),
         (product([2, B, 3]), "6 * batch"),
     ],
 )
