@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 import stepwell
-from stepwell.tools.bench.cases import CASES, Case
+from stepwell.tools.bench.cases import CASES, Case, Size
 
 Feeds = dict[str, NDArray]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "cpu.md"
@@ -111,32 +111,34 @@ def paired_medians(
 
 
 def measure(case: Case, threads: Sequence[int], runs: int) -> list[Row]:
-    """Build one model per thread count and compare it at each of its sizes."""
-    rows: list[Row] = []
+    """Build one model, and compare it at each of its sizes and thread counts."""
     path = case.path()
-    for count in threads:
-        start = time.perf_counter()
-        engine = stepwell.build(path, shapes=case.shapes, threads=count)
-        build_s = time.perf_counter() - start
-        peer = session(path, count)
-        names = [output.name for output in peer.get_outputs()]
-        for size in case.sizes:
-            feeds = case.inputs(size)
-            ours = engine.run(feeds)
-            theirs = [np.asarray(value) for value in peer.run(names, feeds)]
-            error = relative_error([ours[name] for name in names], theirs)
-            ours_ms, theirs_ms = paired_medians(
-                lambda: engine.run(feeds),  # noqa: B023 - called before feeds changes
-                lambda: peer.run(names, feeds),  # noqa: B023
-                runs,
-            )
-            rows.append(
-                Row(
-                    *(case.name, size.label, count, error, ours_ms, theirs_ms),
-                    *(build_s, engine.kernel_count),
-                )
-            )
-    return rows
+    start = time.perf_counter()
+    file = stepwell.build(path, shapes=case.shapes).to_bytes()
+    build_s = time.perf_counter() - start
+    return [
+        compare(case, size, count, build_s, runs, file)
+        for count in threads
+        for size in case.sizes
+    ]
+
+
+def compare(
+    case: Case, size: Size, threads: int, build_s: float, runs: int, file: bytes
+) -> Row:
+    """One engine beside one session, on the same inputs."""
+    engine = stepwell.load_bytes(file, threads)
+    peer = session(case.path(), threads)
+    names = [output.name for output in peer.get_outputs()]
+    feeds = case.inputs(size)
+    ours = engine.run(feeds)
+    theirs = [np.asarray(value) for value in peer.run(names, feeds)]
+    error = relative_error([ours[name] for name in names], theirs)
+    ours_ms, theirs_ms = paired_medians(
+        lambda: engine.run(feeds), lambda: peer.run(names, feeds), runs
+    )
+    times = (ours_ms, theirs_ms, build_s)
+    return Row(case.name, size.label, threads, error, *times, engine.kernel_count)
 
 
 def table(rows: Sequence[Row]) -> str:
