@@ -74,7 +74,7 @@ class Converter:
         self.replace(op, new)
 
     def alias(self, op: Operation) -> None:
-        """`nn.reshape %x` -> `engine.alias %x`."""
+        """`nn.reshape %x`, `nn.bitcast %x` -> `engine.alias %x`."""
         self.replace(op, engine.AliasOp(op.operands[0], op.results[0].type))
 
     def bind_symbols(self, op: Operation) -> None:
@@ -122,6 +122,7 @@ class Converter:
 Rule = Callable[[Converter, Operation], None]
 
 RULES: Mapping[type[Operation], Rule] = {
+    nn.BitcastOp: Converter.alias,
     nn.ReshapeOp: Converter.alias,
     nn.BindSymbolsOp: Converter.bind_symbols,
     nn.AssertDimsOp: Converter.assert_dims,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from .casting import CASTING
 from .movement import MOVEMENT
 from .numbers import NUMBERS
+from .quantization import QUANTIZATION
 from .recurrent import RECURRENT
 from .selection import SELECTION
 from .values import HostOp
@@ -22,6 +23,7 @@ HOST_OPS: Mapping[str, HostOp] = {
     **CASTING,
     **MOVEMENT,
     **NUMBERS,
+    **QUANTIZATION,
     **RECURRENT,
     **SELECTION,
 }

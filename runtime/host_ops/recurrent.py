@@ -106,10 +106,8 @@ def _run(
     each sequence within its length.
     """
     steps, batch = x.shape[:2]
-    if lengths is None:
-        ends = np.full(batch, steps)
-    else:
-        ends = wide(lengths).astype(np.int64)
+    full = np.full(batch, steps)
+    ends = full if lengths is None else wide(lengths).astype(np.int64)
     index = np.arange(steps)[:, None]
     order = np.where(index < ends, ends - 1 - index, index) if backward else None
     if order is not None:

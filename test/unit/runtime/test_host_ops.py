@@ -219,6 +219,21 @@ def test_cast(to, saturate):
     agree(function(body, [ONE_D], [kind]), VALUES)
 
 
+@pytest.mark.parametrize("to", ["i4", "ui4", "i2", "f8E4M3FN", "f8E5M2", "f4E2M1FN"])
+@pytest.mark.parametrize(("axis", "block", "scales"), [(1, 0, 6), (0, 0, 4), (1, 2, 3)])
+def test_quantized_storage(to, axis, block, scales):
+    shape = f"4x{scales}" if block else str(scales)
+    scale, kind = f"tensor<{shape}xf32>", f"tensor<4x6x{to}>"
+    config = f"axis = {axis} : i64, block_size = {block} : i64"
+    body = f"""%q = quant.quantize %a0, %a1 {{to = {to}, {config}}}
+        : ({TWO_D}, {scale}) -> {kind}
+      %y = quant.dequantize %q, %a1 {{{config}}} : ({kind}, {scale}) -> {TWO_D}
+      func.return %q, %y : {kind}, {TWO_D}"""
+    x = RNG.standard_normal((4, 6)).astype(np.float32)
+    steps = RNG.random((4, scales) if block else scales).astype(np.float32) + 0.1
+    agree(function(body, [TWO_D, scale], [kind, TWO_D]), x, steps)
+
+
 @pytest.mark.parametrize("op", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_recurrent_layers(op, direction):
@@ -310,7 +325,10 @@ def test_every_host_function_is_tested_here():
     text = Path(__file__).read_text()
     untested = {"broadcast_to", "select", "compare"}  # strings; tested by name below
     for name in HOST_OPS.keys() - untested:
-        assert f"nn.{name} " in text or f'"{name}' in text or "nn.{op}" in text, name
+        dialect = "" if "." in name else "nn."
+        assert f"{dialect}{name} " in text or f'"{name}' in text or "nn.{op}" in text, (
+            name
+        )
 
 
 def test_strings():
