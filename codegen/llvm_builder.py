@@ -112,7 +112,21 @@ _OPS: dict[str, type[Operation]] = {
     op.name.removeprefix("llvm."): op for op in llvm.LLVM.operations
 }
 _INT_BINARY = frozenset(
-    "add sub mul udiv sdiv urem srem and or xor shl lshr ashr".split()
+    [
+        "add",
+        "sub",
+        "mul",
+        "udiv",
+        "sdiv",
+        "urem",
+        "srem",
+        "and",
+        "or",
+        "xor",
+        "shl",
+        "lshr",
+        "ashr",
+    ]
 )
 
 
@@ -436,6 +450,22 @@ class Builder:
             "alignment": _number(align, i64),
         }
         self.insert(xllvm.StoreOp, (value, pointer), None, properties)
+
+    def store_release(self, value: SSAValue, pointer: SSAValue, align: int) -> None:
+        """Write memory after all that was written before."""
+        properties: dict[str, Attribute] = {
+            "ordering": _number(5, i64),
+            "alignment": _number(align, i64),
+        }
+        self.insert(xllvm.StoreOp, (value, pointer), None, properties)
+
+    def exchange(self, pointer: SSAValue, value: SSAValue) -> SSAValue:
+        """Write memory and give the old value, before all that comes after."""
+        properties: dict[str, Attribute] = {
+            "bin_op": _string("xchg"),
+            "ordering": _string("acquire"),
+        }
+        return self.make("atomicrmw", (pointer, value), value.type, properties)
 
     def alloca(self, element: Attribute, count: int, align: int = 64) -> SSAValue:
         """Stack memory, made once on entry of the function."""

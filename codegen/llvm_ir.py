@@ -554,6 +554,15 @@ def _store(w: _FunctionWriter, op: Operation) -> str:
     return f"{head}{order}{_alignment(op)}"
 
 
+def _atomic_rmw(w: _FunctionWriter, op: Operation) -> str:
+    pointer, value = op.operands
+    kind, order = (
+        cast(StringAttr, op.properties[name]).data for name in ("bin_op", "ordering")
+    )
+    head = f"{w.name(op.results[0])} = atomicrmw {kind} {w.typed(pointer)}, "
+    return f"{head}{w.typed(value)} {order}"
+
+
 def _alloca(w: _FunctionWriter, op: Operation) -> str:
     size = op.operands[0]
     element = w.type(op.properties["elem_type"])
@@ -683,16 +692,58 @@ def _return(w: _FunctionWriter, op: Operation) -> str:
     return f"ret {w.typed(op.operands[0])}" if op.operands else "ret void"
 
 
-_BINARY = (
-    "add sub mul udiv sdiv urem srem and or xor shl lshr ashr fadd fsub fmul fdiv frem"
-).split()
-_CASTS = (
-    "trunc zext sext ptrtoint inttoptr bitcast fpext fptrunc sitofp uitofp "
-    "fptosi fptoui addrspacecast"
-).split()
-_INTRINSICS = (
-    "fabs ceil floor sqrt fma maxnum minnum copysign exp exp2 log log2 sin cos pow"
-).split()
+_BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "udiv",
+    "sdiv",
+    "urem",
+    "srem",
+    "and",
+    "or",
+    "xor",
+    "shl",
+    "lshr",
+    "ashr",
+    "fadd",
+    "fsub",
+    "fmul",
+    "fdiv",
+    "frem",
+]
+_CASTS = [
+    "trunc",
+    "zext",
+    "sext",
+    "ptrtoint",
+    "inttoptr",
+    "bitcast",
+    "fpext",
+    "fptrunc",
+    "sitofp",
+    "uitofp",
+    "fptosi",
+    "fptoui",
+    "addrspacecast",
+]
+_INTRINSICS = [
+    "fabs",
+    "ceil",
+    "floor",
+    "sqrt",
+    "fma",
+    "maxnum",
+    "minnum",
+    "copysign",
+    "exp",
+    "exp2",
+    "log",
+    "log2",
+    "sin",
+    "cos",
+    "pow",
+]
 _ICMP = [flag.value for flag in xllvm.ICmpPredicateFlag]
 _FCMP = [flag.value for flag in xllvm.FCmpPredicateFlag]
 
@@ -712,6 +763,7 @@ _BY_NAME: dict[str, _Emit] = {
     "llvm.load": _load,
     "llvm.store": _store,
     "llvm.alloca": _alloca,
+    "llvm.atomicrmw": _atomic_rmw,
     "llvm.getelementptr": _gep,
     "llvm.extractvalue": _extract_value,
     "llvm.insertvalue": _insert_value,

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import (
     AnyFloatConstr,
     IntegerAttr,
     IntegerType,
+    StringAttr,
     VectorType,
     i1,
     i64,
@@ -216,8 +217,64 @@ class AddrSpaceCastOp(GenericCastOp):
     name = "llvm.addrspacecast"
 
 
+@irdl_op_definition
+class AtomicRMWOp(IRDLOperation):
+    """Read, combine and write memory at once; gives the old value:
+    `llvm.atomicrmw xchg %p, %v acquire : !llvm.ptr, i32`."""
+
+    name = "llvm.atomicrmw"
+
+    ptr = operand_def(xdsl_llvm.LLVMPointerType)
+    val = operand_def()
+    bin_op = prop_def(StringAttr)
+    ordering = prop_def(StringAttr)
+    res = result_def()
+
+    def __init__(
+        self, ptr: SSAValue, val: SSAValue, bin_op: str, ordering: str
+    ) -> None:
+        super().__init__(
+            operands=[ptr, val],
+            properties={
+                "bin_op": StringAttr(bin_op),
+                "ordering": StringAttr(ordering),
+            },
+            result_types=[val.type],
+        )
+
+    @classmethod
+    def parse(cls, parser: Parser) -> AtomicRMWOp:
+        bin_op = parser.parse_identifier()
+        ptr = parser.parse_unresolved_operand()
+        parser.parse_punctuation(",")
+        val = parser.parse_unresolved_operand()
+        ordering = parser.parse_identifier()
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        types = [parser.parse_type()]
+        parser.parse_punctuation(",")
+        types.append(parser.parse_type())
+        a, b = parser.resolve_operands([ptr, val], types, parser.pos)
+        op = cls(a, b, bin_op, ordering)
+        op.attributes |= attributes
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" {self.bin_op.data} ")
+        printer.print_ssa_value(self.ptr)
+        printer.print_string(", ")
+        printer.print_ssa_value(self.val)
+        printer.print_string(f" {self.ordering.data}")
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" : ")
+        printer.print_attribute(self.ptr.type)
+        printer.print_string(", ")
+        printer.print_attribute(self.val.type)
+
+
 _OURS: list[type[Operation]] = [
     AddrSpaceCastOp,
+    AtomicRMWOp,
     ExtractElementOp,
     FCmpOp,
     FPToSIOp,

@@ -83,6 +83,7 @@ def convert_func(func: tile.FuncOp, target: Target, library: MathLibrary) -> LLV
     builder.func.location = builder.location = func.location
     kernel = Kernel(builder, target, library)
     kernel.demand = Demand(func)
+    kernel.cells = product(func.grid.data)
     args, begin, end = builder.entry.args
     for number, view in enumerate(func.args):
         word = builder.gep(args, number, i64)
@@ -150,6 +151,8 @@ def shared_ops(library: MathLibrary) -> Iterable[LLVMFuncOp | GlobalOp]:
     yield from library.functions.values()
     if library.needs_zeros:
         yield dot.zeros_global()
+    if library.needs_lock:
+        yield elementwise.lock_global()
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr
+from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import vector
+from stepwell.codegen.llvm_builder import i32, vector
 from stepwell.dialects import tile
-from stepwell.errors import CompileError
 
+from .folds import Fold
 from .kernel import Kernel, is_used_once_here
 from .memory import Transfer
 from .transposes import TurnedLoad
 from .values import Position, Recipe, Tile, type_extents
 
 LOAD_COST = 3
+LOCK = "stepwell.lock"
 
 
 def load(kernel: Kernel, op: Operation) -> None:
@@ -48,11 +51,6 @@ def load_from(kernel: Kernel, value: SSAValue, transfer: Transfer) -> None:
 def store(kernel: Kernel, op: Operation) -> None:
     """Evaluates the tile piece by piece and writes each."""
     assert isinstance(op, tile.StoreOp)
-    if op.accumulate is not None:
-        raise CompileError(
-            "expected a plain store, got one that accumulates",
-            where=str(op.location),
-        )
     kernel.settle_reads(op)
     transfer = Transfer.of(kernel.space, op, kernel.view(op.view))
     lanes = kernel.tiles[op.tile].lanes
@@ -60,7 +58,45 @@ def store(kernel: Kernel, op: Operation) -> None:
     def sink(pos: Position, pieces: Sequence[SSAValue]) -> None:
         transfer.store(pos, lanes, pieces[0])
 
-    kernel.evaluate([op.tile], sink)
+    def updating(pos: Position, pieces: Sequence[SSAValue]) -> None:
+        transfer.update(pos, lanes, fold.widen(pieces[0]), accumulated)
+
+    def accumulated(old: SSAValue, new: SSAValue) -> SSAValue:
+        return fold.narrow(fold.combine(fold.widen(old), new))
+
+    if op.accumulate is None:
+        kernel.evaluate([op.tile], sink)
+        return
+    fold = Fold(kernel.b, op.accumulate.data, transfer.element)
+    with locked(kernel):
+        kernel.evaluate([op.tile], updating)
+
+
+@contextmanager
+def locked(kernel: Kernel) -> Iterator[None]:
+    """Code that one thread runs at a time; cells may meet in an element."""
+    if kernel.cells == 1:
+        yield
+        return
+    b = kernel.b
+    lock = b.address_of(LOCK)
+    kernel.library.needs_lock = True
+    free, taken = b.constant(0, i32), b.constant(1, i32)
+    spin, held = b.new_block(), b.new_block()
+    b.br(spin)
+    b.block = spin
+    b.intrinsic_void("llvm.x86.sse2.pause", ())
+    old = b.exchange(lock, taken)
+    b.cond_br(b.icmp("eq", old, free), held, (), spin, ())
+    b.block = held
+    yield
+    b.store_release(free, lock, 4)
+
+
+def lock_global() -> GlobalOp:
+    """The definition of the lock."""
+    zero = IntegerAttr(0, i32)
+    return GlobalOp(i32, LOCK, "internal", value=zero, alignment=64)
 
 
 def full(kernel: Kernel, op: Operation) -> None:

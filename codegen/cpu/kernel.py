@@ -52,6 +52,7 @@ class Kernel:
         self.roots: dict[SSAValue, SSAValue] = {}
         self.done: set[Operation] = set()
         self.demand: Demand | None = None
+        self.cells: Dim = 0
         self._views: dict[SSAValue, View] = {}
 
     @property

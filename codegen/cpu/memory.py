@@ -8,7 +8,7 @@ cannot prove become a scalar condition or a lane mask, whichever they depend on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -422,6 +422,71 @@ class Transfer:
         name = f"llvm.masked.scatter.{type_suffix(value.type)}.v{lanes}p0"
         align = b.constant(self.align, i32)
         b.intrinsic_void(name, (value, pointers, align, mask))
+
+    def update(
+        self,
+        pos: Sequence[Dim],
+        lanes: int,
+        value: SSAValue,
+        combine: Callable[[SSAValue, SSAValue], SSAValue],
+    ) -> None:
+        """`combine(old, value)` into memory; dropped where a guard fails.
+
+        Lanes may meet in one element: unless they are contiguous, they take turns.
+        """
+        b = self.b
+        place = self.place(pos, lanes)
+        if lanes > 1 and place.step != 1:
+            self._update_lanes(place, lanes, value, combine)
+            return
+        if place.scalar is None:
+            self._update_piece(place, lanes, value, combine)
+            return
+        with b.when(place.scalar), self.space.scope():
+            self._update_piece(place, lanes, value, combine)
+
+    def _update_piece(
+        self,
+        place: Place,
+        lanes: int,
+        value: SSAValue,
+        combine: Callable[[SSAValue, SSAValue], SSAValue],
+    ) -> None:
+        b, type_ = self.b, vector(self.storage, lanes)
+        pointer, align = self.base_pointer(place), b.constant(self.align, i32)
+        if place.lanes is None:
+            old = b.load(pointer, type_, self.align)
+        else:
+            name = f"llvm.masked.load.{type_suffix(type_)}.p0"
+            zero = b.constant(0, type_)
+            old = b.intrinsic(name, (pointer, align, place.lanes, zero), type_)
+        new = combine(load_conversion(b, old, self.element), value)
+        stored = store_conversion(b, new, self.element)
+        if place.lanes is None:
+            b.store(stored, pointer, self.align)
+            return
+        name = f"llvm.masked.store.{type_suffix(type_)}.p0"
+        b.intrinsic_void(name, (stored, pointer, align, place.lanes))
+
+    def _update_lanes(
+        self,
+        place: Place,
+        lanes: int,
+        value: SSAValue,
+        combine: Callable[[SSAValue, SSAValue], SSAValue],
+    ) -> None:
+        b = self.b
+        pointers = self._pointers(place, place.step, lanes)
+        mask = self.mask(place, lanes)
+        with b.loop(lanes) as loop, self.space.scope():
+            lane = b.cast("trunc", loop.index, i32)
+            inside = b.constant(1, i1) if mask is None else b.extract(mask, lane)
+            with b.when(inside):
+                pointer = b.extract(pointers, lane)
+                old = b.load(pointer, self.storage, self.align)
+                old = load_conversion(b, old, self.element)
+                new = combine(old, b.extract(value, lane))
+                b.store(store_conversion(b, new, self.element), pointer, self.align)
 
     # ---- addresses ----
 

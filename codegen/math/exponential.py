@@ -166,7 +166,7 @@ def log(x: V) -> V:
     return _log_special(x, e.fma(LN2_HIGH[element], f - (half - low)))
 
 
-def log_base(high: float, low: float, per_exponent: float):  # noqa: ANN201
+def log_base(high: float, low: float, per_exponent: float):
     """The logarithm to a base b, `1/ln(b) = high + low`, `log_b(2) = per_exponent`."""
 
     def function(x: V) -> V:
@@ -195,7 +195,7 @@ def log1p(x: V) -> V:
     return u.where(u.compare("oeq", inf), value)
 
 
-def through_f64(function):  # noqa: ANN001, ANN201
+def through_f64(function):
     """An f32 function computed in f64 and rounded once."""
 
     def wrapped(*args: V) -> V:

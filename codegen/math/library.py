@@ -58,6 +58,7 @@ class MathLibrary:
     def __init__(self) -> None:
         self.functions: dict[str, FuncOp] = {}
         self.needs_zeros = False
+        self.needs_lock = False
 
     def call(self, b: Builder, op: str, operands: Sequence[SSAValue]) -> SSAValue:
         """A call of the function that computes `op`, e.g. "math.exp".

@@ -364,3 +364,26 @@ def test_batched_dot_of_transposed_operand() -> None:
         "  %r0 = tile.dot %a0, %t, %z : !tile.tile<2x9x20xf32>",
     )
     check(text, [q, k, np.zeros((2, 9, 20), np.float32)], tolerance=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "i64", "bf16"])
+@pytest.mark.parametrize("kind", ["add", "max", "mul"])
+def test_stores_that_meet_accumulate(dtype: str, kind: str) -> None:
+    """Cells add rows into one; lanes of a scatter meet in one element."""
+    rng = RNG(17)
+    x = np.round(random_array(rng, (6, 40), dtype).astype(np.float32))
+    x = x.astype(DTYPES[dtype])
+    at = rng.integers(0, 7, (6, 40)).astype(np.int64)
+    text = f"""
+tile.func @f(%x: !tile.view<6x40x{dtype}>, %at: !tile.view<6x40xi64>,
+    %row: !tile.view<40x{dtype}>, %y: !tile.view<7x{dtype}>) grid (%i = 6) {{
+  %yv = tile.access %y indices(%at) map<(i, j) -> [at$0] with [at$0 = 0[i, j]]>
+    : !tile.view<6x40x{dtype}>
+  %rv = tile.access %row map<(i, j) -> [j]> : !tile.view<6x40x{dtype}>
+  %a = tile.load %x[%i, 0] over [0, 1] : !tile.tile<1x40x{dtype}>
+  tile.store %a, %rv[%i, 0] over [0, 1] accumulate {kind}
+  tile.store %a, %yv[%i, 0] over [0, 1] accumulate {kind}
+  tile.return
+}}"""
+    start = np.ones(40, DTYPES[dtype]), np.ones(7, DTYPES[dtype])
+    check(text, [x, at, *start])
