@@ -60,7 +60,8 @@ def form_kernels_in(block: Block) -> None:
             for op in stretch
             for result in op.results
             if any(
-                _outermost(use.operation, block) not in members for use in result.uses
+                _outermost(use.operation, block) not in members | {None}
+                for use in result.uses
             )
         ]
         end = stretch[-1].next_op
@@ -82,13 +83,12 @@ def _stretches(block: Block) -> list[list[Operation]]:
     return [stretch for stretch in found if stretch]
 
 
-def _outermost(op: Operation, block: Block) -> Operation:
-    """The op of `block` that `op` is, or stands in."""
-    while op.parent is not block:
-        parent = op.parent_op()
-        assert parent is not None
-        op = parent
-    return op
+def _outermost(op: Operation, block: Block) -> Operation | None:
+    """The op of `block` that `op` is, or stands in; None for a detached op."""
+    current: Operation | None = op
+    while current is not None and current.parent is not block:
+        current = current.parent_op()
+    return current
 
 
 def _emit(unit: Unit, block: Block, end: Operation | None) -> None:
