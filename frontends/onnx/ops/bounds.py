@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stepwell.dialects.shapes import Dim, Ranges, bounds, dim_max, dim_min
 
-FAR = 2**30
-"""A bound past this is "to the end": exporters write the largest int32 or int64."""
+FAR = 2**29
+"""A bound past this is "to the end": exporters write 10**9, or the largest int64."""
 
 
 def at_least(dim: Dim, low: Dim, ranges: Ranges) -> Dim:

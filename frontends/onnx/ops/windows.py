@@ -27,10 +27,11 @@ def window_pads(
     for size, extent, stride, dilation in zip(
         sizes, kernel, strides, dilations, strict=True
     ):
-        span = (ceildiv(size, stride) - 1) * stride + (extent - 1) * dilation + 1
-        total = dim_max(span - size, 0)
-        if bounds(span - size)[0] >= 0:
-            total = span - size
+        reach = (extent - 1) * dilation + 1
+        total = (ceildiv(size, stride) - 1) * stride + reach - size
+        # ceildiv(size, stride) * stride >= size, so that total >= reach - stride.
+        if bounds(reach - stride)[0] < 0:
+            total = dim_max(total, 0)
         small, large = total // 2, total - total // 2
         is_upper = mode == "SAME_UPPER"
         lows.append(small if is_upper else large)
