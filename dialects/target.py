@@ -43,6 +43,8 @@ _PTX_OF_SM = {80: 70, 86: 71, 87: 74, 89: 78, 90: 80, 100: 86, 103: 88, 120: 87}
 # Shared memory in KiB that one block may use, by compute capability (CUDA C++
 # programming guide, "Technical specifications per compute capability").
 _SHARED_KIB = {80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99}
+# The oldest PTX that is emitted: LLVM selects the relaxed barrier arrivals from here.
+_PTX_OLDEST = 87
 _SM_NAME = re.compile(r"sm_(\d+)([af]?)")
 
 
@@ -104,7 +106,7 @@ class Target:
             vector_registers=255,
             sm=sm,
             arch_specific=match[2] == "a",
-            ptx=max(_PTX_OF_SM[sm], 80),
+            ptx=max(_PTX_OF_SM[sm], _PTX_OLDEST),
         )
 
     @staticmethod

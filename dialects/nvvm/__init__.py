@@ -46,7 +46,7 @@ from .matrices import (
     registers,
     struct_of,
 )
-from .registers import (
+from .special_registers import (
     REGISTERS,
     BlockDimXOp,
     BlockIdXOp,
