@@ -1,9 +1,9 @@
 """Element types on the CPU: how memory stores them and what registers carry.
 
 Arithmetic happens in the *carrier* type. It is the element type itself where the CPU
-(or LLVM without a library call) computes in it; bf16 and the eight-bit floats are
-carried as f32 that hold only values of the narrow type, and rounded after each
-operation. `i1` is stored as a byte.
+(or LLVM without a library call) computes in it; bf16 and narrower floats are carried as
+f32 that hold only values of the narrow type, and rounded after each operation. `i1` and
+the integers of two and four bits are stored one in a byte.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from stepwell.codegen.llvm_builder import (
 )
 from stepwell.errors import CompileError
 
+from .minifloats import FORMATS, decode, encode, round_to
+
 _I16 = IntegerType(16)
 _NATIVE = (Float16Type, Float32Type, Float64Type)
+_WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def carrier_type(element: Attribute) -> Attribute:
@@ -45,9 +48,9 @@ def carrier_type(element: Attribute) -> Attribute:
         return element
     if isinstance(element, IndexType):
         return i64
-    if isinstance(element, BFloat16Type):
+    if is_rounded(element):
         return f32
-    if isinstance(element, IntegerType) and element.width.data in (1, 8, 16, 32, 64):
+    if isinstance(element, IntegerType) and element.width.data in _WIDTHS:
         return IntegerType(element.width.data)
     raise CompileError(
         f"expected an element type the CPU can compute in, got {element}",
@@ -59,8 +62,16 @@ def storage_type(element: Attribute) -> Attribute:
     """The scalar type of one element in memory."""
     if isinstance(element, BFloat16Type):
         return _I16
-    carrier = carrier_type(element)
-    return i8 if carrier == i1 else carrier
+    if element in FORMATS:
+        return i8
+    return scratch_type(carrier_type(element))
+
+
+def scratch_type(carrier: Attribute) -> Attribute:
+    """How a carried value lies in memory: whole bytes."""
+    if isinstance(carrier, IntegerType) and carrier.width.data < 8:
+        return i8
+    return carrier
 
 
 def element_bytes(element: Attribute) -> int:
@@ -72,7 +83,7 @@ def element_bytes(element: Attribute) -> int:
 
 def is_rounded(element: Attribute) -> bool:
     """Whether results must be rounded to the element type after each operation."""
-    return isinstance(element, BFloat16Type)
+    return isinstance(element, BFloat16Type) or element in FORMATS
 
 
 def _as(type_: Attribute, like: Attribute) -> Attribute:
@@ -86,9 +97,9 @@ def load_conversion(b: Builder, stored: SSAValue, element: Attribute) -> SSAValu
         wide = b.cast("zext", stored, _as(i32, type_))
         wide = b.binary("shl", wide, b.constant(16, wide.type))
         return b.cast("bitcast", wide, _as(f32, type_))
-    if carrier_type(element) == i1:
-        return b.icmp("ne", stored, b.constant(0, type_))
-    return stored
+    if element in FORMATS:
+        return decode(b, stored, FORMATS[element])
+    return from_bytes(b, stored, carrier_type(element))
 
 
 def store_conversion(b: Builder, value: SSAValue, element: Attribute) -> SSAValue:
@@ -97,13 +108,31 @@ def store_conversion(b: Builder, value: SSAValue, element: Attribute) -> SSAValu
         bits = b.cast("bitcast", value, _as(i32, value.type))
         bits = b.binary("lshr", bits, b.constant(16, bits.type))
         return b.cast("trunc", bits, _as(_I16, value.type))
-    if carrier_type(element) == i1:
+    if element in FORMATS:
+        return encode(b, value, FORMATS[element])
+    return to_bytes(b, value, carrier_type(element))
+
+
+def from_bytes(b: Builder, stored: SSAValue, carrier: Attribute) -> SSAValue:
+    """Whole bytes as an integer narrower than a byte; others as they are."""
+    if carrier == i1:
+        return b.icmp("ne", stored, b.constant(0, stored.type))
+    if scratch_type(carrier) != carrier:
+        return b.cast("trunc", stored, _as(carrier, stored.type))
+    return stored
+
+
+def to_bytes(b: Builder, value: SSAValue, carrier: Attribute) -> SSAValue:
+    """An integer narrower than a byte as whole bytes; others as they are."""
+    if scratch_type(carrier) != carrier:
         return b.cast("zext", value, _as(i8, value.type))
     return value
 
 
 def round_to_element(b: Builder, value: SSAValue, element: Attribute) -> SSAValue:
     """An f32 rounded to nearest even in the narrow float type it stands for."""
+    if element in FORMATS:
+        return round_to(b, value, FORMATS[element])
     if not isinstance(element, BFloat16Type):
         return value
     bits = b.cast("bitcast", value, _as(i32, value.type))

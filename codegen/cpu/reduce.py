@@ -21,6 +21,7 @@ from stepwell.codegen.llvm_builder import (
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim
 
+from .elements import from_bytes, to_bytes
 from .folds import Fold
 from .kernel import UNROLLED_OPS, Kernel
 from .values import Position, Registers, Scratch, Tile, type_extents
@@ -173,16 +174,14 @@ def _reduce_leading(
 def element_at(kernel: Kernel, buffer: Scratch, pos: Position) -> SSAValue:
     """One element of a buffer."""
     value = kernel.b.load(buffer.pointer(pos), buffer.storage, buffer.align)
-    if buffer.carrier == i1:
-        return kernel.b.icmp("ne", value, kernel.b.constant(0, value.type))
-    return value
+    return from_bytes(kernel.b, value, buffer.carrier)
 
 
 def put_element(
     kernel: Kernel, buffer: Scratch, pos: Position, value: SSAValue
 ) -> None:
     """Write one element of a buffer."""
-    value = kernel.b.cast("zext", value, buffer.storage)
+    value = to_bytes(kernel.b, value, buffer.carrier)
     kernel.b.store(value, buffer.pointer(pos), buffer.align)
 
 

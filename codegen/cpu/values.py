@@ -19,12 +19,12 @@ from math import prod
 
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, i1, i8, vector
+from stepwell.codegen.llvm_builder import Builder, vector
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim
 from stepwell.errors import CompileError
 
-from .elements import carrier_type
+from .elements import carrier_type, from_bytes, scratch_type, to_bytes
 from .indices import IndexSpace
 from .memory import Transfer, split_constant
 
@@ -121,7 +121,7 @@ class Scratch(Tile):
     ) -> None:
         super().__init__(extents, element, native)
         self.space = space
-        self.storage = i8 if self.carrier == i1 else self.carrier
+        self.storage = scratch_type(self.carrier)
         self.pitch = self.chunks * self.lanes
         if buffer is None:
             count = self.rows * self.pitch
@@ -159,15 +159,12 @@ class Scratch(Tile):
         b = self.space.b
         type_ = vector(self.storage, self.lanes)
         value = b.load(self.pointer(pos), type_, self.align)
-        if self.carrier == i1:
-            return b.icmp("ne", value, b.constant(0, type_))
-        return value
+        return from_bytes(b, value, self.carrier)
 
     def put(self, pos: Position, value: SSAValue) -> None:
         """Write one piece."""
         b = self.space.b
-        if self.carrier == i1:
-            value = b.cast("zext", value, vector(i8, self.lanes))
+        value = to_bytes(b, value, self.carrier)
         b.store(value, self.pointer(pos), self.align)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import ml_dtypes
 import numpy as np
+from xdsl.context import Context
+from xdsl.parser import Parser
+
 from stepwell.codegen.cpu.jit import run_tile_func
 from stepwell.dialects import tile
 from stepwell.dialects.registry import register_dialects
 from stepwell.dialects.semantics.tile import interpret_tile
 from stepwell.dialects.target import Target
-from xdsl.context import Context
-from xdsl.parser import Parser
 
 DTYPES = {
     "f64": np.float64,

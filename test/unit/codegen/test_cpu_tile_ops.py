@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from cpu_programs import (
     DTYPES,
     FLOATS,
     INTEGERS,
     check,
     parse_func,
-    run_tile_func,
     random_array,
+    run_tile_func,
     tile_program,
     unary_program,
 )
+
+from stepwell.codegen.cpu.minifloats import FORMATS
+from stepwell.dialects.dtypes import numpy_dtype
 
 ALL = tuple(DTYPES)
 RNG = np.random.default_rng
@@ -387,3 +389,58 @@ tile.func @f(%x: !tile.view<6x40x{dtype}>, %at: !tile.view<6x40xi64>,
 }}"""
     start = np.ones(40, DTYPES[dtype]), np.ones(7, DTYPES[dtype])
     check(text, [x, at, *start])
+
+
+NARROW = [
+    "f8E4M3FN",
+    "f8E4M3FNUZ",
+    "f8E5M2",
+    "f8E5M2FNUZ",
+    "f8E4M3B11FNUZ",
+    "f8E4M3",
+    "f4E2M1FN",
+]
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_narrow_floats_round_and_decode_as_ml_dtypes_does(dtype: str) -> None:
+    kind = numpy_dtype(next(t for t in FORMATS if str(t) == dtype))
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    with np.errstate(all="ignore"):
+        x = np.concatenate([halves, halves * np.float32(1.0009766)])
+    text = unary_program(
+        f"%s = arith.truncf %u : f32 to {dtype}", "f32", dtype, x.size, 256
+    )
+    got = np.zeros(x.size, kind)
+    run_tile_func(parse_func(text), [x, got])
+    with np.errstate(all="ignore"):
+        want = x.astype(kind)
+    differ = got.view(np.uint8) != want.view(np.uint8)
+    differ &= ~(np.isnan(got.astype(np.float32)) & np.isnan(want.astype(np.float32)))
+    assert not differ.any(), (x[differ][:4], got[differ][:4], want[differ][:4])
+    codes = np.arange(16 if "f4" in dtype else 256, dtype=np.uint8).view(kind)
+    text = unary_program(
+        f"%s = arith.extf %u : {dtype} to f32", dtype, "f32", codes.size, 16
+    )
+    wide = np.zeros(codes.size, np.float32)
+    run_tile_func(parse_func(text), [codes, wide])
+    np.testing.assert_array_equal(wide, codes.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["i4", "i2"])
+def test_narrow_integers_wrap(dtype: str) -> None:
+    kind = numpy_dtype(
+        parse_func(
+            unary_program(f"%s = arith.addi %u, %u : {dtype}", dtype, dtype, 4, 4)
+        )
+        .body.block.arg_types[0]
+        .element_type
+    )
+    codes = np.arange(16 if dtype == "i4" else 4).astype(np.int8)
+    x = codes.astype(kind)
+    text = unary_program(
+        f"%s = arith.extsi %u : {dtype} to i32", dtype, "i32", x.size, 16
+    )
+    got = np.zeros(x.size, np.int32)
+    run_tile_func(parse_func(text), [x, got])
+    np.testing.assert_array_equal(got, x.astype(np.int32))
