@@ -125,7 +125,9 @@ def _attention(
         (offset,) = environment.sizes(op.value("causal_offset"))
         rows, columns = scores.shape[-2:]
         scores = np.where(np.tri(rows, columns, offset, dtype=bool), scores, -np.inf)
-    return np.matmul(softmax(scores, -1), v)
+    sees_nothing = np.isneginf(scores).all(-1, keepdims=True)
+    scores = np.where(sees_nothing, 0.0, scores)
+    return np.matmul(np.where(sees_nothing, 0.0, softmax(scores, -1)), v)
 
 
 def _rotary_embedding(

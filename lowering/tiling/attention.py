@@ -320,11 +320,14 @@ class Flash:
         return body.results[0]
 
     def _quotient(self, state: State) -> SSAValue:
-        """The weighted sum over the sum of weights, in the result's type."""
+        """The weighted sum over the sum of weights, or 0 for a row that sees nothing."""
         kind = TileType(tile_of(state.weighted).extents, element_of(self.op.result))
         with self.program.map([state.weighted, state.total], [kind]) as body:
             weighted, total = body.scalars
             value = self._add(arith.DivfOp(weighted, total))
+            nothing = self._number(0.0)
+            empty = self._add(arith.CmpfOp(total, nothing, "oeq"))
+            value = self._add(arith.SelectOp(empty, nothing, value))
             if kind.element_type != self.type:
                 value = self._add(arith.TruncFOp(value, kind.element_type))
             body.yielded = [value]
