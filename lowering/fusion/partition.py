@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects.dims import Dim
-from stepwell.dialects.shapes import dims_of
+from stepwell.dialects.shapes import dims_of, num_elements
 
 from .decompose.elementwise import CHEAP
 from .roles import INDEXED, SEVERAL_PASSES, WINDOWED, Role, role_of
@@ -91,6 +91,7 @@ class Partitioner:
         self.roles = {op: role_of(op) for op in ops}
         self.units: list[Unit] = []
         self.owner: dict[Operation, Unit] = {}
+        self.recomputed: set[Operation] = set()
 
     def run(self, live_out: Iterable[SSAValue]) -> list[Unit]:
         """The units, each after those it depends on.
@@ -113,11 +114,29 @@ class Partitioner:
             unit = self._open(Role.HOST, op, pulls=False)
             unit.ops = [op]
             return
-        if role is Role.POINTWISE and self._join_producer(op):
+        if role is Role.POINTWISE:
+            if self._join_producer(op):
+                return
+            if _is_one_cheap_number(op):
+                self.recomputed.add(op)
+                return
+        if op.name == "nn.reduce" and self._join_sibling(op):
             return
         unit = self._open(role, op, pulls=True)
         if role in (Role.REDUCTION, Role.SCAN, Role.SORT):
             self._absorb_producers(unit, op)
+
+    def _join_sibling(self, op: Operation) -> bool:
+        """Reduce the same rows of the same tensor in one kernel."""
+        value = op.operands[0]
+        for use in value.uses:
+            other = use.operation
+            unit = self.owner.get(other)
+            if unit is not None and other.name == op.name and _same_rows(op, other):
+                unit.ops.append(op)
+                self.owner[op] = unit
+                return True
+        return False
 
     def _sink(self, op: Operation) -> None:
         """Let attention write its result where a movement op puts it."""
@@ -132,7 +151,7 @@ class Partitioner:
     def _open(self, role: Role, op: Operation, *, pulls: bool) -> Unit:
         """A new unit of one op, its operands in memory or pulled in."""
         pulled: dict[Operation, None] = {}
-        leaves = self._leaves(op, pulled) if pulls else self._materialised(op)
+        leaves = self._leaves(op, role, pulled) if pulls else self._materialised(op)
         unit = Unit(len(self.units), role, [op], pulled)
         self.units.append(unit)
         self.owner[op] = unit
@@ -147,18 +166,28 @@ class Partitioner:
         return values
 
     def _leaves(
-        self, op: Operation, pulled: dict[Operation, None], *, direct: bool = False
+        self,
+        op: Operation,
+        anchor: Role,
+        pulled: dict[Operation, None],
+        *,
+        direct: bool = False,
     ) -> list[SSAValue]:
-        """The values `op` reads from memory when it pulls in what it can.
+        """The values `op`, in a kernel around `anchor`, reads from memory.
 
-        With `direct` they are indices of a lookup, which themselves are not looked up.
+        It pulls in what it can. With `direct` the values are indices of a lookup, which
+        themselves are not looked up.
         """
         found: list[SSAValue] = []
         for position, value in enumerate(op.operands):
             source = self._lazy(value)
             as_index = direct or (op.name in INDEXED and position > 0)
-            if source is not None and self._may_pull(op, position, source, as_index):
-                found += self._leaves(source, pulled, direct=as_index)
+            if (
+                source is not None
+                and not (anchor is Role.CONTRACTION and source.name == "nn.resize")
+                and self._may_pull(op, position, source, as_index)
+            ):
+                found += self._leaves(source, anchor, pulled, direct=as_index)
                 pulled[source] = None
             else:
                 self._materialise_value(value)
@@ -170,8 +199,8 @@ class Partitioner:
         op = value.owner
         if not isinstance(op, Operation) or op in self.owner:
             return None
-        role = self.roles.get(op)
-        return op if role in (Role.SOURCE, Role.MOVEMENT) else None
+        is_lazy = self.roles.get(op) in (Role.SOURCE, Role.MOVEMENT)
+        return op if is_lazy or op in self.recomputed else None
 
     def _may_pull(
         self, op: Operation, position: int, source: Operation, as_index: bool
@@ -269,7 +298,7 @@ class Partitioner:
         return max(known, key=lambda unit: unit.number, default=None)
 
     def _join(self, unit: Unit, op: Operation) -> None:
-        leaves = self._leaves(op, unit.pulled)
+        leaves = self._leaves(op, unit.role, unit.pulled)
         unit.ops.append(op)
         self.owner[op] = unit
         before = unit.needs
@@ -324,7 +353,8 @@ class Partitioner:
             role = Role.HOST if is_constant else Role.MAP
             self._open(role, source, pulls=not is_constant)
         else:
-            self._open(Role.MAP, source, pulls=True)
+            is_number = source in self.recomputed
+            self._open(Role.POINTWISE if is_number else Role.MAP, source, pulls=True)
 
     def _unit_of(self, value: SSAValue) -> Unit | None:
         op = value.owner
@@ -354,6 +384,19 @@ class Partitioner:
             ordered.append(ready)
             done |= ready.bit
         return ordered
+
+
+def _is_one_cheap_number(op: Operation) -> bool:
+    """Whether a pointwise op makes one element that is better recomputed than stored."""
+    cheap = op.name in CHEAP or op.name == "nn.div"
+    return cheap and all(num_elements(result) == 1 for result in op.results)
+
+
+def _same_rows(left: Operation, right: Operation) -> bool:
+    return all(
+        left.properties.get(name) == right.properties.get(name)
+        for name in ("axes", "keepdims")
+    )
 
 
 def _rank(role: Role) -> int:

@@ -94,10 +94,13 @@ def role_of(op: Operation) -> Role:
     values = (*op.operands, *op.results)
     if not all(is_kernel_type(value.type) for value in values):
         return Role.HOST
+    if not isinstance(op, NnOp):
+        return Role.HOST
     allowed = CONDITIONS.get(op.name)
-    if allowed is None or (isinstance(op, NnOp) and allowed(op)):
-        return role
-    return Role.HOST
+    if allowed is not None and not allowed(op):
+        return Role.HOST
+    is_nearest = op.name == "nn.resize" and op.value("mode") == "nearest"
+    return Role.MOVEMENT if is_nearest else role
 
 
 def _is_short(op: NnOp) -> bool:

@@ -81,7 +81,8 @@ def decompose_resize(op: NnOp) -> None:
             axis.var if place is None else _clip(_nearest(op, place), size, extents)
             for axis, place, size in zip(axes, places, before, strict=True)
         ]
-        replace(op, loops.generic(axes, [Read(x, index)], write, lambda s, v: v))
+        copy = loops.generic(axes, [Read(x, index)], write, lambda s, v: v, raw=True)
+        replace(op, copy)
         return
     taps = (-1, 0, 1, 2) if op.value("mode") == "cubic" else (0, 1)
     moved = [n for n, place in enumerate(places) if place is not None]

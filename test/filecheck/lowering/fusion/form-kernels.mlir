@@ -201,3 +201,42 @@ func.func @regions_are_partitioned_too(%c: tensor<i1>, %x: tensor<4xf32>) -> ten
   }) : (tensor<i1>) -> tensor<4xf32>
   func.return %y : tensor<4xf32>
 }
+
+// -----
+
+// CHECK-LABEL: func.func @a_cheap_number_is_recomputed_by_its_readers
+// CHECK-NOT: fusion.kernel "mul"
+// CHECK: fusion.kernel "exp_mul"
+// CHECK: fusion.kernel "neg_mul"
+func.func @a_cheap_number_is_recomputed_by_its_readers(%a: tensor<f32>, %b: tensor<f32>, %x: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %s = nn.mul %a, %b : (tensor<f32>, tensor<f32>) -> tensor<f32>
+  %0 = nn.exp %x : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = nn.mul %0, %s : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  %2 = nn.neg %x : (tensor<4xf32>) -> tensor<4xf32>
+  %3 = nn.mul %2, %s : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  func.return %1, %3 : tensor<4xf32>, tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @two_reductions_of_the_same_rows_are_one_kernel
+// CHECK: fusion.kernel "reduce2_sub"
+// CHECK-NOT: fusion.kernel
+func.func @two_reductions_of_the_same_rows_are_one_kernel(%x: tensor<4x8xf32>) -> tensor<4xf32> {
+  %0 = nn.reduce %x {kind = "max", axes = array<i64: 1>, keepdims = false} : (tensor<4x8xf32>) -> tensor<4xf32>
+  %1 = nn.reduce %x {kind = "min", axes = array<i64: 1>, keepdims = false} : (tensor<4x8xf32>) -> tensor<4xf32>
+  %2 = nn.sub %0, %1 : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  func.return %2 : tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @nearest_neighbours_are_read_in_place
+// CHECK: fusion.kernel "neg"
+// CHECK-NEXT: nn.resize
+// CHECK-NOT: fusion.kernel
+func.func @nearest_neighbours_are_read_in_place(%x: tensor<1x4xf32>) -> tensor<1x8xf32> {
+  %0 = nn.resize %x, none, none {mode = "nearest", coordinates = "asymmetric", rounding = "floor"} : (tensor<1x4xf32>) -> tensor<1x8xf32>
+  %1 = nn.neg %0 : (tensor<1x8xf32>) -> tensor<1x8xf32>
+  func.return %1 : tensor<1x8xf32>
+}
