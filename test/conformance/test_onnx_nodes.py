@@ -16,6 +16,7 @@ from stepwell.errors import OptionError
 from stepwell.onnx_backend import ReferenceBackend, StepwellBackend
 from stepwell.tools.bench import onnx_cases
 
+
 def suite(
     backend: type[StepwellBackend], executor: str
 ) -> dict[str, type[unittest.TestCase]]:

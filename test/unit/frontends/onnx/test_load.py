@@ -172,9 +172,7 @@ def test_external_data_needs_a_folder(tmp_path: Path) -> None:
         imported(content)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cuts=st.lists(
         st.tuples(
@@ -239,9 +237,7 @@ def mutate(model: onnx.ModelProto, data: st.DataObject) -> None:
         model.graph.node.remove(node)
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_an_inconsistent_model_imports_or_ends_in_our_error(
     data: st.DataObject,
