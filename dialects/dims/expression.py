@@ -1,31 +1,23 @@
-"""Symbolic dims: integer expressions over named symbols, always in normal form.
+"""Dim expressions: the normal form, its operators, and its bounds.
 
-A dim is `Dim = int | DimExpr`. A `DimExpr` is a polynomial with integer coefficients
-over atoms; an atom is a symbol or a `floordiv`, `mod`, `min` or `max` of dims
-(`ceildiv(a, b)` is `(a + b - 1) floordiv b`). Every operation returns the normal form,
-so equal expressions of one form compare equal, and a constant result is a plain `int`.
-
-Symbols are sizes: they are at least 0. A divisor is assumed positive; a constant one
-that is not raises `ShapeError`.
+Every operation returns the normal form. A `DimExpr` is a polynomial with integer
+coefficients over atoms; an atom is a symbol or a `floordiv`, `mod`, `min` or `max` of
+dims (`ceildiv(a, b)` is `(a + b - 1) floordiv b`).
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, reduce
 from typing import Literal, TypeAlias
 
-from xdsl.context import Context
-from xdsl.parser import AttrParser, Parser
-from xdsl.utils.exceptions import ParseError
-
 from stepwell.errors import ShapeError
 
 _REMEMBERED = 1 << 14
 """How many results of each operation are kept: the layers of a model repeat them."""
+
 
 AtomKind: TypeAlias = Literal["floordiv", "mod", "min", "max"]
 
@@ -45,6 +37,7 @@ class Atom:
 
 Monomial: TypeAlias = tuple[Atom, ...]
 """A product of atoms, sorted by text, repeated for powers; empty for the constant."""
+
 
 Terms: TypeAlias = dict[Monomial, int]
 
@@ -132,10 +125,14 @@ class DimRange:
 
 
 Ranges: TypeAlias = Mapping[str, DimRange]
+
+
 Bounds: TypeAlias = tuple[float, float]
 """Inclusive interval; `math.inf` where unbounded, exact `int` elsewhere."""
 
-_ANY_SIZE = DimRange()
+
+ANY_SIZE = DimRange()
+"""What is known of a symbol without a range."""
 
 
 def symbol(name: str) -> DimExpr:
@@ -166,50 +163,6 @@ def product(dims: Iterable[Dim]) -> Dim:
     return reduce(lambda left, right: left * right, dims, 1)
 
 
-def symbols_of(dim: Dim) -> frozenset[str]:
-    """The names of the symbols in `dim`."""
-    names: set[str] = set()
-    for atom in _atoms(dim):
-        names |= (
-            {atom.symbol}
-            if atom.kind is None
-            else set().union(*(symbols_of(operand) for operand in atom.operands))
-        )
-    return frozenset(names)
-
-
-def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int:
-    """The value of `dim`.
-
-    Raises:
-        ShapeError: a symbol has no value, or a divisor is not positive.
-    """
-    if isinstance(dim, int):
-        return dim
-    try:
-        return sum(
-            factor * math.prod(_evaluate_atom(atom, bindings) for atom in monomial)
-            for monomial, factor in dim.terms
-        )
-    except KeyError:
-        missing = sorted(symbols_of(dim) - bindings.keys())
-        raise ShapeError(
-            f"expected a value for {', '.join(missing)} in {dim}"
-        ) from None
-
-
-def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
-    """`dim` with each symbol that is a key of `values` replaced."""
-    if isinstance(dim, int) or not symbols_of(dim) & values.keys():
-        return dim
-    total: Dim = 0
-    for monomial, factor in dim.terms:
-        total = total + factor * product(
-            _substitute_atom(atom, values) for atom in monomial
-        )
-    return total
-
-
 def bounds(dim: Dim, ranges: Ranges | None = None) -> Bounds:
     """An interval that holds every value of `dim`; symbols without range are >= 0."""
     if isinstance(dim, int):
@@ -233,115 +186,19 @@ def _bounds_in(dim: DimExpr, ranges: Ranges) -> Bounds:
     return low, high
 
 
-def divisor(dim: Dim, ranges: Ranges | None = None) -> int:
-    """The largest number known to divide every value of `dim` (0 divides only 0)."""
-    if isinstance(dim, int):
-        return abs(dim)
-    known = ranges or {}
-    return math.gcd(
-        *(
-            factor * math.prod(_atom_divisor(atom, known) for atom in monomial)
-            for monomial, factor in dim.terms
-        )
-    )
-
-
 def is_zero_or_more(dim: Dim, ranges: Ranges | None = None) -> bool:
     """Whether `dim >= 0` is proved."""
     return bounds(dim, ranges)[0] >= 0
 
 
-def may_be_equal(left: Dim, right: Dim) -> bool:
-    """Whether no proof says that the two dims differ."""
-    if left == right:
-        return True
-    low, high = bounds(left - right)
-    return low <= 0 <= high
-
-
-def parse_dim(text: str) -> Dim:
-    """Read a dim such as `batch * (seq + 1) floordiv 2` or `ceildiv(seq, 64)`.
-
-    Raises:
-        ShapeError: the text is not a dim expression.
-    """
-    parser = Parser(Context(), text)
-    try:
-        dim = parse_dim_with(parser)
-    except ParseError as error:
-        raise ShapeError(
-            f"expected a dim expression, got {text!r}", notes=[str(error)]
-        ) from None
-    if text[parser.pos :].strip():
-        raise ShapeError(
-            f"expected a dim expression, got {text!r}",
-            notes=[f"cannot read {text[parser.pos :]!r}"],
-        )
-    return dim
-
-
-def parse_dim_with(parser: AttrParser) -> Dim:
-    """Read a dim where `parser` stands: `term (('+' | '-') term)*`."""
-    total = _parse_product(parser)
-    while True:
-        if parser.parse_optional_punctuation("+"):
-            total = total + _parse_product(parser)
-        elif parser.parse_optional_punctuation("-"):
-            total = total - _parse_product(parser)
-        else:
-            return total
-
-
-def _parse_product(parser: AttrParser) -> Dim:
-    value = _parse_factor(parser)
-    while True:
-        if parser.parse_optional_punctuation("*"):
-            value = value * _parse_factor(parser)
-        elif parser.parse_optional_keyword("floordiv"):
-            value = _floordiv(value, _parse_factor(parser))
-        elif parser.parse_optional_keyword("ceildiv"):
-            value = ceildiv(value, _parse_factor(parser))
-        elif parser.parse_optional_keyword("mod"):
-            value = _mod(value, _parse_factor(parser))
-        else:
-            return value
-
-
-_NUMBERS: dict[AtomKind, Callable[..., int]] = {
-    "floordiv": operator.floordiv,
-    "mod": operator.mod,
-    "min": min,
-    "max": max,
-}
-_FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[..., Dim]] = {
     "floordiv": lambda *dims: _floordiv(*dims),
     "ceildiv": lambda *dims: ceildiv(*dims),
     "mod": lambda *dims: _mod(*dims),
     "min": dim_min,
     "max": dim_max,
 }
-
-
-def _parse_factor(parser: AttrParser) -> Dim:
-    if parser.parse_optional_punctuation("-"):
-        return -_parse_factor(parser)
-    if parser.parse_optional_punctuation("("):
-        dim = parse_dim_with(parser)
-        parser.parse_punctuation(")")
-        return dim
-    if (number := parser.parse_optional_integer(False, False)) is not None:
-        return number
-    if (quoted := parser.parse_optional_str_literal()) is not None:
-        return symbol(quoted)
-    name = parser.expect(parser.parse_optional_identifier, "expected a dim expression")
-    if name not in _FUNCTIONS:
-        return symbol(name)
-    operands = parser.parse_comma_separated_list(
-        parser.Delimiter.PAREN, lambda: parse_dim_with(parser)
-    )
-    if name not in {"min", "max"} and len(operands) != 2:
-        parser.raise_error(f"expected 2 operands of {name}, got {len(operands)}")
-    return _FUNCTIONS[name](*operands)
+"""The functions of dims, by name."""
 
 
 def _quote(name: str) -> str:
@@ -399,7 +256,8 @@ def _from_terms(terms: Terms) -> Dim:
     return DimExpr(tuple(kept))
 
 
-def _atoms(dim: Dim) -> Iterable[Atom]:
+def atoms_of(dim: Dim) -> Iterable[Atom]:
+    """The atoms of a dim, once per occurrence."""
     if isinstance(dim, int):
         return ()
     return (atom for monomial, _ in dim.terms for atom in monomial)
@@ -432,14 +290,15 @@ def _multiply(left: Dim, right: Dim) -> Dim:
     return _from_terms(terms)
 
 
-def _require_positive(value: Dim) -> None:
+def require_positive(value: Dim) -> None:
+    """Raise `ShapeError` if a divisor is a constant that is not positive."""
     if isinstance(value, int) and value <= 0:
         raise ShapeError(f"expected a positive divisor, got {value}")
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _floordiv(dividend: Dim, by: Dim) -> Dim:
-    _require_positive(by)
+    require_positive(by)
     if isinstance(dividend, int) and isinstance(by, int):
         return dividend // by
     quotient, rest = _divide_terms(dividend, by)
@@ -460,7 +319,7 @@ def _floordiv(dividend: Dim, by: Dim) -> Dim:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _mod(dividend: Dim, by: Dim) -> Dim:
-    _require_positive(by)
+    require_positive(by)
     if isinstance(dividend, int) and isinstance(by, int):
         return dividend % by
     _, rest = _divide_terms(_drop_inner_mod(dividend, by), by)
@@ -606,25 +465,9 @@ def _wins(kind: Literal["min", "max"], left: Dim, right: Dim) -> bool:
     return is_zero_or_more(right - left if kind == "min" else left - right)
 
 
-def _evaluate_atom(atom: Atom, bindings: Mapping[str, int]) -> int:
-    if atom.kind is None:
-        return bindings[atom.symbol]
-    operands = [evaluate(operand, bindings) for operand in atom.operands]
-    if atom.kind in ("floordiv", "mod"):
-        _require_positive(operands[1])
-    return _NUMBERS[atom.kind](*operands)
-
-
-def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:
-    if atom.kind is None:
-        return values.get(atom.symbol, DimExpr((((atom,), 1),)))
-    operands = [substitute(operand, values) for operand in atom.operands]
-    return _FUNCTIONS[atom.kind](*operands)
-
-
 def _atom_bounds(atom: Atom, ranges: Ranges) -> Bounds:
     if atom.kind is None:
-        known = ranges.get(atom.symbol, _ANY_SIZE)
+        known = ranges.get(atom.symbol, ANY_SIZE)
         return known.min, math.inf if known.max is None else known.max
     operands = [bounds(operand, ranges) for operand in atom.operands]
     lows, highs = [low for low, _ in operands], [high for _, high in operands]
@@ -652,13 +495,3 @@ def _floor_quotient(value: float, by: float) -> float:
 def _multiply_bounds(left: Bounds, right: Bounds) -> Bounds:
     corners = [0 if 0 in (a, b) else a * b for a in left for b in right]
     return min(corners), max(corners)
-
-
-def _atom_divisor(atom: Atom, ranges: Ranges) -> int:
-    if atom.kind is None:
-        return ranges.get(atom.symbol, _ANY_SIZE).divisor
-    known = [divisor(operand, ranges) for operand in atom.operands]
-    if atom.kind != "floordiv":
-        return math.gcd(*known)
-    by = atom.operands[1]
-    return known[0] // by if isinstance(by, int) and known[0] % by == 0 else 1
