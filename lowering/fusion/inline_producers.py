@@ -208,9 +208,15 @@ def _redirect(nest: Nest, position: int, plan: _Plan, base: int) -> None:
 
 
 def _clone_body(nest: Nest, plan: _Plan, scalars: dict[SSAValue, SSAValue]) -> SSAValue:
-    """Copy the producer's scalar ops to the front of the consumer's body."""
+    """Bring the producer's scalar ops to the front of the consumer's body.
+
+    A producer with no other reader is emptied and left to `_erase_unused`.
+    """
     first = nest.block.first_op
     assert first is not None
+    yielded = plan.producer.yielded[plan.result]
+    if _may_empty(plan.producer):
+        return _move_body(plan.producer, first, scalars)
     for op in plan.producer.block.ops:
         if op is plan.producer.block.last_op:
             break
@@ -221,8 +227,31 @@ def _clone_body(nest: Nest, plan: _Plan, scalars: dict[SSAValue, SSAValue]) -> S
             copy = _index_like(op, moved)
             scalars[op.result] = copy.results[0]
         nest.block.insert_op_before(copy, first)
-    yielded = plan.producer.yielded[plan.result]
     return scalars[yielded]
+
+
+def _may_empty(producer: GenericOp) -> bool:
+    return (
+        len(producer.results) == 1
+        and producer.results[0].has_one_use()
+        and not any(isinstance(op, IndexOp) for op in producer.block.ops)
+    )
+
+
+def _move_body(
+    producer: GenericOp, before: Operation, scalars: dict[SSAValue, SSAValue]
+) -> SSAValue:
+    """Move all ops but the terminator, which read the consumer's scalars from now on."""
+    block, target = producer.block, before.parent
+    assert target is not None
+    (yielded,) = producer.yielded
+    for argument, scalar in scalars.items():
+        argument.replace_all_uses_with(scalar)
+    for op in list(block.ops):
+        if op is not block.last_op:
+            op.detach()
+            target.insert_op_before(op, before)
+    return scalars.get(yielded, yielded)
 
 
 def _index_like(op: IndexOp, value: Dim) -> Operation:
