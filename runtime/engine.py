@@ -23,6 +23,7 @@ from .inputs import TensorSpec, to_arrays
 from .manifest import Manifest, TensorInfo
 from .plan import Array
 from .program import Program
+from .summary import Summary, summarise
 from .walk import launches_of, verify_host_calls
 
 
@@ -79,6 +80,15 @@ class Engine:
     def kernel_count(self) -> int:
         """How many launches one run makes, loops and branches counted once."""
         return len(launches_of(self.manifest.program))
+
+    def inspect(self, sizes: Mapping[str, int] | None = None) -> Summary:
+        """Kernels, fused ops, FLOPs, bytes, memory plan and host calls.
+
+        Args:
+            sizes: values of symbols that amounts are given for; by default the ones
+                that the engine is tuned for.
+        """
+        return summarise(self.manifest, sizes)
 
     @property
     def snapshots(self) -> Mapping[str, str]:

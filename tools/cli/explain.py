@@ -6,11 +6,10 @@ import argparse
 
 from stepwell.errors import OptionError
 from stepwell.runtime import engine_file
-from stepwell.runtime.manifest import Launch, Manifest
-from stepwell.runtime.walk import launches_of
+from stepwell.runtime.summary import LaunchInfo, Summary, summarise
 
 from .console import print_facts
-from .inspect import amount, dims_text, sum_of, typical
+from .inspect import amount, dims_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,21 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Print each kernel that the name fits."""
-    manifest = engine_file.read(options.engine).manifest
-    for index, launch in enumerate(find(manifest, options.kernel)):
+    summary = summarise(engine_file.read(options.engine).manifest)
+    for index, launch in enumerate(find(summary, options.kernel)):
         if index:
             print()
-        print_launch(manifest, launch)
+        print_launch(launch)
     return 0
 
 
-def find(manifest: Manifest, text: str) -> list[Launch]:
+def find(summary: Summary, text: str) -> list[LaunchInfo]:
     """Launches of this name or node; else those whose name holds the text.
 
     Raises:
         OptionError: there is none.
     """
-    launches = launches_of(manifest.program)
+    launches = summary.launches
     exact = [one for one in launches if text == one.name or text in one.nodes]
     found = exact or [one for one in launches if text in one.name]
     if not found:
@@ -47,20 +46,17 @@ def find(manifest: Manifest, text: str) -> list[Launch]:
     return found
 
 
-def print_launch(manifest: Manifest, launch: Launch) -> None:
+def print_launch(launch: LaunchInfo) -> None:
     """One launch: what it computes, how, and where fusion stopped."""
-    kernel = manifest.kernels[launch.kernel]
-    sizes = typical(manifest.symbols)
     print_facts(
         [
-            ("kernel", launch.name or kernel.symbol),
-            ("function", kernel.symbol),
+            ("kernel", launch.name),
             ("nodes", ", ".join(launch.nodes) or "?"),
             ("ops", ", ".join(launch.ops) or "?"),
-            ("grid", dims_text(kernel.grid)),
+            ("grid", dims_text(launch.grid)),
             ("schedule", launch.schedule or "?"),
-            ("work", amount(sum_of([launch.flops], sizes), "FLOP")),
-            ("traffic", amount(sum_of([launch.nbytes], sizes), "B")),
+            ("work", amount(launch.flops, "FLOP")),
+            ("traffic", amount(launch.nbytes, "B")),
         ]
     )
     print("not fused with its neighbours because:")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Mapping
 
 from stepwell.errors import OptionError
 from stepwell.runtime import engine_file
 from stepwell.runtime.engine_file import EngineFile
-from stepwell.runtime.expressions import parse
-from stepwell.runtime.manifest import Expr, HostCall, Launch, Manifest, SymbolRange
+from stepwell.runtime.manifest import Expr, Manifest
 from stepwell.runtime.records import encode
-from stepwell.runtime.walk import launches_of, steps_of
+from stepwell.runtime.summary import LaunchInfo, Summary, summarise
 
 from .console import print_facts, print_table, with_unit
 
@@ -32,13 +30,19 @@ def execute(options: argparse.Namespace) -> int:
     contents = engine_file.read(options.engine)
     if options.ir is not None:
         print(snapshot(contents, options.ir), end="")
-    elif options.json:
+        return 0
+    if options.json:
         print(json.dumps(encode(contents.manifest), indent=1))
-    else:
-        print_overview(contents)
-        print_kernels(contents.manifest)
-        print_memory(contents.manifest)
-        print_host_calls(contents.manifest)
+        return 0
+    summary = summarise(contents.manifest)
+    print_overview(contents, summary)
+    print_signature(contents.manifest)
+    columns = ["kernel", "ops", "grid", "FLOP>", "bytes>", "nodes"]
+    print_table("kernels", columns, map(launch_row, summary.launches))
+    print_memory(contents.manifest, summary)
+    if summary.host_calls:
+        calls = summary.host_calls.items()
+        print_table("host calls", ["function", "calls>"], calls)
     return 0
 
 
@@ -59,102 +63,74 @@ def snapshot(contents: EngineFile, level: str) -> str:
     return contents.snapshots[names[0]]
 
 
-def print_overview(contents: EngineFile) -> None:
-    """Target, signature, symbols, sizes."""
+def print_overview(contents: EngineFile, summary: Summary) -> None:
+    """Target, sizes, amounts of work and memory."""
     m = contents.manifest
-    launches = launches_of(m.program)
-    sizes = typical(m.symbols)
     facts = [
         ("model", m.name),
         ("built by", m.producer),
         ("target", f"{m.target.name} ({m.target.cpu})"),
         ("precision", m.precision),
-        ("kernels", f"{len(launches)} launches of {len(m.kernels)} functions"),
-        ("work", amount(sum_of([one.flops for one in launches], sizes), "FLOP")),
-        ("traffic", amount(sum_of([one.nbytes for one in launches], sizes), "B")),
+        (
+            "kernels",
+            f"{len(summary.launches)} launches of {summary.functions} functions",
+        ),
+        ("host calls", sum(summary.host_calls.values())),
+        ("work", amount(summary.flops, "FLOP")),
+        ("traffic", amount(summary.nbytes, "B")),
         ("weights", with_unit(contents.weights.nbytes, "B")),
         ("code", with_unit(sum(map(len, contents.code.values())), "B")),
     ]
-    if m.symbols:
-        facts.append(("at", ", ".join(f"{n}={v}" for n, v in sorted(sizes.items()))))
+    if summary.sizes:
+        at = ", ".join(f"{name}={n}" for name, n in sorted(summary.sizes.items()))
+        facts.append(("at", at))
     print_facts(facts)
+
+
+def print_signature(manifest: Manifest) -> None:
+    """Inputs, outputs, and the ranges of their symbols."""
+    groups = (("input", manifest.inputs), ("output", manifest.outputs))
     rows = [
         (kind, tensor.name, value.dtype, dims_text(value.dims))
-        for kind, tensors in (("input", m.inputs), ("output", m.outputs))
+        for kind, tensors in groups
         for tensor in tensors
-        for value in [m.values[tensor.value]]
+        for value in [manifest.values[tensor.value]]
     ]
     print_table("signature", ["", "name", "dtype", "shape"], rows)
-    if m.symbols:
-        rows = [
+    if manifest.symbols:
+        ranges = [
             (name, known.min, "" if known.max is None else known.max, known.divisor)
-            for name, known in sorted(m.symbols.items())
+            for name, known in sorted(manifest.symbols.items())
         ]
-        print_table("symbols", ["symbol", "min>", "max>", "multiple of>"], rows)
+        print_table("symbols", ["symbol", "min>", "max>", "multiple of>"], ranges)
 
 
-def print_kernels(manifest: Manifest) -> None:
-    """One row for each launch."""
-    sizes = typical(manifest.symbols)
-    rows = [launch_row(manifest, one, sizes) for one in launches_of(manifest.program)]
-    columns = ["kernel", "ops", "grid", "FLOP>", "bytes>", "nodes"]
-    print_table("kernels", columns, rows)
-
-
-def launch_row(
-    manifest: Manifest, launch: Launch, sizes: Mapping[str, int]
-) -> tuple[str, ...]:
+def launch_row(launch: LaunchInfo) -> tuple[str, ...]:
     """Name, fused ops, grid, work, traffic and source nodes of a launch."""
-    kernel = manifest.kernels[launch.kernel]
     counts = Counter(launch.ops)
     ops = ", ".join(op if n == 1 else f"{op} x{n}" for op, n in counts.items())
     nodes = ", ".join(launch.nodes[:3]) + (" ..." if len(launch.nodes) > 3 else "")
     return (
-        launch.name or kernel.symbol,
+        launch.name,
         ops,
-        dims_text(kernel.grid),
-        amount(sum_of([launch.flops], sizes), ""),
-        amount(sum_of([launch.nbytes], sizes), ""),
+        dims_text(launch.grid),
+        amount(launch.flops, ""),
+        amount(launch.nbytes, ""),
         nodes,
     )
 
 
-def print_memory(manifest: Manifest) -> None:
+def print_memory(manifest: Manifest, summary: Summary) -> None:
     """One row for each slot of the arena, and how many tensors share it."""
-    sizes = typical(manifest.symbols)
     sharing = Counter(v.index for v in manifest.values if v.place == "slot")
     rows = [
-        (index, size, amount(sum_of([size], sizes), "B"), sharing[index])
-        for index, size in enumerate(manifest.slots)
+        (index, size, amount(found, "B"), sharing[index])
+        for index, (size, found) in enumerate(
+            zip(manifest.slots, summary.slots, strict=True)
+        )
     ]
-    total = amount(sum_of(list(manifest.slots), sizes), "B")
-    columns = ["slot>", "bytes", "typical>", "tensors>"]
-    print_table(f"arena: {total} in {len(rows)} slots", columns, rows)
-
-
-def print_host_calls(manifest: Manifest) -> None:
-    """What runs outside kernels; nothing if all of it is kernels."""
-    calls = Counter(
-        step.name for step in steps_of(manifest.program) if isinstance(step, HostCall)
-    )
-    if calls:
-        print_table("host calls", ["function", "calls>"], sorted(calls.items()))
-
-
-def typical(symbols: Mapping[str, SymbolRange]) -> dict[str, int]:
-    """Each symbol at the size the engine is tuned for, or else a likely one."""
-    return {
-        name: known.opt if known.opt is not None else max(known.min, 1)
-        for name, known in symbols.items()
-    }
-
-
-def sum_of(texts: list[Expr], sizes: Mapping[str, int]) -> int | None:
-    """The sum of some amounts; None if one of them is known at run time only."""
-    expressions = [parse(text) for text in texts]
-    if any(not one.symbols <= sizes.keys() for one in expressions):
-        return None
-    return sum(one(sizes) for one in expressions)
+    title = f"arena: {amount(summary.arena_bytes, 'B')} in {len(rows)} slots"
+    print_table(title, ["slot>", "bytes", "typical>", "tensors>"], rows)
 
 
 def amount(value: int | None, unit: str) -> str:
@@ -163,5 +139,5 @@ def amount(value: int | None, unit: str) -> str:
 
 
 def dims_text(dims: tuple[Expr, ...]) -> str:
-    """`[1, 3, batch]`; rich would read plain brackets as markup."""
+    """`1 x 3 x batch`; rich would read brackets as markup."""
     return " x ".join(map(str, dims)) or "scalar"

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -402,6 +403,45 @@ def test_profile_counts_every_launch(contents):
     times = profile(Engine(contents), {"x": arange(100)}, runs=3)
     assert [one.calls for one in times] == [1, 1]
     assert all(one.seconds > 0 for one in times)
+
+
+def test_inspect(engine):
+    summary = engine.inspect({"n": 100})
+    assert [one.name for one in summary.launches] == ["scale", "scale"]
+    assert (summary.arena_bytes, summary.weight_bytes) == (400, 4)
+    assert "2 launches of 1 functions" in str(summary)
+    assert engine.inspect().sizes == {"n": 64}
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, {tests!r})
+import conftest
+import numpy as np
+from stepwell.runtime import Engine
+engine = Engine(conftest.make_engine(), 2)
+x = np.zeros(5000, np.float32)
+engine(x)
+print("ready", flush=True)
+try:
+    while True:
+        engine(x)
+except KeyboardInterrupt:
+    engine(x)
+    print("stopped", flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.01, 0.03, 0.1, 0.2])
+def test_an_interrupt_leaves_the_threads_in_order(delay):
+    script = INTERRUPTED.format(tests=os.path.dirname(__file__))
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(delay)
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=60)[0] == "stopped\n"
 
 
 def test_specs(engine):
