@@ -139,6 +139,7 @@ class Builder:
         self.entry = func.body.blocks[0]
         self.block: Block = self.entry
         self.location = func.location
+        self.anchor: Operation | None = None
         self._constants: dict[tuple[object, ...], SSAValue] = {}
 
     @staticmethod
@@ -186,8 +187,21 @@ class Builder:
             successors=successors,
             location=self.location,
         )
-        self.block.add_op(made)
+        if self.anchor is None:
+            self.block.add_op(made)
+        else:
+            self.block.insert_op_before(made, self.anchor)
         return made
+
+    @contextmanager
+    def before(self, anchor: Operation) -> Iterator[None]:
+        """Straight-line code in front of an op that was emitted before."""
+        block = anchor.parent_block()
+        assert block is not None
+        kept = self.block, self.anchor
+        self.block, self.anchor = block, anchor
+        yield
+        self.block, self.anchor = kept
 
     def make(
         self,
@@ -488,9 +502,9 @@ class Builder:
         self.region.add_block(block)
         return block
 
-    def br(self, to: Block, *args: SSAValue) -> None:
+    def br(self, to: Block, *args: SSAValue) -> Operation:
         """Branch."""
-        self.insert(xllvm.BrOp, args, None, None, (to,))
+        return self.insert(xllvm.BrOp, args, None, None, (to,))
 
     def cond_br(
         self,
@@ -500,12 +514,12 @@ class Builder:
         other: Block,
         other_args: Sequence[SSAValue],
         unroll: int | None = None,
-    ) -> None:
+    ) -> Operation:
         """Branch on an `i1`; `unroll` is the hint of the loop it closes."""
         properties: dict[str, Attribute] = {
             "operandSegmentSizes": _segments(1, len(then_args), len(other_args))
         }
-        self.insert(
+        return self.insert(
             xllvm.CondBrOp,
             (cond, *then_args, *other_args),
             None,
@@ -538,13 +552,13 @@ class Builder:
         zero = self.constant(0, i64)
         done: Block | None = None
         if at_least_once:
-            self.br(body, zero, *carried)
+            entry = self.br(body, zero, *carried)
         else:
             done = Block(arg_types=types)
             some = self.compare("sgt", trip, 0)
-            self.cond_br(some, body, (zero, *carried), done, carried)
+            entry = self.cond_br(some, body, (zero, *carried), done, carried)
         self.block = body
-        state = Loop(body.args[0], list(body.args[1:]), [])
+        state = Loop(body.args[0], list(body.args[1:]), [], entry)
         yield state
         if len(state.results) != len(carried):
             raise ValueError(
@@ -581,11 +595,19 @@ class Builder:
 
 
 class Loop:
-    """A loop under construction: its counter, its carried values, their next values."""
+    """A loop under construction: its counter, its carried values, their next values.
+
+    `entry` is the branch that enters it.
+    """
 
     def __init__(
-        self, index: SSAValue, args: list[SSAValue], results: list[SSAValue]
+        self,
+        index: SSAValue,
+        args: list[SSAValue],
+        results: list[SSAValue],
+        entry: Operation,
     ) -> None:
+        self.entry = entry
         self.index = index
         self.args = args
         self.results = results

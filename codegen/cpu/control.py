@@ -109,15 +109,15 @@ def for_(kernel: Kernel, op: Operation, run: Callable[[scf.ForOp], None]) -> Non
     held = [_loop_value(kernel, init) for init in op.iter_args]
     carried = [v for group in held for v in _as_values(kernel, group)]
     count = space.emit(trip)
-    with b.loop(count, carried, at_least_once=_is_positive(kernel, trip)) as loop:
-        with space.scope():
-            at = space.leaf("i", loop.index, trip)
-            space.bind(body.args[0], space.simplify(low + at * step))
-            _bind(kernel, body.args[1:], held, loop.args)
-            run(op)
-            last = body.last_op
-            assert isinstance(last, scf.YieldOp)
-            loop.results = _yielded(kernel, last.operands, body.args[1:], held)
+    once = _is_positive(kernel, trip)
+    with b.loop(count, carried, at_least_once=once) as loop, space.loop(loop.entry):
+        at = space.leaf("i", loop.index, trip)
+        space.bind(body.args[0], space.simplify(low + at * step))
+        _bind(kernel, body.args[1:], held, loop.args)
+        run(op)
+        last = body.last_op
+        assert isinstance(last, scf.YieldOp)
+        loop.results = _yielded(kernel, last.operands, body.args[1:], held)
     _bind(kernel, op.results, held, loop.results)
 
 

@@ -16,7 +16,7 @@ from xdsl.dialects import arith, math, scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.llvm import FuncOp as LLVMFuncOp
 from xdsl.dialects.llvm import GlobalOp
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from stepwell.codegen.llvm_builder import PTR, Builder, i64
@@ -83,6 +83,7 @@ def convert_func(func: tile.FuncOp, target: Target, library: MathLibrary) -> LLV
     builder.func.location = builder.location = func.location
     kernel = Kernel(builder, target, library)
     kernel.demand = Demand(func)
+    kernel.written = _written(func)
     kernel.cells = product(func.grid.data)
     args, begin, end = builder.entry.args
     for number, view in enumerate(func.args):
@@ -97,13 +98,22 @@ def convert_func(func: tile.FuncOp, target: Target, library: MathLibrary) -> LLV
     for stride in range(len(grid)):
         kernel.space.emit(product(grid[stride:]))
     count = builder.ibin("sub", end, begin)
-    with builder.loop(count, unroll=1) as loop, kernel.space.scope():
+    with builder.loop(count, unroll=1) as loop, kernel.space.loop(loop.entry):
         cell = builder.add(begin, loop.index)
         _bind_cell(kernel, func, cell)
         kernel.run_block(func.body.block, RULES)
     builder.ret()
     _close_entry(builder, body)
     return builder.func
+
+
+def _written(func: tile.FuncOp) -> set[SSAValue]:
+    """The arguments that the function stores to."""
+    views = [op.view for op in func.walk() if isinstance(op, tile.StoreOp)]
+    return {
+        view.owner.source if isinstance(view.owner, tile.AccessOp) else view
+        for view in views
+    }
 
 
 def _bind_cell(kernel: Kernel, func: tile.FuncOp, cell: object) -> None:

@@ -19,6 +19,7 @@ from .transposes import TurnedLoad
 from .values import Position, Recipe, Tile, type_extents
 
 LOAD_COST = 3
+HOISTED_PIECES = 4
 LOCK = "stepwell.lock"
 
 
@@ -46,6 +47,13 @@ def load_from(kernel: Kernel, value: SSAValue, transfer: Transfer) -> None:
         transfer=transfer,
     )
     kernel.tiles[value] = made
+    # What a loop reads again and again is read once in front of it. LLVM cannot do
+    # that: it does not know that the stores of the loop go elsewhere.
+    depth = transfer.depth
+    hoistable = transfer.view.argument not in kernel.written
+    if made.pieces <= HOISTED_PIECES and depth < kernel.space.loops and hoistable:
+        with kernel.space.outside(depth):
+            kernel.settle(value)
 
 
 def store(kernel: Kernel, op: Operation) -> None:
@@ -157,7 +165,7 @@ def _map_piece(
     key = f"map {id(op)} {','.join(map(str, pos))}"
     memo = kernel.space.remembered(f"{key} 0")
     if memo is None:
-        pieces = [broadcast_piece(kernel, v, pos, lanes) for v in op.inputs]
+        pieces = [kernel.piece(v, _repeated(kernel, v, pos)) for v in op.inputs]
         made = kernel.scalars.run(op.body.block, pieces, lanes, kernel.scalar)
         for index, value in enumerate(made):
             kernel.space.remember(f"{key} {index}", value)
@@ -170,12 +178,16 @@ def broadcast_piece(
     kernel: Kernel, value: SSAValue, pos: Position, lanes: int
 ) -> SSAValue:
     """The piece of a tile at the position of a larger one that repeats it."""
-    extents = kernel.tiles[value].extents
-    at = tuple(0 if n == 1 else p for n, p in zip(extents, pos, strict=True))
-    piece = kernel.piece(value, at)
+    piece = kernel.piece(value, _repeated(kernel, value, pos))
     if lanes > 1 and kernel.tiles[value].lanes == 1:
         return kernel.b.splat(piece, lanes)
     return piece
+
+
+def _repeated(kernel: Kernel, value: SSAValue, pos: Position) -> Position:
+    """The position in a tile whose dims of extent 1 are repeated."""
+    extents = kernel.tiles[value].extents
+    return tuple(0 if n == 1 else p for n, p in zip(extents, pos, strict=True))
 
 
 def broadcast(kernel: Kernel, op: Operation) -> None:

@@ -9,10 +9,10 @@ most bounds checks away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, Value, i64
 from stepwell.dialects.dims import Atom, Dim, DimExpr, symbol, symbols_of
@@ -35,6 +35,8 @@ class IndexSpace:
         self._values: dict[SSAValue, Dim] = {}
         self._scopes: list[dict[str, object]] = [{}]
         self._count = 0
+        self._depths: dict[str, int] = {}
+        self._loops: list[tuple[Operation, int]] = []
 
     # ---- leaves ----
 
@@ -49,6 +51,7 @@ class IndexSpace:
         else:
             self.extents[name] = extent
         self.leaves[name] = value
+        self._depths[name] = len(self._loops)
         return symbol(name)
 
     def fresh(self) -> int:
@@ -78,6 +81,34 @@ class IndexSpace:
         self._scopes.append({})
         yield
         self._scopes.pop()
+
+    @contextmanager
+    def loop(self, entry: Operation) -> Iterator[None]:
+        """The scope of a loop's body; `entry` is the branch that enters the loop."""
+        self._loops.append((entry, len(self._scopes)))
+        with self.scope():
+            yield
+        self._loops.pop()
+
+    def depth(self, exprs: Iterable[Dim]) -> int:
+        """How many of the open loops some expressions depend on."""
+        names = set[str]().union(*(symbols_of(e) for e in exprs))
+        return max((self._depths.get(name, 0) for name in names), default=0)
+
+    @property
+    def loops(self) -> int:
+        """How many loops are open."""
+        return len(self._loops)
+
+    @contextmanager
+    def outside(self, depth: int) -> Iterator[None]:
+        """Code in front of the loop number `depth`, counted from the outermost."""
+        entry, scopes = self._loops[depth]
+        kept, loops = self._scopes, self._loops
+        self._scopes, self._loops = kept[:scopes], loops[:depth]
+        with self.b.before(entry):
+            yield
+        self._scopes, self._loops = kept, loops
 
     def keep(self, key: str, value: object) -> None:
         """Keep what dominates all that follows in this scope."""

@@ -53,6 +53,7 @@ class Kernel:
         self.done: set[Operation] = set()
         self.demand: Demand | None = None
         self.cells: Dim = 0
+        self.written: set[SSAValue] = set()
         self._views: dict[SSAValue, View] = {}
 
     @property
@@ -189,7 +190,7 @@ class Kernel:
         """
         extent = trip if isinstance(trip, int) else most
         count = self.space.emit(trip)
-        with self.b.loop(count, unroll=unroll) as loop, self.space.scope():
+        with self.b.loop(count, unroll=unroll) as loop, self.space.loop(loop.entry):
             yield self.space.leaf("t", loop.index, extent)
 
     def spill(self, value: SSAValue) -> None:

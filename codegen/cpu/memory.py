@@ -191,6 +191,14 @@ class Transfer:
         made.guards = list(kept)
         return made
 
+    @property
+    def depth(self) -> int:
+        """How many of the open loops the whole transfer depends on."""
+        exprs = [self.address, *(part for guard in self.guards for part in guard)]
+        if self.indirects:
+            return self.space.loops
+        return self.space.depth(exprs)
+
     # ---- one piece ----
 
     def place(self, pos: Sequence[Dim], lanes: int) -> Place:

@@ -60,8 +60,8 @@ class Scalars:
 
         Args:
             block: the body.
-            args: the pieces of the block's arguments, all of `lanes` lanes.
-            lanes: the lanes of the pieces.
+            args: the pieces of the block's arguments, of `lanes` lanes or one.
+            lanes: the lanes of the results.
             outer: the scalar value of an SSA value defined outside the body.
         """
         values: dict[SSAValue, SSAValue] = dict(zip(block.args, args, strict=True))
@@ -69,7 +69,7 @@ class Scalars:
         def value_of(value: SSAValue) -> SSAValue:
             known = values.get(value)
             if known is None:
-                known = values[value] = self.b.splat(outer(value), lanes)
+                known = values[value] = outer(value)
             return known
 
         last = block.last_op
@@ -77,9 +77,18 @@ class Scalars:
         for op in block.ops:
             if op is last:
                 break
+            if isinstance(op, arith.ConstantOp):
+                values[op.results[0]] = self.apply(op, (), 1)
+                continue
+            # What depends on no lane is computed once, as a scalar.
             operands = [value_of(v) for v in op.operands]
-            values[op.results[0]] = self.apply(op, operands, lanes)
-        return [value_of(v) for v in last.operands]
+            wide = max((lanes_of(v.type) for v in operands), default=1)
+            operands = [self._widened(v, wide) for v in operands]
+            values[op.results[0]] = self.apply(op, operands, wide)
+        return [self._widened(value_of(v), lanes) for v in last.operands]
+
+    def _widened(self, value: SSAValue, lanes: int) -> SSAValue:
+        return value if lanes_of(value.type) == lanes else self.b.splat(value, lanes)
 
     def apply(
         self, op: Operation, operands: Sequence[SSAValue], lanes: int
