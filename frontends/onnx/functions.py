@@ -14,8 +14,8 @@ import onnx
 import onnx.defs
 import onnx.helper
 
-from stepwell.dialects.dtypes import numpy_dtype
-from stepwell.frontends.onnx.values import Tensor, Value
+from stepwell.dialects.dtypes import f32, numpy_dtype
+from stepwell.frontends.onnx.values import Sequence_, Tensor, Value
 
 
 def function_body(
@@ -53,8 +53,11 @@ def find_function(op_type: str, opset: int, domain: str) -> Any | None:
 
 def type_of(value: Value | None) -> onnx.TypeProto:
     """The ONNX type of a value; an empty one for an omitted input."""
-    if not isinstance(value, Tensor):
+    if value is None:
         return onnx.TypeProto()
+    if isinstance(value, Sequence_):
+        item = value.items[0] if value.items else Tensor((), value.element or f32)
+        return onnx.helper.make_sequence_type_proto(type_of(item))
     number = onnx.helper.np_dtype_to_tensor_dtype(numpy_dtype(value.element))
     dims = [dim if isinstance(dim, int) else str(dim) for dim in value.dims]
     return onnx.helper.make_tensor_type_proto(number, dims)
