@@ -1,0 +1,224 @@
+"""INT8 models beside onnxruntime: op by op on taps, and by the answers of their tasks.
+
+Usage: python tools/bench/int8.py [--write]
+
+Rounding to eight bits turns a difference in the last bit of a float into a whole step,
+so the outputs of two right implementations differ by some steps. Therefore each node is
+compared alone, on the very inputs it has under onnxruntime (nodes of one signature are
+compared once), and the whole models by what they are used for: the text that is read,
+the direction of the sentence embeddings. `--write` keeps docs/benchmarks/int8.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from PIL import Image, ImageDraw, ImageFont
+from rich.progress import track
+
+import stepwell
+from stepwell.tools.bench.cases import tokens
+from stepwell.tools.bench.cpu import relative_error
+from stepwell.tools.models import model_path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "int8.md"
+Feeds = dict[str, NDArray]
+WORDS = ("7k3m", "stepwell", "a9c4e", "model", "3x5t", "engine", "pq82", "tile")
+
+
+def unoptimised(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A session that runs the graph node by node, as it is written."""
+    options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def taps(model: onnx.ModelProto, feeds: Feeds) -> Feeds:
+    """The value of every tensor of the graph under onnxruntime."""
+    tapped = onnx.ModelProto()
+    tapped.CopyFrom(model)
+    del tapped.graph.output[:]
+    names = [name for node in model.graph.node for name in node.output if name]
+    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    values = unoptimised(tapped).run(names, feeds)
+    known = {init.name: numpy_helper.to_array(init) for init in model.graph.initializer}
+    return {**known, **feeds, **dict(zip(names, map(np.asarray, values), strict=True))}
+
+
+def is_shape(value: NDArray) -> bool:
+    """Whether a tensor may be a shape, axes or the like, whose values decide shapes."""
+    return value.dtype == np.int64 and value.ndim <= 1 and value.size <= 8
+
+
+def single_node_model(
+    model: onnx.ModelProto, node: onnx.NodeProto, values: Feeds
+) -> onnx.ModelProto:
+    """A model of one node; what was constant there, or is a shape, is constant here."""
+    constants = {init.name for init in model.graph.initializer}
+    for other in model.graph.node:
+        if other.op_type == "Constant":
+            constants.update(other.output)
+    constants |= {name for name in node.input if name and is_shape(values[name])}
+
+    def info(name: str) -> onnx.ValueInfoProto:
+        value = values[name]
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        return helper.make_tensor_value_info(name, kind, value.shape)
+
+    names = dict.fromkeys(name for name in node.input if name)
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [info(name) for name in names if name not in constants],
+        [info(name) for name in node.output if name],
+        [numpy_helper.from_array(values[n], n) for n in names if n in constants],
+    )
+    return helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version
+    )
+
+
+def distinct_nodes(model: onnx.ModelProto, values: Feeds) -> Iterator[onnx.NodeProto]:
+    """One node of each op, attributes, dtypes and shapes."""
+    seen: set[tuple] = set()
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            continue
+        signature = (
+            node.op_type,
+            b"".join(sorted(a.SerializeToString() for a in node.attribute)),
+            tuple(
+                (values[n].dtype, values[n].shape) if n else None for n in node.input
+            ),
+        )
+        if signature not in seen:
+            seen.add(signature)
+            yield node
+
+
+def errors_by_op(model: onnx.ModelProto, feeds: Feeds) -> dict[str, list[float]]:
+    """Relative error of each distinct node on its own inputs, by op type."""
+    values = taps(model, feeds)
+    nodes = list(distinct_nodes(model, values))
+    errors: dict[str, list[float]] = defaultdict(list)
+    for node in track(nodes, description=f"{len(nodes)} nodes"):
+        single = single_node_model(model, node, values)
+        inputs = {info.name: values[info.name] for info in single.graph.input}
+        ours = stepwell.build(single, threads=1).run(inputs)
+        names = [name for name in node.output if name]
+        theirs = [values[name] for name in names]
+        error = relative_error([ours[name] for name in names], theirs)
+        errors[node.op_type].append(error)
+    return errors
+
+
+def picture_of(word: str) -> NDArray[np.float32]:
+    """A word as ddddocr's input: one channel, height 64, in [-1, 1]."""
+    font = ImageFont.load_default(40)
+    width = int(font.getlength(word)) + 24
+    picture = Image.new("L", (width, 64), 255)
+    ImageDraw.Draw(picture).text((12, 8), word, 0, font)
+    pixels = np.asarray(picture, np.float32) / 255
+    return ((pixels - 0.5) / 0.5)[None, None]
+
+
+def greedy(classes: NDArray) -> tuple[int, ...]:
+    """CTC: repeats and blanks dropped; class 0 is blank."""
+    best = classes.reshape(classes.shape[0], -1)
+    best = best.argmax(axis=1) if best.shape[1] > 1 else best[:, 0]
+    keep = np.append(True, best[1:] != best[:-1]) & (best != 0)
+    return tuple(int(index) for index in best[keep])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the two runtimes agree on: `good` of `total`, and in which measure."""
+
+    measure: str
+    good: float
+    total: float
+
+
+def ocr_agreement(path: Path) -> Agreement:
+    """Words that ddddocr reads alike."""
+    engine = stepwell.build(path)
+    peer = onnxruntime.InferenceSession(str(path))
+    good = 0
+    for word in WORDS:
+        feeds = {"input1": picture_of(word)}
+        ours = next(iter(engine.run(feeds).values()))
+        good += greedy(ours) == greedy(np.asarray(peer.run(None, feeds)[0]))
+    return Agreement("words read alike", good, len(WORDS))
+
+
+def embedding_agreement(path: Path) -> Agreement:
+    """The least cosine between mean embeddings of eight token sequences."""
+    engine = stepwell.build(path)
+    peer = onnxruntime.InferenceSession(str(path))
+    least = 1.0
+    for length in (5, 9, 16, 24, 33, 47, 64, 100):
+        names = ("input_ids", "attention_mask")
+        feeds = {name: tokens(name, (1, length)) for name in names}
+        ours = next(iter(engine.run(feeds).values())).mean(axis=1).ravel()
+        theirs = np.asarray(peer.run(None, feeds)[0]).mean(axis=1).ravel()
+        norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
+        least = min(least, float(ours @ theirs / norms))
+    return Agreement("least cosine of embeddings", least, 1)
+
+
+def report() -> tuple[str, float]:
+    """The page's tables, and the largest error of any single node."""
+    names = ("input_ids", "attention_mask")
+    models = {
+        "ddddocr_old": ({"input1": picture_of("7k3m")}, ocr_agreement),
+        "t5_encoder": ({n: tokens(n, (1, 24)) for n in names}, embedding_agreement),
+    }
+    parts: list[str] = []
+    worst = 0.0
+    for name, (feeds, agreement) in models.items():
+        path = model_path(name)
+        errors = errors_by_op(onnx.load(path), feeds)
+        worst = max(worst, *(max(found) for found in errors.values()))
+        outcome = agreement(path)
+        parts += [
+            f"## {name}",
+            f"{outcome.measure}: {outcome.good:.6g} of {outcome.total:g}",
+            "| op | distinct nodes | largest relative error |\n|---|---|---|",
+        ]
+        parts[-1] += "".join(
+            f"\n| {op} | {len(found)} | {max(found):.1e} |"
+            for op, found in sorted(errors.items())
+        )
+    return "\n\n".join(parts), worst
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 if a node alone differs by more than 1e-4."""
+    text, worst = report()
+    print(text)
+    if "--write" in arguments:
+        title = "# INT8 models, op by op and by their task"
+        command = f"Command: `python tools/bench/int8.py`, {date.today()}."
+        note = (
+            "Each distinct node runs alone, on the inputs it has under onnxruntime; "
+            "then the whole model by its task."
+        )
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text("\n\n".join([title, command, note, text]) + "\n")
+    return int(not worst <= 1e-4)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
