@@ -404,6 +404,8 @@ def _function_attributes(func: xllvm.FuncOp) -> str:
 
 
 def _cconv(func: xllvm.FuncOp) -> str:
+    if "nvvm.kernel" in func.attributes:
+        return "ptx_kernel "
     name = func.CConv.cconv_name
     return "" if name == "ccc" else f"{name} "
 
@@ -662,7 +664,8 @@ def _inline_asm(w: _FunctionWriter, op: Operation) -> str:
     effects = " sideeffect" if op.has_side_effects is not None else ""
     code = f"{_quoted(op.asm_string.data)}, {_quoted(op.constraints.data)}"
     values = ", ".join(w.typed(a) for a in op.operands_)
-    call = f"call {result} asm{effects} {code}({values})"
+    convergent = " convergent" if "llvm.convergent" in op.attributes else ""
+    call = f"call {result} asm{effects} {code}({values}){convergent}"
     return call if op.res is None else f"{w.name(op.res)} = {call}"
 
 

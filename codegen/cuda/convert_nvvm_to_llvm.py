@@ -273,9 +273,9 @@ def _convert(builder: Builder, block: Block) -> None:
 
 
 def _wgmma_run(ops: Sequence[Operation], start: int) -> int:
-    """The length of the run of wgmma ops from `start` that has a product in it."""
+    """The length of the run of wgmma ops from `start` that touches accumulators."""
     end = start
     while end < len(ops) and is_wgmma(ops[end]):
         end += 1
-    products = any(isinstance(op, nvvm.WgmmaMmaAsyncOp) for op in ops[start:end])
-    return end - start if products else 0
+    touches = any(op.results for op in ops[start:end])
+    return end - start if touches else 0

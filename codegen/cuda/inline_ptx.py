@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xdsl.dialects import llvm as xllvm
-from xdsl.dialects.builtin import ArrayAttr, StringAttr, UnitAttr
+from xdsl.dialects.builtin import StringAttr, UnitAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, i32
@@ -16,7 +16,7 @@ from .aggregates import field, struct
 
 Rule = Callable[[Builder, Operation], SSAValue | None]
 
-CONVERGENT = "convergent"
+CONVERGENT = "llvm.convergent"
 """On an inline block: it must not be moved into or out of divergent control flow."""
 
 
@@ -39,7 +39,7 @@ def ptx(
         operands,
         result,
         properties,
-        attributes={"passthrough": ArrayAttr([StringAttr(CONVERGENT)])},
+        attributes={CONVERGENT: UnitAttr()},
     )
 
 
@@ -123,6 +123,9 @@ def wgmma_block(b: Builder, ops: Sequence[Operation]) -> None:
     """
     block = _Block()
     for op in ops:
+        if isinstance(op, nvvm.WgmmaWaitGroupSyncOp):
+            for value, done in zip(op.accumulators, op.done, strict=True):
+                block.chains[block.chain_of(value)].append(done)
         if isinstance(op, nvvm.WgmmaMmaAsyncOp):
             number = block.chain_of(op.operandD)
             block.chains[number].append(op.res)

@@ -19,6 +19,7 @@ from xdsl.irdl import (
     result_def,
     traits_def,
     var_operand_def,
+    var_result_def,
 )
 from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
@@ -234,20 +235,37 @@ class WgmmaGroupSyncAlignedOp(EffectOp):
 class WgmmaWaitGroupSyncOp(IRDLOperation):
     """Waits until at most `group` groups are in flight. PTX ISA: "wgmma.wait_group".
 
+    Accumulators that go through it are read only behind it: upstream's op has none,
+    and its users must keep the order by other means.
+
     ```mlir
     nvvm.wgmma.wait.group.sync.aligned 1
+    %done = nvvm.wgmma.wait.group.sync.aligned 0 %acc
+        : !llvm.struct<(f32, f32)> -> !llvm.struct<(f32, f32)>
     ```
     """
 
     name = "nvvm.wgmma.wait.group.sync.aligned"
 
     group = prop_def(IntegerAttr[IntegerType].constr(i64))
+    accumulators = var_operand_def(LLVMStructType)
+    done = var_result_def(LLVMStructType)
 
     traits = traits_def(MemoryWriteEffect())
-    assembly_format = "$group attr-dict"
+    assembly_format = (
+        "$group ($accumulators^ `:` type($accumulators) `->` type($done))? attr-dict"
+    )
 
-    def __init__(self, group: int):
-        super().__init__(properties={"group": IntegerAttr(group, i64)})
+    def __init__(self, group: int, accumulators: Sequence[SSAValue] = ()):
+        super().__init__(
+            operands=[accumulators],
+            properties={"group": IntegerAttr(group, i64)},
+            result_types=[[value.type for value in accumulators]],
+        )
+
+    def verify_(self) -> None:
+        if list(self.done.types) != list(self.accumulators.types):
+            raise VerifyException("expected results like the accumulators")
 
 
 @irdl_op_definition
