@@ -27,7 +27,7 @@ DIALECTS: dict[str, str] = {
     "scf": "xdsl.dialects.scf:Scf",
     "cf": "xdsl.dialects.cf:Cf",
     "vector": "xdsl.dialects.vector:Vector",
-    "llvm": "xdsl.dialects.llvm:LLVM",
+    "llvm": "stepwell.dialects.llvm:LLVM",
 }
 """`module:object` of each dialect, by its name."""
 
