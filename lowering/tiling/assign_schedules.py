@@ -22,7 +22,7 @@ from stepwell.errors import CompileError
 from .estimate import tuned_ranges
 from .product import product_of
 from .schedule_attention import schedule_attention
-from .schedule_contraction import schedule_contraction
+from .schedule_contraction import is_dot, schedule_contraction
 from .schedule_map import schedule_map
 from .schedule_order import schedule_scan, schedule_sort
 from .schedule_reduction import schedule_reduction
@@ -49,7 +49,7 @@ def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedul
         )
     first = generics[0]
     product = product_of(first)
-    if product is not None and product.is_dot:
+    if product is not None and is_dot(product, ranges):
         return schedule_contraction(product, target, ranges)
     if not any(Iterator.REDUCTION in op.kinds for op in generics):
         return schedule_map(first, target, ranges)

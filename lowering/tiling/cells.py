@@ -46,6 +46,10 @@ class Cutter:
         """Give every index of a dim a cell of its own."""
         self._set(dim, estimated, 1)
 
+    def take(self, dim: str, estimated: int, extent: int) -> None:
+        """Cut a dim into cells of a given extent."""
+        self._set(dim, estimated, extent)
+
     def cut(self, dim: str, size: Dim, estimated: int, unit: int = 1) -> None:
         """Cut a dim into cells of whole units, if there is need."""
         share = divide(estimated, self._left, unit) if self._left > 1 else None

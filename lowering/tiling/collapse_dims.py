@@ -136,18 +136,25 @@ def _merge_axes(
     others += [e for indirect in access.indirects for e in indirect.index]
     if not is_walked or split is None or any(pair.uses(e) for e in others):
         return None
-    is_guarded = any(pair.uses(g.expr) for g in access.guards)
+    index = split[1] * pair.extent + symbol(pair.merged)
+    guards = [_merge_guard(guard, pair) for guard in access.guards]
+    kept = tuple(guard for guard in guards if guard is not None)
     is_short = isinstance(pair.extent, int) and pair.extent < SHORT
-    if is_guarded and not is_short:
+    if len(kept) < len(guards) or (kept != access.guards and not is_short):
+        return None
+    results = (*access.results[:axis], index, *access.results[axis + 2 :])
+    return AccessMap(dims, results, kept, access.fill, access.indirects)
+
+
+def _merge_guard(guard: Guard, pair: Pair) -> Guard | None:
+    """`a + outer < n` becomes `a * extent + merged < n * extent`."""
+    if not pair.uses(guard.expr):
+        return guard
+    split = coefficient(guard.expr, pair.outer)
+    if split is None or split[0] != 1 or pair.uses(split[1]):
         return None
     index = split[1] * pair.extent + symbol(pair.merged)
-    bound = Guard(high, shape[axis])
-    if any(pair.uses(g.expr) and g != bound for g in access.guards):
-        return None
-    merged = Guard(index, shape[axis] * pair.extent)
-    guards = tuple(merged if g == bound else g for g in access.guards)
-    results = (*access.results[:axis], index, *access.results[axis + 2 :])
-    return AccessMap(dims, results, guards, access.fill, access.indirects)
+    return Guard(index, guard.size * pair.extent)
 
 
 def _linear(access: AccessMap, pair: Pair, dims: tuple[str, ...]) -> AccessMap | None:
@@ -207,10 +214,14 @@ def plan_merge(ops: Sequence[StructuredOp], pair: Pair) -> Plan | None:
             if has and walk is None:
                 return None
             axis = None if walk is None else walk.axis
-            if not plan.require(tensor, axis) or (axis is not None and op.dests):
+            if not plan.require(tensor, axis):
                 return None
             walks += [] if walk is None else [walk]
         if not all(plan.require(i, None) for i in _index_tensors(op)):
+            return None
+        # What a result is written into has the result's shape.
+        pairs = zip(op.dests, op.outputs, strict=False)
+        if not all(plan.require(dest, plan.axes[result]) for dest, result in pairs):
             return None
         if has:
             plan.walks[op] = walks
@@ -239,7 +250,7 @@ def _is_adjacent(op: StructuredOp, pair: Pair) -> bool:
 def collapse_kernel(kernel: KernelOp) -> None:
     """Merge all pairs of a kernel that can be merged."""
     ops = [op for op in kernel.block.ops if isinstance(op, StructuredOp)]
-    if kernel.tied or len(ops) + 1 != len(list(kernel.block.ops)):
+    if len(ops) + 1 != len(list(kernel.block.ops)):
         return
     for op in ops:
         _drop_units(op)

@@ -10,7 +10,7 @@ Input invariant: contraction kernels have schedules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -23,7 +23,7 @@ from stepwell.dialects.access import AccessAttr, AccessMap
 from stepwell.dialects.fusion import GenericOp, KernelOp
 from stepwell.dialects.nn.constant import ConstantOp
 from stepwell.dialects.nn.shape import PadOp, ReshapeOp, TransposeOp
-from stepwell.dialects.quasi_affine import as_symbol
+from stepwell.dialects.quasi_affine import coefficient
 from stepwell.dialects.schedules import Anchor, ScheduleAttr
 from stepwell.dialects.shapes import Dim, DimsAttr, dims_of, symbol
 from stepwell.lowering.rewriting import stamp
@@ -85,27 +85,50 @@ def _is_constant(value: SSAValue) -> bool:
 
 
 def _dims_of_axes(op: GenericOp, position: int) -> list[str] | None:
-    """The dim that each axis of an input walks along; None unless it is that simple.
+    """The dims that an input's axes walk along, row-major; None unless it is so simple.
 
-    Axes of a single index do not count.
+    An axis may walk along several dims, as `c * 64 + d`. Those of a single index do not
+    count.
     """
     access = op.in_maps[position].simplify(op.extents)
     if access.guards or access.indirects:
         return None
-    units = {d: 0 for d, size in op.extents.items() if size == 1}
+    units: dict[str, Dim] = {d: 0 for d, size in op.extents.items() if size == 1}
     results = access.substitute(units, access.dims).results
-    shape = dims_of(op.inputs[position])
-    names = [as_symbol(e) for e, n in zip(results, shape, strict=True) if n != 1]
-    known = [name for name in names if name is not None]
-    if len(known) != len(names) or len(set(known)) != len(known):
-        return None
-    walked = [op.extents[name] for name in known]
-    return known if walked == [n for n in shape if n != 1] else None
+    names: list[str] = []
+    for expr, size in zip(results, dims_of(op.inputs[position]), strict=True):
+        digits = _digits(expr, size, op.extents)
+        if digits is None:
+            return None
+        names += digits
+    return names if len(set(names)) == len(names) else None
 
 
-def pack(weights: SSAValue, names: Sequence[str], packing: Packing) -> list[Operation]:
-    """The ops that bring `weights`, with axes `names`, into packed form."""
-    dims = dict(zip(names, [n for n in dims_of(weights) if n != 1], strict=True))
+def _digits(expr: Dim, size: Dim, extents: Mapping[str, Dim]) -> list[str] | None:
+    """The dims of `a * 12 + b * 4 + c` if they walk through all of `size`."""
+    factors: list[tuple[int, str]] = []
+    rest = expr
+    for name in extents:
+        split = coefficient(rest, name)
+        if split is None or not isinstance(factor := split[0], int):
+            return None
+        rest = split[1]
+        if factor:
+            factors.append((factor, name))
+    span: Dim = 1
+    for factor, name in sorted(factors):
+        if factor != span:
+            return None
+        span = span * extents[name]
+    whole = rest == 0 and span == size
+    return [name for _, name in sorted(factors, reverse=True)] if whole else None
+
+
+def pack(
+    weights: SSAValue, dims: Mapping[str, int], packing: Packing
+) -> list[Operation]:
+    """The ops that bring `weights`, with axes `dims`, into packed form."""
+    names = list(dims)
     flat = [d for d in packing.order if d != packing.column]
     column, width = packing.column, packing.width
     missing = -dims[column] % width
@@ -164,7 +187,9 @@ def pack_kernel(kernel: KernelOp) -> None:
     names = _dims_of_axes(anchor, packing.position)
     source = anchor.inputs[packing.position]
     assert names is not None and isinstance(source, BlockArgument)
-    ops = pack(kernel.input_of(source), names, packing)
+    extents = anchor.extents
+    dims = {d: n for d in names if isinstance(n := extents[d], int)}
+    ops = pack(kernel.input_of(source), dims, packing)
     for op in ops:
         stamp(op, kernel.location)
     Rewriter.insert_op(ops, InsertPoint.before(kernel))

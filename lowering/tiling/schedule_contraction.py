@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import AnyFloat
 
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
-from stepwell.dialects.shapes import Ranges, symbols_of
+from stepwell.dialects.shapes import Ranges, dims_of, symbols_of
 from stepwell.dialects.target import Target
 
 from .cells import Cutter
 from .estimate import estimates
 from .product import Product
+from .schedule_map import contiguous_dim
 
 PORTS = 2
 """Multiply-adds, and loads, that a core issues each cycle (Intel since Haswell)."""
@@ -49,6 +50,9 @@ INNER_LIMIT = 4096
 INNER_CHUNK = 256
 """Extent of the inner dim per dot when its size is not known."""
 
+
+PANEL_REUSE = 16
+"""Tiles of rows that share one reading of weights larger than the cache."""
 
 SINGLE_ROW = "row"
 """The name of the row axis where the product has no row dim."""
@@ -104,6 +108,23 @@ def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Sc
             (inner, inner_extent(product, inner)),
         ),
     )
+
+
+def is_dot(product: Product, ranges: Ranges) -> bool:
+    """Whether tiles of dots are the way to compute a product.
+
+    A single row is better reduced lane by lane if the right factor is contiguous along
+    a reduction dim: a dot would have to transpose it.
+    """
+    if not product.is_dot or product.m:
+        return product.is_dot
+    sizes = estimates(product.op.extents, ranges)
+    lanes = {
+        contiguous_dim(access, dims_of(value), sizes)
+        for value, access in zip(product.op.inputs, product.op.in_maps, strict=True)
+        if set(product.n) & access.used_dims
+    }
+    return not lanes & set(product.k)
 
 
 def accumulator_bits(product: Product) -> int:
@@ -199,8 +220,12 @@ def _nest(
     if weights > target.l2_bytes // 2 or rows_in_all < 4 * cutter.left * row[1]:
         for dim in outer_columns:
             cutter.each(dim, sizes[dim])
+        if not isinstance(extents.get(row[0], 1), int):
+            cutter.take(row[0], sizes[row[0]], PANEL_REUSE * row[1])
         cutter.cut(column[0], extents[column[0]], sizes[column[0]], column[1])
     for dim in product.m:
+        if dim in dict(cutter.grid):
+            continue
         unit = row[1] if dim == row[0] else 1
         cutter.cut(dim, extents[dim], sizes[dim], unit)
     grid = dict(cutter.grid)

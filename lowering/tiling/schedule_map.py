@@ -30,6 +30,9 @@ VECTORS = 4
 TRANSPOSED = 16
 """Rows of a tile that is read along one dim and written along another."""
 
+NARROW = 4
+"""Up to this extent of the vector dim, lanes run along the dim of the read instead."""
+
 CYCLES_PER_VECTOR = 4.0
 """Cycles of one vector of a simple map whose operands are in the L2 cache."""
 
@@ -115,6 +118,9 @@ def map_tile(op: StructuredOp, sizes: Mapping[str, int], lanes: int) -> Extents:
         return ()
     read = read_dim(op, sizes)
     if read is not None and read != vector:
+        if sizes[vector] <= NARROW:
+            lane = vector_extent(sizes[read], lanes, VECTORS)
+            return ((vector, sizes[vector]), (read, lane))
         return (
             (read, min(TRANSPOSED, sizes[read])),
             (vector, vector_extent(sizes[vector], lanes, 1)),
