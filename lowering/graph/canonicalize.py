@@ -10,12 +10,13 @@ from xdsl.passes import ModulePass
 
 from stepwell.lowering.rewriting import apply_patterns
 
-from .canonical import casts, control, elementwise, movement, reductions
+from .canonical import casts, control, elementwise, movement, reductions, slices
 
 PATTERNS = (
     *elementwise.PATTERNS,
     *casts.PATTERNS,
     *movement.PATTERNS,
+    *slices.PATTERNS,
     *reductions.PATTERNS,
     *control.PATTERNS,
 )

@@ -51,7 +51,9 @@ def lift_lookup(op: nn.MatmulOp, rewriter: Rewriter) -> Outcome:
     return None
 
 
-def match_one_hot(value: SSAValue, rewriter: Rewriter) -> tuple[SSAValue, int, int] | None:
+def match_one_hot(
+    value: SSAValue, rewriter: Rewriter
+) -> tuple[SSAValue, int, int] | None:
     """`(x, first, count)` if `value` is 1 where `x == first + j` along its last dim."""
     cast = producer(value, nn.CastOp)
     compare = None if cast is None else producer(cast.operand, nn.CompareOp)
@@ -87,5 +89,5 @@ class LiftLookupPass(ModulePass):
     name = "lift-lookup"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        """Match matrix products whose left operand compares with consecutive numbers."""
+        """Match products whose left operand compares with consecutive numbers."""
         apply_patterns(op, [lift_lookup], ctx)
