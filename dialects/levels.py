@@ -39,6 +39,10 @@ class Level:
     located: bool = True
 
 
+_KERNELS = _GRAPH | {"fusion.kernel", "engine.copy", "engine.empty"}
+"""A graph of kernels; what they write into in place is a copy, or empty at first."""
+
+
 LEVELS: Mapping[str, Level] = {
     level.name: level
     for level in (
@@ -51,8 +55,10 @@ LEVELS: Mapping[str, Level] = {
             "fusion",
             {
                 "builtin.module": frozenset({"func"}),
-                "func.func": _GRAPH | {"fusion.kernel"},
-                "fusion.kernel": frozenset({"nn", "quant", "fusion.yield"}),
+                "func.func": _KERNELS,
+                "fusion.kernel": frozenset(
+                    {"nn", "quant", "fusion.insert", "fusion.yield"}
+                ),
             },
             quantized=True,
         ),
@@ -60,7 +66,7 @@ LEVELS: Mapping[str, Level] = {
             "generic",
             {
                 "builtin.module": frozenset({"func"}),
-                "func.func": _GRAPH | {"fusion.kernel"},
+                "func.func": _KERNELS,
                 # Attention stays whole until its tile program is written.
                 "fusion.kernel": frozenset({"fusion", "nn.attention", "nn.constant"}),
                 "fusion.generic": _SCALAR | {"fusion"},

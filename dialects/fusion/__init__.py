@@ -13,13 +13,14 @@ from xdsl.ir import Dialect
 from stepwell.dialects.access import AccessAttr
 from stepwell.dialects.schedules import ScheduleAttr
 
+from .insert import InsertOp
 from .kernel import KernelOp, YieldOp
 from .scalar import DimOp, IndexOp
 from .structured import Combine, GenericOp, Iterator, ScanOp, SortOp, StructuredOp
 
 Fusion = Dialect(
     "fusion",
-    [KernelOp, YieldOp, GenericOp, ScanOp, SortOp, IndexOp, DimOp],
+    [KernelOp, YieldOp, InsertOp, GenericOp, ScanOp, SortOp, IndexOp, DimOp],
     [AccessAttr, ScheduleAttr],
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "Fusion",
     "GenericOp",
     "IndexOp",
+    "InsertOp",
     "Iterator",
     "KernelOp",
     "ScanOp",

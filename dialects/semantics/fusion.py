@@ -23,6 +23,7 @@ from stepwell.dialects.fusion import (
     DimOp,
     GenericOp,
     IndexOp,
+    InsertOp,
     KernelOp,
     ScanOp,
     SortOp,
@@ -354,7 +355,18 @@ def _run_empty(environment: Environment, op: EmptyOp) -> Array:
     return np.zeros(environment.shape(kind), numpy_dtype(element_of(kind)))
 
 
+def _run_insert(
+    environment: Environment, op: InsertOp, piece: Array, dest: Array
+) -> Array:
+    result = dest.copy()
+    starts = environment.sizes(op.offsets.data)
+    window = (slice(at, at + n) for at, n in zip(starts, piece.shape, strict=True))
+    result[tuple(window)] = piece
+    return result
+
+
 FUSION: Table = {
+    InsertOp: _run_insert,
     CopyOp: _run_copy,
     EmptyOp: _run_empty,
     KernelOp: run_kernel,

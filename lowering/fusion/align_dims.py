@@ -24,7 +24,7 @@ from stepwell.dialects.fusion.structured import Iterator, StructuredOp
 from stepwell.dialects.movement import tensor_dims
 from stepwell.dialects.quasi_affine import as_symbol, simplify
 
-from .nest import Nest, is_map, structured_ops
+from .nest import Nest, is_final_map, is_map, structured_ops
 from .split_dims import next_split, split_dim
 
 KEPT = (Iterator.PARALLEL, Iterator.SCAN, Iterator.SORT)
@@ -42,7 +42,7 @@ def align_dims(kernel: KernelOp) -> None:
 
 def _rebase(nest: Nest) -> bool:
     """Walk over the dims of the one contraction that a map reads, if it reads one."""
-    if not is_map(nest.op):
+    if not is_final_map(nest.op):
         return False
     for position, value in enumerate(nest.inputs):
         producer = value.owner

@@ -12,11 +12,12 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from stepwell.dialects.fusion import KernelOp
+from stepwell.dialects.fusion import InsertOp, KernelOp
 from stepwell.dialects.nn.base import NnOp
 from stepwell.dialects.provenance import location_names
 from stepwell.errors import CompileError
 
+from .decompose.movement import decompose_insert
 from .decompose.table import DECOMPOSERS
 
 WHOLE = frozenset({"nn.attention"})
@@ -42,6 +43,8 @@ def decompose_kernel(kernel: KernelOp) -> None:
         CompileError: an op has no form in loops.
     """
     for op in list(kernel.block.ops):
+        if isinstance(op, InsertOp):
+            decompose_insert(op)
         if not isinstance(op, NnOp) or op.name in WHOLE:
             continue
         decomposer = DECOMPOSERS.get(op.name)

@@ -19,6 +19,7 @@ from stepwell.dialects.engine import CopyOp
 from stepwell.dialects.fusion import KernelOp, YieldOp
 from stepwell.dialects.provenance import fused_location
 
+from .insert_pieces import insert_pieces
 from .names import kernel_name
 from .partition import Partitioner, Unit
 from .roles import Role
@@ -53,6 +54,7 @@ class FormKernelsPass(ModulePass):
 
 def form_kernels_in(block: Block) -> None:
     """Replace the ops of one block by kernels."""
+    insert_pieces(block)
     for stretch in _stretches(block):
         members = set(stretch)
         live = [
@@ -140,7 +142,7 @@ def outline(unit: Unit) -> KernelOp:
         inputs,
         [value.type for value in outputs],
         reasons=unit.reasons,
-        ties=[(0, 0)] if unit.role is Role.SCATTER else (),
+        ties=_ties(unit, inputs, outputs),
     )
     kernel.location = fused_location(*unit.ops)
     _fill(kernel, members, inputs, outputs)
@@ -148,6 +150,17 @@ def outline(unit: Unit) -> KernelOp:
         new.name_hint = old.name_hint
         old.replace_uses_with_if(new, lambda use: use.operation not in own)
     return kernel
+
+
+def _ties(
+    unit: Unit, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]
+) -> list[tuple[int, int]]:
+    """The results that are written into an input's memory."""
+    last = unit.ops[-1]
+    if unit.role not in (Role.SCATTER, Role.INSERT):
+        return []
+    dest = last.operands[0 if unit.role is Role.SCATTER else 1]
+    return [(outputs.index(last.results[0]), inputs.index(dest))]
 
 
 def _fill(
@@ -173,6 +186,7 @@ def _erase_dead(ops: Iterable[Operation]) -> None:
         if op.results and op.parent is not None:
             if any(result.first_use is not None for result in op.results):
                 continue
-            if op.name.startswith("nn.") and not op.regions:
+            is_ours = op.name.startswith(("nn.", "fusion.insert"))
+            if is_ours and not op.regions:
                 op.detach()
                 op.erase()

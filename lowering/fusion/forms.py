@@ -20,7 +20,7 @@ from stepwell.dialects.fusion import (
 from stepwell.dialects.fusion.structured import Iterator, StructuredOp
 from stepwell.dialects.quasi_affine import as_symbol
 
-from .nest import is_map
+from .nest import is_final_map
 
 
 class Form(StrEnum):
@@ -43,7 +43,7 @@ def form_of(kernel: KernelOp) -> Form | str:
     clash = _name_clash(ops)
     if clash is not None:
         return clash
-    anchors = [op for op in ops if not is_map(op)]
+    anchors = [op for op in ops if not is_final_map(op)]
     if not anchors:
         return Form.MAP
     first = anchors[0]
@@ -77,7 +77,7 @@ def _data_inputs(op: GenericOp) -> list[int]:
 def _contraction_form(ops: list[Operation]) -> Form | str:
     anchor, *rest = ops
     assert isinstance(anchor, GenericOp)
-    if is_map(anchor):
+    if is_final_map(anchor):
         return "a map stands before the contraction"
     if not rest:
         return Form.CONTRACTION
@@ -102,7 +102,7 @@ def _reduction_form(ops: list[Operation]) -> Form | str:
     for op in ops:
         if not isinstance(op, GenericOp):
             return f"{op.name} stands among reductions"
-        if is_map(op):
+        if is_final_map(op):
             continue
         own = tuple((n, s) for n, s, k in op.space if k is Iterator.PARALLEL)
         if outer is None:

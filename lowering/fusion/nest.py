@@ -233,6 +233,18 @@ def is_map(op: object) -> bool:
     )
 
 
+def is_final_map(op: object) -> bool:
+    """Whether an op is a map, or one that writes into a part of a larger tensor."""
+    if is_map(op):
+        return True
+    return (
+        isinstance(op, GenericOp)
+        and all(kind is Iterator.PARALLEL for kind in op.kinds)
+        and all(kind is Combine.SET for kind in op.combines)
+        and not any(access.indirects for access in op.out_maps)
+    )
+
+
 def tensor(kind: Attribute) -> TensorType:
     """`kind`, known to be a tensor type."""
     assert isinstance(kind, TensorType)

@@ -43,6 +43,9 @@ DIRECT = frozenset({"nn.reshape", "nn.transpose", "nn.slice", "nn.broadcast_to"}
 """Movement that neither fills nor looks up: an index operand is read through it."""
 
 
+INSERTING = (Role.MAP, Role.POINTWISE, Role.CONTRACTION)
+"""Kernels that can write their one result into a part of a larger tensor."""
+
 BIJECTIVE = frozenset({"nn.reshape", "nn.transpose"})
 """Movement that keeps every element once."""
 
@@ -122,9 +125,30 @@ class Partitioner:
                 return
         if op.name == "nn.reduce" and self._join_sibling(op):
             return
+        if role is Role.INSERT and self._insert_from_producer(op):
+            return
         unit = self._open(role, op, pulls=True)
         if role in (Role.REDUCTION, Role.SCAN, Role.SORT):
             self._absorb_producers(unit, op)
+
+    def _insert_from_producer(self, op: Operation) -> bool:
+        """Let the kernel that makes a piece write it where it belongs."""
+        piece, dest = op.operands
+        unit = self._unit_of(piece)
+        if unit is None or unit.role not in INSERTING or not piece.has_one_use():
+            return False
+        others = (r for o in unit.ops for r in o.results if r is not piece)
+        if any(use.operation not in unit.ops for r in others for use in r.uses):
+            return False
+        before = self._unit_of(dest)
+        if before is None or before is unit or before.needs & unit.bit:
+            return False
+        unit.ops.append(op)
+        unit.role = Role.INSERT
+        self.owner[op] = unit
+        self._depend(unit, dest)
+        self._spread(unit)
+        return True
 
     def _join_sibling(self, op: Operation) -> bool:
         """Reduce the same rows of the same tensor in one kernel."""
@@ -212,7 +236,7 @@ class Partitioner:
         role = self.roles[op]
         if role is Role.CONTRACTION:
             return self._contraction_may_pull(op, position, source)
-        if role is Role.SCATTER:
+        if role is Role.SCATTER or (role is Role.INSERT and position == 1):
             return False
         if op.name in WINDOWED:
             return source.name in ("nn.pad", "nn.slice")

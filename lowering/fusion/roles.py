@@ -35,6 +35,8 @@ class Role(StrEnum):
     SORT = "sort"
     SCATTER = "scatter"
     CONCAT = "concat"
+    INSERT = "insert"
+    """Writes into a larger tensor: the last op of a kernel."""
     HOST = "host"
     """No kernel: stays an `nn` op."""
 
@@ -63,6 +65,7 @@ ROLES: dict[str, Role] = {
         }
     ),
     **dict.fromkeys(FORMULAS, Role.POINTWISE),
+    "fusion.insert": Role.INSERT,
 }
 """The role of each op that can be part of a kernel."""
 
@@ -95,7 +98,7 @@ def role_of(op: Operation) -> Role:
     if not all(is_kernel_type(value.type) for value in values):
         return Role.HOST
     if not isinstance(op, NnOp):
-        return Role.HOST
+        return role
     allowed = CONDITIONS.get(op.name)
     if allowed is not None and not allowed(op):
         return Role.HOST

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType
 from xdsl.ir import SSAValue
 
 from stepwell.dialects.access import AccessMap, Fill, Guard, Indirect
 from stepwell.dialects.dims import Dim, symbol
+from stepwell.dialects.fusion import InsertOp
 from stepwell.dialects.movement import (
     broadcast_map,
     pad_map,
@@ -198,6 +199,21 @@ def decompose_concat(op: NnOp) -> None:
 
     write = Write(result_type(op), variables(axes))
     replace(op, loops.generic(axes, reads, write, choose, raw=True))
+
+
+def decompose_insert(op: InsertOp) -> None:
+    """A map that writes at an offset, into the destination."""
+    loops = Loops(op)
+    axes = loops.axes(dims_of(op.piece))
+    index = [
+        var + offset
+        for var, offset in zip(variables(axes), op.offsets.data, strict=True)
+    ]
+    kind = op.result.type
+    assert isinstance(kind, TensorType)
+    write = Write(kind, index, into=op.dest)
+    read = Read(op.piece, variables(axes))
+    replace(op, loops.generic(axes, [read], write, lambda s, v: v, raw=True))
 
 
 def decompose_constant(op: NnOp) -> None:

@@ -15,7 +15,47 @@ UNARY_FLOAT = [
     name
     for name in FORMULAS
     if name.removeprefix("nn.")
-    in ["abs", "neg", "exp", "expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh", "erf", "floor", "ceil", "round", "sign", "relu", "sigmoid", "softplus", "softsign", "gelu", "silu", "hard_sigmoid", "hard_swish", "elu", "leaky_relu", "selu", "celu", "mish", "asinh", "atan", "sqrt", "log", "log1p", "rsqrt", "reciprocal", "asin", "acos", "acosh", "atanh"]
+    in [
+        "abs",
+        "neg",
+        "exp",
+        "expm1",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "erf",
+        "floor",
+        "ceil",
+        "round",
+        "sign",
+        "relu",
+        "sigmoid",
+        "softplus",
+        "softsign",
+        "gelu",
+        "silu",
+        "hard_sigmoid",
+        "hard_swish",
+        "elu",
+        "leaky_relu",
+        "selu",
+        "celu",
+        "mish",
+        "asinh",
+        "atan",
+        "sqrt",
+        "log",
+        "log1p",
+        "rsqrt",
+        "reciprocal",
+        "asin",
+        "acos",
+        "acosh",
+        "atanh",
+    ]
 ]
 
 
@@ -494,3 +534,30 @@ def test_resize_by_scales(same_result, rounding):
         f" scales = array<f64: 1.0, 2.0>}} : ({x}) -> {y}\nreturn %y : {y}"
     )
     same_result(main(f"%x: {x}", y, body), {"n": 5}, kernels=1)
+
+
+def test_long_concat_is_written_in_place(same_result):
+    x, w = "tensor<2x16x16x8xf32>", "tensor<1x1x8x32xf32>"
+    a, y = "tensor<2x16x16x32xf32>", "tensor<2x16x16x64xf32>"
+    z = "tensor<2x16x16x24xf32>"
+    body = (
+        "%c = nn.conv %x, %w {strides = array<i64: 1, 1>, pads = #nn.dims<0, 0, 0, 0>,"
+        f" dilations = array<i64: 1, 1>, channels_last = true}} : ({x}, {w}) -> {a}\n"
+        f"%r = nn.relu %c : ({a}) -> {a}\n"
+        f"%e = nn.exp %x : ({x}) -> {x}\n"
+        f"%y = nn.concat %r, %z, %e {{axis = -1 : i64}} : ({a}, {z}, {x}) -> {y}\n"
+        f"%n = nn.neg %y : ({y}) -> {y}\n"
+        f"return %y, %n : {y}, {y}"
+    )
+    arguments = f"%x: {x}, %w: {w}, %z: {z}"
+    same_result(main(arguments, f"{y}, {y}", body), kernels=4)
+
+
+def test_one_piece_twice_is_copied_twice(same_result):
+    x, y = "tensor<?x4xf32, #nn.dims<n, 4>>", "tensor<?x4xf32, #nn.dims<2 * n, 4>>"
+    body = (
+        f"%e = nn.exp %x : ({x}) -> {x}\n"
+        f"%y = nn.concat %e, %e {{axis = 0 : i64}} : ({x}, {x}) -> {y}\n"
+        f"return %y : {y}"
+    )
+    same_result(main(f"%x: {x}", y, body), {"n": 3}, kernels=3)
