@@ -182,7 +182,8 @@ class KernelProgram:
         tiles at the end of a padded tensor then need no mask.
         """
         sizes = dict.fromkeys(frame.names, 1) | op.extents
-        base = {name: frame.base.get(name, 0) for name in sizes}
+        # A dim of size 1, or that the op does not have, stands at 0 in every frame.
+        base = {n: 0 if sizes[n] == 1 else frame.base.get(n, 0) for n in sizes}
         axes = {name: name for name in frame.names}
         while (split := find_split(access, frame.axes, base)) is not None:
             access, sizes = apply_split(access, split, sizes, view_of(memory).dims)
