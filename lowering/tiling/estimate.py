@@ -46,7 +46,7 @@ def tuned_ranges(module: ModuleOp) -> dict[str, DimRange]:
 def estimate(dim: Dim, ranges: Ranges) -> int:
     """The size to tune for: symbols at their optimum, or within their range."""
     if isinstance(dim, int):
-        return dim
+        return max(1, dim)
     values: dict[str, int] = {}
     for name in symbols_of(dim):
         known = ranges.get(name)

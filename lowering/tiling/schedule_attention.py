@@ -68,5 +68,5 @@ def _balanced(size: Dim, most: int, unit: int, unknown: int) -> int:
     if not isinstance(size, int):
         return unknown
     if size <= most:
-        return size
+        return max(1, size)
     return min(most, divide(size, -(-size // most), unit))

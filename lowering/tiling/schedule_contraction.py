@@ -145,7 +145,7 @@ def inner_extent(product: Product, inner: str) -> int:
     if not isinstance(size, int):
         return INNER_CHUNK
     chunks = -(-size // INNER_LIMIT)
-    return -(-size // chunks)
+    return max(1, -(-size // max(1, chunks)))
 
 
 def _best_tile(

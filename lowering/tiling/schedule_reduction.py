@@ -116,7 +116,7 @@ def _inner_axis(
     if not isinstance(size, int):
         return (axis, VECTORS * lanes)
     if size <= ROW_LIMIT:
-        return (axis, size)
+        return (axis, max(1, size))
     return (axis, vector_extent(size, lanes, 2 * VECTORS))
 
 

@@ -119,3 +119,14 @@ def test_a_masked_tail_does_not_count(check) -> None:
       func.return %1 : {out}
     }}"""
     check(body, f32(70))
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,)])
+def test_dims_without_elements(check, axes: tuple[int, ...]) -> None:
+    x, y = tensor(0, 5), tensor(*(5,) if axes == (0,) else (0,))
+    body = f"""func.func @main(%x: {x}) -> {y} {{
+      %0 = nn.reduce %x {{kind = "sum", axes = array<i64: {axes[0]}>, keepdims = false}}
+        : ({x}) -> {y}
+      func.return %0 : {y}
+    }}"""
+    check(body, f32(0, 5))
