@@ -152,6 +152,14 @@ def is_unsigned(element: Attribute) -> bool:
     )
 
 
+def integer_limits(element: Attribute) -> tuple[int, int]:
+    """The smallest and the largest number of an integer type."""
+    bits = bit_width(element)
+    if is_unsigned(element):
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
 def bit_width(element: Attribute) -> int:
     """The number of bits of one element.
 

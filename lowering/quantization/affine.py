@@ -12,20 +12,12 @@ from stepwell.dialects.dtypes import (
     f32,
     f64,
     i32,
+    integer_limits,
     is_integer,
-    is_unsigned,
     ui8,
 )
 from stepwell.dialects.shapes import Dim, dims_of, element_of
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
-
-
-def integer_limits(kind: Attribute) -> tuple[int, int]:
-    """The smallest and the largest number of an integer type."""
-    bits = bit_width(kind)
-    if is_unsigned(kind):
-        return 0, 2**bits - 1
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
 def cast(value: SSAValue, to: Attribute, rewriter: Rewriter) -> SSAValue:

@@ -18,11 +18,11 @@ import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn, quant
-from stepwell.dialects.dtypes import f32, i32
+from stepwell.dialects.dtypes import f32, i32, integer_limits
 from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
 
-from .affine import cast, integer_limits
+from .affine import cast
 
 EXACT = 2**24
 """f32 holds every integer up to here."""

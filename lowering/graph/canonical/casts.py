@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, Float64Type
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import (
     bit_width,
+    integer_limits,
     is_bool,
     is_integer,
     is_unsigned,
@@ -85,4 +87,52 @@ def merge_casts(op: nn.CastOp, rewriter: Rewriter) -> Outcome:
     return None
 
 
-PATTERNS = (drop_identity_cast, merge_casts)
+@pattern(nn.CastOp)
+def drop_round_trip(op: nn.CastOp, rewriter: Rewriter) -> Outcome:
+    """A whole number within the limits of an integer type survives the trip there.
+
+    ```mlir
+    nn.cast(nn.cast %c {to = ui8}) {to = f32}   ->   %c     (%c whole, in [0, 255])
+    ```
+    """
+    inner = producer(op.operand, nn.CastOp)
+    if inner is None or not is_integer(element_of(inner.result)):
+        return None
+    clamp = producer(inner.operand, nn.ClampOp)
+    if clamp is None or clamp.result.type != op.result.type:
+        return None
+    low, high = clamp.value("min"), clamp.value("max")
+    limits = integer_limits(inner.to)
+    if low is None or high is None or low < limits[0] or high > limits[1]:
+        return None
+    if not (
+        low.is_integer() and high.is_integer() and is_whole(clamp.operand, rewriter)
+    ):
+        return "the number may have a fraction"
+    rewriter.replace_with(clamp.result)
+    return None
+
+
+def is_whole(value: SSAValue, rewriter: Rewriter, depth: int = 4) -> bool:
+    """Whether every element is a whole number (or not finite) by how it is made."""
+    match value.owner:
+        case nn.RoundOp() | nn.FloorOp() | nn.CeilOp():
+            return True
+        case nn.CastOp() as cast:
+            return is_integer(element_of(cast.operand))
+        case nn.ConstantOp():
+            array = rewriter.array(value)
+            return array is not None and bool((array == np.rint(array)).all())
+        case nn.AddOp() | nn.SubOp() | nn.MulOp() as both if depth:
+            return all(is_whole(v, rewriter, depth - 1) for v in both.operands)
+        case nn.ReshapeOp() | nn.NegOp() as one if depth:
+            return is_whole(one.operand, rewriter, depth - 1)
+        case nn.ClampOp() as clamp if depth:
+            bounds = (clamp.value("min"), clamp.value("max"))
+            is_even = all(b is None or float(b).is_integer() for b in bounds)
+            return is_even and is_whole(clamp.operand, rewriter, depth - 1)
+        case _:
+            return False
+
+
+PATTERNS = (drop_identity_cast, drop_round_trip, merge_casts)

@@ -122,3 +122,31 @@ func.func @an_index_is_never_negative(%q: tensor<2x4x8x16xf32>, %mask: tensor<2x
   %y = nn.attention %q, %q, %q, %m {scale = 0.25 : f64} : (tensor<2x4x8x16xf32>, tensor<2x4x8x16xf32>, tensor<2x4x8x16xf32>, tensor<2x1x8x8xf32>) -> tensor<2x4x8x16xf32>
   func.return %y : tensor<2x4x8x16xf32>
 }
+
+// -----
+
+// Quantize, then dequantize: the trip through bytes changes nothing.
+// CHECK-LABEL: @a_whole_number_survives_the_trip_through_bytes
+// CHECK: %[[C:.*]] = nn.clamp
+// CHECK-NEXT: func.return %[[C]]
+func.func @a_whole_number_survives_the_trip_through_bytes(%x: tensor<4xf32>, %z: tensor<ui8>) -> tensor<4xf32> {
+  %r = nn.round %x : (tensor<4xf32>) -> tensor<4xf32>
+  %p = nn.cast %z {to = f32} : (tensor<ui8>) -> tensor<f32>
+  %s = nn.add %r, %p : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+  %c = nn.clamp %s {min = 0.0 : f64, max = 255.0 : f64} : (tensor<4xf32>) -> tensor<4xf32>
+  %q = nn.cast %c {to = ui8} : (tensor<4xf32>) -> tensor<4xui8>
+  %d = nn.cast %q {to = f32} : (tensor<4xui8>) -> tensor<4xf32>
+  func.return %d : tensor<4xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @a_fraction_does_not
+// CHECK: nn.cast
+// CHECK: nn.cast
+func.func @a_fraction_does_not(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %c = nn.clamp %x {min = 0.0 : f64, max = 255.0 : f64} : (tensor<4xf32>) -> tensor<4xf32>
+  %q = nn.cast %c {to = ui8} : (tensor<4xf32>) -> tensor<4xui8>
+  %d = nn.cast %q {to = f32} : (tensor<4xui8>) -> tensor<4xf32>
+  func.return %d : tensor<4xf32>
+}
