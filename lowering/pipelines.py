@@ -56,7 +56,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
     ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
     "stepwell.codegen.cpu": ("convert-tile-to-llvm",),
-    "stepwell.codegen.cuda": ("convert-nvvm-to-llvm",),
+    "stepwell.codegen.cuda": ("convert-tile-to-nvvm", "convert-nvvm-to-llvm"),
 }
 """The passes of each folder."""
 

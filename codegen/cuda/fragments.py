@@ -225,7 +225,7 @@ def _sources(held: Registers, kind: tile.TileType, layout: TileLayout) -> list[i
 
 
 def _body(k: Kernel, op: tile.MapOp, args: Sequence[SSAValue]) -> list[SSAValue]:
-    known = dict(zip(op.body.block.args, args, strict=True))
+    known: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, args, strict=True))
 
     def value_of(value: SSAValue) -> SSAValue:
         return known[value] if value in known else k.scalar(value)
