@@ -194,7 +194,7 @@ def test_gather_reads_through_an_index_view() -> None:
             %y: !tile.view<6x4xf32>) grid (%i = 2) {
           %c3 = arith.constant 3 : index
           %at = arith.muli %i, %c3 : index
-          %rows = tile.access %x indices(%ids) 
+          %rows = tile.access %x indices(%ids)
             map<(r, c) -> [at$0 mod 10, c] with [at$0 = 0[r]]> : !tile.view<6x4xf32>
           %t = tile.load %rows[%at, 0] over [0, 1] : !tile.tile<3x4xf32>
           tile.store %t, %y[%at, 0] over [0, 1]
