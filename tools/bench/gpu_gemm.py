@@ -2,7 +2,7 @@
 
 Usage: python tools/bench/gpu_gemm.py [--write]    (needs CUDA torch and cuda-bindings)
 
-`y = relu(x w^T + bias)` in f16. Every configuration is compiled from `tile` to PTX here,
+`y = relu(x w^T + bias)` in f16. Each configuration is compiled from `tile` to PTX,
 checked against float32 on fresh random data into an output poisoned with NaN, launched
 again and again for bitwise equal results, then timed as a CUDA graph, alternating with
 cuBLAS (through torch: the plain product, and product + bias + ReLU). `--write` keeps
