@@ -281,7 +281,7 @@ class AttentionOp(NnOp):
     `y = softmax(softcap(scale * q k^T) + mask) v` with
     `softcap(s) = c * tanh(s / c)` if `softcap` is given; with `causal`, row i sees the
     columns up to `i + causal_offset`. A boolean mask keeps where true; a float mask
-    is added. A row that sees nothing is 0. Accumulation and softmax are in f32 at least.
+    is added. A row that sees nothing is 0. Sums and softmax are in f32 at least.
 
     q is `[batch.., heads, rows, dim]`, k `[batch.., kv_heads, columns, dim]`,
     v `[batch.., kv_heads, columns, value_dim]`; heads is a multiple of kv_heads, and
