@@ -344,7 +344,7 @@ class AccessMap:
         return frozenset().union(*(symbols_of(e) for e in self._expressions()))
 
     def body_text(self) -> str:
-        """The map without its dims: `[n, p * 2 - 1] where [p * 2 - 1 < 56] else 0.0`."""
+        """The map without its dims: `[n, 2 * p - 1] where [2 * p - 1 < 56] else 0.0`"""
         text = _brackets(self.results)
         if self.guards:
             text += f" where {_brackets(f'{g.expr} < {g.size}' for g in self.guards)}"

@@ -359,7 +359,8 @@ class SortOp(StructuredOp):
     result's tensor may be shorter than the dim: the first elements are kept (top-k).
 
     ```mlir
-    %v, %i = fusion.sort descending [b: 4, sort s: 100] ins(%x[b, s] : tensor<4x100xf32>)
+    %v, %i = fusion.sort descending [b: 4, sort s: 100]
+        ins(%x[b, s] : tensor<4x100xf32>)
         outs(set [b, s] : tensor<4x5xf32>, set [b, s] : tensor<4x5xi64>) { ... }
     ```
     """

@@ -277,9 +277,9 @@ def _combine(
     shape: tuple[int, ...],
 ) -> None:
     index, inside = where
-    if value.dtype.itemsize == result.dtype.itemsize and value.dtype != result.dtype:
-        if value.dtype.kind in "iu" and result.dtype.kind in "iu":
-            value = value.view(result.dtype)
+    both_integers = value.dtype.kind in "iu" and result.dtype.kind in "iu"
+    if both_integers and value.dtype.itemsize == result.dtype.itemsize:
+        value = value.view(result.dtype)
     if kind is Combine.SET:
         _write(result, index, inside, value, shape)
         return

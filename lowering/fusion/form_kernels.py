@@ -19,16 +19,14 @@ from stepwell.dialects.engine import CopyOp
 from stepwell.dialects.fusion import KernelOp, YieldOp
 from stepwell.dialects.provenance import fused_location
 
+from .decompose.elementwise import nn_names
 from .insert_pieces import insert_pieces
 from .names import kernel_name
 from .partition import Partitioner, Unit
 from .roles import Role
 
-BARRIERS = frozenset(
-    f"nn.{name}"
-    for name in (
-        "bind_symbols nonzero unique compress non_max_suppression if loop scan"
-    ).split()
+BARRIERS = nn_names(
+    "bind_symbols nonzero unique compress non_max_suppression if loop scan"
 )
 """Ops after which a symbol may have its value: no kernel reaches across them."""
 

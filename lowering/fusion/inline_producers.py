@@ -241,7 +241,7 @@ def _may_empty(producer: GenericOp) -> bool:
 def _move_body(
     producer: GenericOp, before: Operation, scalars: dict[SSAValue, SSAValue]
 ) -> SSAValue:
-    """Move all ops but the terminator, which read the consumer's scalars from now on."""
+    """Move all ops but the terminator; they read the consumer's scalars then."""
     block, target = producer.block, before.parent
     assert target is not None
     (yielded,) = producer.yielded

@@ -411,7 +411,7 @@ class Partitioner:
 
 
 def _is_one_cheap_number(op: Operation) -> bool:
-    """Whether a pointwise op makes one element that is better recomputed than stored."""
+    """Whether a pointwise op makes one element, better recomputed than stored."""
     cheap = op.name in CHEAP or op.name == "nn.div"
     return cheap and all(num_elements(result) == 1 for result in op.results)
 

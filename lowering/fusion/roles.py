@@ -13,7 +13,7 @@ from stepwell.dialects.nn.base import NnOp
 from stepwell.dialects.nn.constant import ConstantOp
 from stepwell.dialects.shapes import dims_of, element_of, num_elements
 
-from .decompose.elementwise import FORMULAS
+from .decompose.elementwise import FORMULAS, nn_names
 from .decompose.sampling import may_resize
 
 
@@ -69,20 +69,15 @@ ROLES: dict[str, Role] = {
 }
 """The role of each op that can be part of a kernel."""
 
-WINDOWED = frozenset({"nn.max_pool", "nn.avg_pool", "nn.lp_pool", "nn.lrn"})
+WINDOWED = nn_names("max_pool avg_pool lp_pool lrn")
 """Reductions that read an element several times."""
 
-SEVERAL_PASSES = frozenset(
-    f"nn.{name}"
-    for name in (
-        "layer_norm rms_norm instance_norm group_norm softmax log_softmax arg_reduce"
-    ).split()
+SEVERAL_PASSES = nn_names(
+    "layer_norm rms_norm instance_norm group_norm softmax log_softmax arg_reduce"
 )
 """Reductions that walk over their operand more than once."""
 
-INDEXED = frozenset(
-    f"nn.{name}" for name in "gather gather_elements gather_nd reverse_sequence".split()
-)
+INDEXED = nn_names("gather gather_elements gather_nd reverse_sequence")
 """Movement whose second operand says where to read."""
 
 
@@ -127,7 +122,7 @@ CONDITIONS: dict[str, Callable[[NnOp], bool]] = {
 def is_kernel_type(kind: object) -> bool:
     """Whether a kernel can read and write tensors of this type.
 
-    Floats of 8 bits and less and packed integers are converted by the host.
+    Floats of 8 bits and less and packed integers are left to the host.
     """
     if not isinstance(kind, TensorType):
         return False

@@ -44,7 +44,7 @@ def decompose_matmul(op: NnOp) -> None:
 
 
 def decompose_conv(op: NnOp) -> None:
-    """`y[n, p.., o] = bias[o] + sum over r.., c of x[n, p*stride + r - pad.., c] * w`."""
+    """`y[n, p.., o] = bias[o] + sum over r.., c of x[n, p * stride + r.., c] * w`"""
     loops = Loops(op)
     layout = Window(op, loops)
     groups = op.value("groups")

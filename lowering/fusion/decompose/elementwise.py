@@ -25,6 +25,12 @@ from stepwell.dialects.shapes import dims_of, element_of
 from .loops import Loops, Read, Write, broadcast_index, replace, variables
 from .scalars import Scalar, Scalars
 
+
+def nn_names(text: str) -> frozenset[str]:
+    """The full names of the `nn` ops in a list of short ones."""
+    return frozenset(f"nn.{name}" for name in text.split())
+
+
 Formula: TypeAlias = Callable[..., Scalar]
 
 
@@ -154,8 +160,19 @@ def _power(s: Scalars, op: NnOp, a: Scalar, b: Scalar) -> Scalar:
     if is_float(a.element):
         return s.math(math.PowFOp, a, s.cast(b, a.element))
     if not is_float(b.element):
-        return s.emit(math.IPowIOp(a.value, s.cast(b, a.element).value), result)
+        return _integer_power(s, a, b)
     return s.cast(s.math(math.PowFOp, s.cast(a, b.element), b), result)
+
+
+def _integer_power(s: Scalars, a: Scalar, b: Scalar) -> Scalar:
+    """Square and multiply over the bits of the exponent, which is at least 0."""
+    result, square = s.like(1, a), a
+    bits = bit_width(b.element) - (not is_unsigned(b.element))
+    for bit in range(bits):
+        is_set = s.compare("ne", s.bit_and(b, s.like(1 << bit, b)), s.like(0, b))
+        result = s.select(is_set, s.mul(result, square), result)
+        square = s.mul(square, square)
+    return result
 
 
 def _modulo(s: Scalars, op: NnOp, a: Scalar, b: Scalar) -> Scalar:
@@ -272,12 +289,9 @@ FORMULAS: dict[str, Formula] = {
 }
 """What each elementwise op computes."""
 
-CHEAP: frozenset[str] = frozenset(
-    f"nn.{name}"
-    for name in (
-        "abs neg floor ceil round sign not is_nan is_inf relu hard_sigmoid hard_swish "
-        "leaky_relu clamp cast add sub mul minimum maximum and or xor shift_left "
-        "shift_right compare prelu select"
-    ).split()
+CHEAP = nn_names(
+    "abs neg floor ceil round sign not is_nan is_inf relu hard_sigmoid hard_swish "
+    "leaky_relu clamp cast add sub mul minimum maximum and or xor shift_left "
+    "shift_right compare prelu select"
 )
 """Elementwise ops of a few instructions, which may be computed more than once."""

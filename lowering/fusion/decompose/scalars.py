@@ -103,7 +103,7 @@ class Scalars:
         return x
 
     def cast(self, x: Scalar, element: Attribute) -> Scalar:
-        """ONNX Cast: floats round to even, to integers truncate; to bool is `x != 0`."""
+        """ONNX Cast: floats round to even, to integers truncate; bool is `x != 0`."""
         if x.element == element:
             return x
         if is_bool(element):

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xdsl.context import Context
+from xdsl.parser import Parser
+
 from stepwell.dialects.access import (
     AccessAttr,
     AccessMap,
@@ -25,8 +28,6 @@ from stepwell.dialects.movement import (
     transpose_map,
 )
 from stepwell.dialects.quasi_affine import evaluate_grid, simplify
-from xdsl.context import Context
-from xdsl.parser import Parser
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
@@ -40,7 +41,7 @@ def read(access: AccessMap, source: np.ndarray, shape: tuple[int, ...], **symbol
     if access.guards:
         index = tuple(np.where(inside, i, 0) for i in index)
     for i, size in zip(index, source.shape, strict=True):
-        assert ((0 <= i) & (i < size)).all(), "the map leaves the tensor"
+        assert ((i >= 0) & (i < size)).all(), "the map leaves the tensor"
     values = source[index]
     return np.where(inside, values, access.fill) if access.guards else values
 
@@ -66,7 +67,9 @@ def test_slice_with_any_step_reads_what_numpy_gives(shape, data):
     source = numbers(shape)
     steps = [data.draw(st.sampled_from([-2, -1, 1, 2, 3])) for _ in shape]
     starts = [data.draw(st.integers(0, size - 1)) for size in shape]
-    slices = tuple(slice(start, None, step) for start, step in zip(starts, steps))
+    slices = tuple(
+        slice(start, None, step) for start, step in zip(starts, steps, strict=True)
+    )
     expected = source[slices]
     assert (read(slice_map(starts, steps), source, expected.shape) == expected).all()
 
@@ -132,7 +135,7 @@ def test_composition_reads_what_the_chain_gives(shape, data):
     padded = np.pad(moved, widths, constant_values=0)
     steps = [data.draw(st.sampled_from([-1, 1])) for _ in shape]
     starts = [0 if s > 0 else n - 1 for s, n in zip(steps, padded.shape, strict=True)]
-    final = padded[tuple(slice(a, None, s) for a, s in zip(starts, steps))]
+    final = padded[tuple(slice(a, None, s) for a, s in zip(starts, steps, strict=True))]
     pad = pad_map(moved.shape, [low for low, _ in widths], 0)
     outer = pad.compose(slice_map(starts, steps))
     assert outer is not None

@@ -160,17 +160,20 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
     "softmax": (
         "%x: tensor<3x5x4xf32>",
         "tensor<3x5x4xf32>",
-        "%y = nn.softmax %x {axis = 1 : i64} : (tensor<3x5x4xf32>) -> tensor<3x5x4xf32>",
+        "%y = nn.softmax %x {axis = 1 : i64} : (tensor<3x5x4xf32>)"
+        " -> tensor<3x5x4xf32>",
         {},
     ),
     "log_softmax": (
         "%x: tensor<3x5xf16>",
         "tensor<3x5xf16>",
-        "%y = nn.log_softmax %x {axis = -1 : i64} : (tensor<3x5xf16>) -> tensor<3x5xf16>",
+        "%y = nn.log_softmax %x {axis = -1 : i64} :"
+        " (tensor<3x5xf16>) -> tensor<3x5xf16>",
         {},
     ),
     "layer_norm": (
-        "%x: tensor<?x6x8xf32, #nn.dims<n, 6, 8>>, %g: tensor<8xf32>, %b: tensor<8xf32>",
+        "%x: tensor<?x6x8xf32, #nn.dims<n, 6, 8>>, %g:"
+        " tensor<8xf32>, %b: tensor<8xf32>",
         "tensor<?x6x8xf32, #nn.dims<n, 6, 8>>",
         "%y = nn.layer_norm %x, %g, %b {axis = -1 : i64, epsilon = 1.0e-5 : f64} :"
         " (tensor<?x6x8xf32, #nn.dims<n, 6, 8>>, tensor<8xf32>, tensor<8xf32>) ->"
@@ -206,7 +209,8 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
         {},
     ),
     "batch_norm": (
-        "%x: tensor<2x3x4xf32>, %g: tensor<3xf32>, %b: tensor<3xf32>, %m: tensor<3xf32>",
+        "%x: tensor<2x3x4xf32>, %g: tensor<3xf32>, %b:"
+        " tensor<3xf32>, %m: tensor<3xf32>",
         "tensor<2x3x4xf32>",
         "%v = nn.exp %m : (tensor<3xf32>) -> tensor<3xf32>\n"
         "%y = nn.batch_norm %x, %g, %b, %m, %v {epsilon = 1.0e-5 : f64} :"
@@ -258,7 +262,8 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
         "%x: tensor<2x6x4xf32>",
         "tensor<4x12xf32>",
         "%t = nn.transpose %x {perm = array<i64: 2, 0, 1>} : (tensor<2x6x4xf32>) ->"
-        " tensor<4x2x6xf32>\n%y = nn.reshape %t : (tensor<4x2x6xf32>) -> tensor<4x12xf32>",
+        " tensor<4x2x6xf32>\n%y = nn.reshape %t :"
+        " (tensor<4x2x6xf32>) -> tensor<4x12xf32>",
         {},
     ),
     "reshape_merges_and_transpose": (
@@ -266,7 +271,8 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
         "tensor<4x?x3xf32, #nn.dims<4, n, 3>>",
         "%r = nn.reshape %x : (tensor<?x12xf32, #nn.dims<n, 12>>) -> tensor<?x3x4xf32,"
         " #nn.dims<n, 3, 4>>\n%y = nn.transpose %r {perm = array<i64: 2, 0, 1>} :"
-        " (tensor<?x3x4xf32, #nn.dims<n, 3, 4>>) -> tensor<4x?x3xf32, #nn.dims<4, n, 3>>",
+        " (tensor<?x3x4xf32, #nn.dims<n, 3, 4>>) ->"
+        " tensor<4x?x3xf32, #nn.dims<4, n, 3>>",
         {"n": 5},
     ),
     "slice_negative_step": (
@@ -286,7 +292,8 @@ CASES: dict[str, tuple[str, str, str, dict[str, int]]] = {
     "gather": (
         "%x: tensor<10x4xf32>, %i: tensor<2x3xi64>",
         "tensor<2x3x4xf32>",
-        "%y = nn.gather %x, %i {axis = 0 : i64} : (tensor<10x4xf32>, tensor<2x3xi64>) ->"
+        "%y = nn.gather %x, %i {axis = 0 : i64} : (tensor<10x4xf32>,"
+        " tensor<2x3xi64>) ->"
         " tensor<2x3x4xf32>",
         {},
     ),
