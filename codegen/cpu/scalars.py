@@ -241,6 +241,13 @@ def _round_half_away(
     return b.intrinsic(f"llvm.trunc.{suffix}", (b.binary("fadd", x, half),), type_)
 
 
+def _float_to_integer_power(
+    s: Scalars, op: Operation, operands: Sequence[SSAValue]
+) -> SSAValue:
+    x, n = operands
+    return s.library.call(s.b, "math.powf", [x, s.b.cast("sitofp", n, x.type)])
+
+
 def _rsqrt(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     b, x = s.b, operands[0]
     root = b.intrinsic(f"llvm.sqrt.{type_suffix(x.type)}", (x,), x.type)
@@ -567,6 +574,7 @@ _RULES: dict[type[Operation], _Rule] = {
     math.CopySignOp: _intrinsic("copysign"),
     math.SqrtOp: _intrinsic("sqrt"),
     math.RsqrtOp: _through_f32(_rsqrt),
+    math.FPowIOp: _float_to_integer_power,
     math.FmaOp: _through_f32(_fma),
     math.CtPopOp: _integer_intrinsic("ctpop"),
     math.CountLeadingZerosOp: _integer_intrinsic("ctlz"),

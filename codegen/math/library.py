@@ -1,8 +1,8 @@
 """The math functions a module calls, each made once per vector type.
 
 A function is named `stepwell.<op>.<type>`, takes and gives vectors, and is always
-inlined by LLVM: the IR of a kernel stays as small as its body. The f64 erf is the C
-library's, lane by lane.
+inlined by LLVM: the IR of a kernel stays as small as its body. The f64 erf, and sin,
+cos and tan of huge arguments, are the C library's, lane by lane.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from xdsl.dialects.llvm import FuncOp, LLVMFunctionType
 from xdsl.ir import Region, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64, lanes_of
+from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64, i1, lanes_of
 from stepwell.codegen.llvm_ir import type_suffix
 from stepwell.errors import CompileError
 
 from . import exponential as e
+from . import integers
 from . import trigonometric as t
 from .vectors import V
 
@@ -46,10 +47,14 @@ MATH_FUNCTIONS: dict[str, Function] = {
     "math.atan": e.through_f64(t.atan),
     "math.atan2": e.through_f64(t.atan2),
     "math.erf": t.erf_f32,
+    "math.ipowi": integers.ipow,
 }
-"""By name of the `math` op: the function of vectors of f32 or f64."""
+"""By name of the `math` op: the function of vectors of f32 or f64, or of integers."""
 
 _LIBRARY_CALLS = {("math.erf", f64): "erf"}
+_PERIODIC = ("math.sin", "math.cos", "math.tan")
+LARGEST_REDUCED = 2.0**40
+"""Up to here the reduction by pi/2 keeps all bits of the result."""
 
 
 class MathLibrary:
@@ -68,7 +73,7 @@ class MathLibrary:
         """
         type_ = operands[0].type
         element = element_of(type_)
-        if element not in (f32, f64):
+        if op != "math.ipowi" and element not in (f32, f64):
             raise CompileError(f"expected f32 or f64 for {op}, got {element}")
         name = f"stepwell.{op.removeprefix('math.')}.{type_suffix(type_)}"
         if name not in self.functions:
@@ -80,16 +85,37 @@ class MathLibrary:
                 attributes=["alwaysinline"],
             )
             self.functions[name] = inner.func
-            outside = _LIBRARY_CALLS.get((op, element))
             args = inner.entry.args
-            if outside is not None:
-                inner.ret(self._lane_by_lane(inner, outside, args[0]))
+            if (op, element) in _LIBRARY_CALLS:
+                lanes = self._lane_by_lane(inner, _LIBRARY_CALLS[op, element], args[0])
+                inner.ret(lanes)
+            elif op in _PERIODIC:
+                inner.ret(self._periodic(inner, op, args[0]))
             else:
                 values = [V(inner, v) for v in args]
                 inner.ret(MATH_FUNCTIONS[op](*values).value)
         result = b.call(name, operands, type_)
         assert result is not None
         return result
+
+    def _periodic(self, b: Builder, op: str, x: SSAValue) -> SSAValue:
+        """The polynomial, or the C library where an argument is too big to reduce."""
+        usual = MATH_FUNCTIONS[op](V(b, x)).value
+        wide = V(b, x)
+        big = wide.abs().compare("ogt", LARGEST_REDUCED).value
+        if lanes_of(x.type) > 1:
+            name = f"llvm.vector.reduce.or.v{lanes_of(x.type)}i1"
+            big = b.intrinsic(name, (big,), i1)
+        rare, done = b.new_block(), b.new_block([x.type])
+        b.cond_br(big, rare, (), done, (usual,))
+        b.block = rare
+        exact = wide if element_of(x.type) == f64 else wide.to_f64()
+        called = V(b, self._lane_by_lane(b, op.removeprefix("math."), exact.value))
+        if element_of(x.type) != f64:
+            called = called.to_f32()
+        b.br(done, called.value)
+        b.block = done
+        return done.args[0]
 
     def _lane_by_lane(self, b: Builder, name: str, x: SSAValue) -> SSAValue:
         element = element_of(x.type)

@@ -1,8 +1,8 @@
 """sin, cos, tan, their inverses, and erf.
 
 The trigonometric functions are computed in f64 for both widths: kernels `k_sin.c` and
-`k_cos.c` of FreeBSD's msun after a reduction by pi/2 in two parts, which is accurate for
-arguments up to about 2^48; atan is that of the Cephes library.
+`k_cos.c` of FreeBSD's msun after a reduction by pi/2 in two parts, which is accurate
+for arguments up to about 2^40; atan is that of the Cephes library.
 """
 
 from __future__ import annotations

@@ -444,3 +444,25 @@ def test_narrow_integers_wrap(dtype: str) -> None:
     got = np.zeros(x.size, np.int32)
     run_tile_func(parse_func(text), [x, got])
     np.testing.assert_array_equal(got, x.astype(np.int32))
+
+
+@pytest.mark.parametrize("dtype", ["i32", "i64"])
+def test_integer_powers(dtype: str) -> None:
+    x, n = np.meshgrid(np.arange(-5, 6), np.arange(-3, 9))
+    x, n = (v.reshape(1, -1).astype(DTYPES[dtype]) for v in (x, n))
+    kind = f"1x{x.size}x{dtype}"
+    text = tile_program(
+        [(x.shape, dtype)] * 2,
+        [(x.shape, dtype)],
+        f"""  %r0 = tile.map (%u = %a0, %w = %a1) -> !tile.tile<{kind}> {{
+    %s = math.ipowi %u, %w : {dtype}
+    tile.yield %s : {dtype}
+  }}""",
+    )
+    y = np.zeros_like(x)
+    run_tile_func(parse_func(text), [x, n, y])
+    up = n >= 0
+    np.testing.assert_array_equal(y[up], x[up] ** n[up])
+    np.testing.assert_array_equal(y[~up & (abs(x) > 1)], 0)
+    minus = ~up & (x == -1)
+    np.testing.assert_array_equal(y[minus], np.where(n[minus] % 2, -1, 1))
