@@ -483,7 +483,8 @@ def test_op(same_result, name):
 def test_pad(same_result, mode):
     x, y = "tensor<5x4xf32>", "tensor<9x6xf32>"
     body = (
-        f'%y = nn.pad %x {{low = #nn.dims<3, 0>, high = #nn.dims<1, 2>, mode = "{mode}"}}'
+        "%y = nn.pad %x {low = #nn.dims<3, 0>, high = #nn.dims<1, 2>,"
+        f' mode = "{mode}"}}'
         f" : ({x}) -> {y}\nreturn %y : {y}"
     )
     same_result(main(f"%x: {x}", y, body))
