@@ -58,12 +58,12 @@ PREDICATES = ("eq", "ne", "lt", "le", "gt", "ge", "divides")
 ANY_TENSOR = base(TensorType)
 
 
-def _ties(op: LaunchOp) -> list[tuple[int, int]]:
-    """The (result, operand) pairs of a launch that share memory."""
-    if op.ties is None:
+def _pairs(flat: DenseArrayBase[I64] | None) -> list[tuple[int, int]]:
+    """The (result, operand) pairs of a flattened list."""
+    if flat is None:
         return []
-    flat = [int(value) for value in op.ties.get_values()]
-    return list(zip(flat[::2], flat[1::2], strict=True))
+    numbers = [int(value) for value in flat.get_values()]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 @irdl_op_definition
@@ -73,7 +73,8 @@ class LaunchOp(IRDLOperation):
     The kernel's arguments are the operands, then the results, then one 64-bit integer
     for each of `symbols` (dim expressions). `ties` holds (result, operand) pairs,
     flattened: such a result lies in its operand's memory, so that the kernel gets the
-    same pointer twice and keeps what it does not write.
+    same pointer twice and keeps what it does not write. `in_place` holds pairs that the
+    kernel touches at the same index only: `plan-memory` may give them one memory too.
 
     ```mlir
     %y = engine.launch @add__add1(%x, %b) {symbols = ["batch"], slots = array<i64: 0>}
@@ -86,6 +87,7 @@ class LaunchOp(IRDLOperation):
     kernel = prop_def(SymbolRefAttr)
     symbols = opt_prop_def(ArrayAttr[StringAttr])
     ties = opt_prop_def(DenseArrayBase[I64])
+    in_place = opt_prop_def(DenseArrayBase[I64])
     slots = opt_prop_def(DenseArrayBase[I64])
     inputs = var_operand_def(ANY_TENSOR)
     outputs = var_result_def(ANY_TENSOR)
@@ -101,8 +103,8 @@ class LaunchOp(IRDLOperation):
         result_types: Sequence[Attribute],
         symbols: Sequence[str] = (),
         ties: Sequence[tuple[int, int]] = (),
+        in_place: Sequence[tuple[int, int]] = (),
     ) -> None:
-        flat = [index for pair in ties for index in pair]
         super().__init__(
             operands=[inputs],
             result_types=[result_types],
@@ -111,40 +113,55 @@ class LaunchOp(IRDLOperation):
                 "symbols": ArrayAttr([StringAttr(s) for s in symbols])
                 if symbols
                 else None,
-                "ties": DenseArrayBase.from_list(i64, flat) if flat else None,
+                "ties": _flat(ties),
+                "in_place": _flat(in_place),
             },
         )
 
     @property
     def tied_operands(self) -> dict[int, int]:
         """The operand whose memory each tied result is written into."""
-        return dict(_ties(self))
+        return dict(_pairs(self.ties))
+
+    @property
+    def in_place_operands(self) -> dict[int, list[int]]:
+        """The operands whose memory each result may take."""
+        found: dict[int, list[int]] = {}
+        for result, operand in _pairs(self.in_place):
+            found.setdefault(result, []).append(operand)
+        return found
 
     def verify_(self) -> None:
         _verify_slots(self.slots, len(self.outputs))
-        if self.ties is not None and len(self.ties) % 2:
-            raise VerifyException(
-                "expected ties as flattened (result, operand) pairs, "
-                f"got {len(self.ties)} numbers"
-            )
-        pairs = _ties(self)
-        if len({result for result, _ in pairs}) != len(pairs):
+        for name, flat in (("ties", self.ties), ("in_place", self.in_place)):
+            if flat is not None and len(flat) % 2:
+                raise VerifyException(
+                    f"expected {name} as flattened (result, operand) pairs, "
+                    f"got {len(flat)} numbers"
+                )
+        ties = _pairs(self.ties)
+        if len({result for result, _ in ties}) != len(ties):
             raise VerifyException("expected each result tied once")
-        for result, operand in pairs:
+        for result, operand in (*ties, *_pairs(self.in_place)):
             if not 0 <= result < len(self.outputs):
                 raise VerifyException(
-                    f"expected a tied result below {len(self.outputs)}, got {result}"
+                    f"expected a result below {len(self.outputs)}, got {result}"
                 )
             if not 0 <= operand < len(self.inputs):
                 raise VerifyException(
-                    f"expected a tied operand below {len(self.inputs)}, got {operand}"
+                    f"expected an operand below {len(self.inputs)}, got {operand}"
                 )
             if self.outputs[result].type != self.inputs[operand].type:
                 raise VerifyException(
-                    f"expected result {result} of the type of its tied operand "
+                    f"expected result {result} of the type of operand "
                     f"{operand}, {self.inputs[operand].type}, "
                     f"got {self.outputs[result].type}"
                 )
+
+
+def _flat(pairs: Sequence[tuple[int, int]]) -> DenseArrayBase[I64] | None:
+    flat = [number for pair in pairs for number in pair]
+    return DenseArrayBase.from_list(i64, flat) if flat else None
 
 
 def _verify_slots(slots: DenseArrayBase[I64] | None, results: int) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, i64
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation, OpResult, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -41,10 +41,8 @@ from stepwell.dialects.shapes import (
 )
 from stepwell.errors import CompileError
 
-from .in_place import in_place_operand
 from .lifetimes import (
     Storage,
-    nbytes_of,
     returned_at_top,
     source_of,
     storages_of,
@@ -120,28 +118,42 @@ def _lies_in(result: SSAValue, value: SSAValue) -> bool:
     return source_of(result) is source_of(value) and source_of(result) is not result
 
 
-def merge_in_place(
-    storages: list[Storage], module: ModuleOp, kept: Iterable[SSAValue]
-) -> list[Storage]:
-    """Let a kernel write over an operand that dies there, where it may."""
+def merge_in_place(storages: list[Storage], kept: Iterable[SSAValue]) -> list[Storage]:
+    """Let a kernel write over an operand that dies there, where it may.
+
+    `kept` are the roots that lie in output buffers.
+    """
     by_value = {value: one for one in storages for value in one.values}
     outputs = set(kept)
     merged: list[Storage] = []
     for storage in storages:
-        operand = in_place_operand(storage.root, module)
-        other = None if operand is None else by_value.get(operand)
-        is_free = other is not None and other.end == storage.begin
-        is_free = is_free and storage.root not in outputs
-        if other is None or not is_free or other.root in outputs:
-            merged.append(storage)
-            continue
-        if nbytes_of(storage.root) != other.nbytes:
+        other = _operand_that_dies(storage, by_value)
+        if other is None or storage.root in outputs or other.root in outputs:
             merged.append(storage)
             continue
         other.values += storage.values
         other.end = storage.end
         by_value.update(dict.fromkeys(storage.values, other))
     return merged
+
+
+def _operand_that_dies(
+    storage: Storage, by_value: dict[SSAValue, Storage]
+) -> Storage | None:
+    """The storage of an operand that the launch of `storage` may write over: of the
+    same size, used last there, and by no other operand."""
+    root = storage.root
+    op = root.owner
+    if not isinstance(op, LaunchOp) or not isinstance(root, OpResult):
+        return None
+    for index in op.in_place_operands.get(root.index, ()):
+        other = by_value.get(op.inputs[index])
+        if other is None or other.end != storage.begin:
+            continue
+        readers = sum(by_value.get(operand) is other for operand in op.inputs)
+        if readers == 1 and other.nbytes == storage.nbytes:
+            return other
+    return None
 
 
 def assign_slots(storages: Iterable[Storage], ranges: Ranges) -> list[Slot]:
@@ -217,14 +229,14 @@ class PlanMemoryPass(ModulePass):
         ranges = ranges_of(op)
         for function in [one for one in op.ops if isinstance(one, FuncOp)]:
             if not function.is_declaration:
-                self._plan(function, op, ranges)
+                self._plan(function, ranges)
 
-    def _plan(self, function: FuncOp, module: ModuleOp, ranges: Ranges) -> None:
+    def _plan(self, function: FuncOp, ranges: Ranges) -> None:
         copy_ties_that_are_read_later(function)
         storages = storages_of(function, times_of(function))
         outputs = returned_at_top(function)
         if self.in_place:
-            storages = merge_in_place(storages, module, outputs)
+            storages = merge_in_place(storages, outputs)
         inside = [one for one in storages if one.root not in outputs]
         slots = assign_slots(inside, ranges)
         places = dict.fromkeys(outputs, OUTPUT_SLOT)

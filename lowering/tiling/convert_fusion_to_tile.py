@@ -26,6 +26,7 @@ from stepwell.lowering.rewriting import stamp
 
 from .attention import convert_attention
 from .contraction import convert_contraction
+from .in_place import in_place_pairs
 from .map import convert_map
 from .reduction import convert_reduction
 from .scan import convert_scan
@@ -122,6 +123,7 @@ def launch_of(kernel: KernelOp, func: FuncOp) -> LaunchOp:
         kernel.outputs.types,
         func.symbol_names,
         kernel.tied,
+        in_place_pairs(kernel),
     )
 
 

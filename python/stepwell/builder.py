@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -117,6 +117,7 @@ class _Build:
 
         start = perf_counter()
         target = Target.parse(self.target)
+        target = replace(target, threads=threads or target.threads)
         if not target.is_cpu:
             raise OptionError(
                 f"expected a cpu target, got {self.target!r}",

@@ -25,7 +25,7 @@ func.func @odd_ties(%x: tensor<4xf32>) {
 // -----
 
 func.func @tie_of_other_type(%x: tensor<4xf32>) {
-  // CHECK: expected result 0 of the type of its tied operand 0, tensor<4xf32>, got tensor<5xf32>
+  // CHECK: expected result 0 of the type of operand 0, tensor<4xf32>, got tensor<5xf32>
   %a = engine.launch @k(%x) {ties = array<i64: 0, 0>} : (tensor<4xf32>) -> tensor<5xf32>
   func.return
 }
@@ -33,7 +33,7 @@ func.func @tie_of_other_type(%x: tensor<4xf32>) {
 // -----
 
 func.func @tie_out_of_range(%x: tensor<4xf32>) {
-  // CHECK: expected a tied operand below 1, got 1
+  // CHECK: expected an operand below 1, got 1
   %a = engine.launch @k(%x) {ties = array<i64: 0, 1>} : (tensor<4xf32>) -> tensor<4xf32>
   func.return
 }
@@ -94,5 +94,13 @@ func.func @loop_yields_condition_first(%x: tensor<f32>) {
   ^bb0(%i: tensor<i64>, %a: tensor<f32>):
     engine.yield %a, %a : tensor<f32>, tensor<f32>
   }
+  func.return
+}
+
+// -----
+
+func.func @in_place_of_other_type(%x: tensor<4xf32>) {
+  // CHECK: expected result 0 of the type of operand 0, tensor<4xf32>, got tensor<4xf64>
+  %a = engine.launch @k(%x) {in_place = array<i64: 0, 0>} : (tensor<4xf32>) -> tensor<4xf64>
   func.return
 }

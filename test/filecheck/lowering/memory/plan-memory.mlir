@@ -120,3 +120,36 @@ func.func @loops_keep_what_they_read(%x: tensor<8xf32>, %n: tensor<i64>, %c: ten
   }
   func.return %y : tensor<8xf32>
 }
+
+// A result takes the memory of an operand that dies, if the launch says that it may.
+// CHECK-LABEL: @written_in_place
+// CHECK-SAME: engine.slots = #nn.dims<32>
+func.func @written_in_place(%x: tensor<8xf32>) -> tensor<8xf32> {
+  // CHECK: engine.launch @a({{.*}}) {slots = array<i64: 0>}
+  %a = engine.launch @a(%x) : (tensor<8xf32>) -> tensor<8xf32>
+  // CHECK: engine.launch @b({{.*}}) {in_place = array<i64: 0, 0>, slots = array<i64: 0>}
+  %b = engine.launch @b(%a, %x) {in_place = array<i64: 0, 0>} : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %c = engine.launch @c(%b) : (tensor<8xf32>) -> tensor<8xf32>
+  func.return %c : tensor<8xf32>
+}
+
+// CHECK-LABEL: @not_in_place_when_the_operand_lives_on
+// CHECK-SAME: engine.slots = #nn.dims<32, 32>
+func.func @not_in_place_when_the_operand_lives_on(%x: tensor<8xf32>) -> tensor<8xf32> {
+  %a = engine.launch @a(%x) : (tensor<8xf32>) -> tensor<8xf32>
+  %b = engine.launch @b(%a) {in_place = array<i64: 0, 0>} : (tensor<8xf32>) -> tensor<8xf32>
+  %c = engine.launch @c(%a, %b) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  func.return %c : tensor<8xf32>
+}
+
+// CHECK-LABEL: @not_in_place_over_an_input_or_another_operand
+// CHECK-SAME: engine.slots = #nn.dims<32, 32>
+func.func @not_in_place_over_an_input_or_another_operand(%x: tensor<8xf32>) -> tensor<8xf32> {
+  // CHECK: engine.launch @a({{.*}}) {in_place = array<i64: 0, 0>, slots = array<i64: 0>}
+  %a = engine.launch @a(%x) {in_place = array<i64: 0, 0>} : (tensor<8xf32>) -> tensor<8xf32>
+  %v = engine.alias %a : tensor<8xf32> -> tensor<2x4xf32>
+  // CHECK: engine.launch @b({{.*}}) {in_place = array<i64: 0, 0>, slots = array<i64: 1>}
+  %b = engine.launch @b(%a, %v) {in_place = array<i64: 0, 0>} : (tensor<8xf32>, tensor<2x4xf32>) -> tensor<8xf32>
+  %c = engine.launch @c(%b) : (tensor<8xf32>) -> tensor<8xf32>
+  func.return %c : tensor<8xf32>
+}

@@ -29,6 +29,9 @@ def program(draw_op, steps):
             op = AliasOp(source, source.type)
         elif kind == "tie":
             op = LaunchOp("k", operands, [operands[0].type], ties=[(0, 0)])
+        elif kind == "map":
+            pair = [(0, 0)]
+            op = LaunchOp("k", operands, [operands[0].type], in_place=pair)
         else:
             op = LaunchOp("k", operands, [TensorType(f32, [size])])
         block.add_op(op)
@@ -62,7 +65,9 @@ def simulate(function):
 @given(st.data())
 def test_no_value_is_overwritten_before_its_last_use(data):
     def draw_op(count):
-        kind = data.draw(st.sampled_from(["launch", "launch", "launch", "view", "tie"]))
+        kind = data.draw(
+            st.sampled_from(["launch", "launch", "map", "map", "view", "tie"])
+        )
         picks = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=3))
         return kind, picks, data.draw(st.sampled_from(SIZES))
 
