@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
 from stepwell.dialects.weights import WeightStore
+from stepwell.lowering.constants import constant_scalar
 from stepwell.lowering.rewriting import Outcome, Rewriter, apply_patterns, pattern
 
 from .matching import (
@@ -133,9 +134,8 @@ def is_variance(
     value = behind_unit_reshapes(value)
     if square_mean_axes(value, centred) == axes:
         return True
-    bounded = producer(value, nn.ClampOp, nn.ReluOp)
-    if bounded is not None:
-        value = behind_unit_reshapes(bounded.operand)
+    if (unbounded := behind_lower_bound(value, weights)) is not None:
+        value = behind_unit_reshapes(unbounded)
     difference = producer(value, nn.SubOp)
     if difference is None or square_mean_axes(difference.lhs, x) != axes:
         return False
@@ -143,6 +143,16 @@ def is_variance(
     if square is None or square.lhs is not square.rhs:
         return False
     return mean_axes(square.lhs, x) == axes
+
+
+def behind_lower_bound(value: SSAValue, weights: WeightStore) -> SSAValue | None:
+    """x of `maximum(x, 0)`, in any of its spellings."""
+    if (bounded := producer(value, nn.ClampOp, nn.ReluOp)) is not None:
+        return bounded.operand
+    larger = producer(value, nn.MaximumOp)
+    if larger is not None and constant_scalar(larger.rhs, weights) == 0:
+        return larger.lhs
+    return None
 
 
 def square_mean_axes(value: SSAValue, x: SSAValue) -> list[int] | None:

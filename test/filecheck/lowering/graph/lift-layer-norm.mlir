@@ -35,7 +35,7 @@ func.func @mean_of_squares(%x: tensor<2x8xf32>, %scale: tensor<8xf32>) -> tensor
   %m2 = nn.mul %sum2, %eighth : (tensor<2xf32>, tensor<f32>) -> tensor<2xf32>
   %mm = nn.mul %m, %m : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
   %v0 = nn.sub %m2, %mm : (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>
-  %v = nn.clamp %v0 {min = 0.0 : f64} : (tensor<2xf32>) -> tensor<2xf32>
+  %v = nn.maximum %zero, %v0 : (tensor<f32>, tensor<2xf32>) -> tensor<2xf32>
   %vk = nn.reshape %v : (tensor<2xf32>) -> tensor<2x1xf32>
   %mk = nn.reshape %m : (tensor<2xf32>) -> tensor<2x1xf32>
   %e = nn.add %vk, %eps : (tensor<2x1xf32>, tensor<f32>) -> tensor<2x1xf32>
