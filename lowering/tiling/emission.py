@@ -7,7 +7,7 @@ the loops; what happens at one place of the iteration space is written here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import arith
@@ -46,6 +46,7 @@ from stepwell.dialects.tile import (
 )
 from stepwell.errors import CompileError
 
+from .bodies import index_dims, kernel_symbols, needed_values, scalar_key
 from .combines import combine_op, identity
 from .frame import Frame
 from .packed import apply_split, find_split
@@ -87,6 +88,7 @@ class KernelProgram:
         views: the memory of each tensor that the kernel is given.
         outputs: the memory of each tensor that the kernel yields.
         tiles: the tensors that the program holds.
+        shared: scalars of bodies that the program holds for a tile, by what they are.
     """
 
     def __init__(self, kernel: KernelOp, grid: Sequence[Dim], name: str) -> None:
@@ -101,6 +103,7 @@ class KernelProgram:
         )
         self.outputs: dict[SSAValue, list[SSAValue]] = {}
         self.tiles: dict[SSAValue, SSAValue] = {}
+        self.shared: dict[Hashable, SSAValue] = {}
         for value, view in zip(kernel.yielded, arguments[count:], strict=True):
             self._bind_output(value, view)
 
@@ -233,17 +236,19 @@ class KernelProgram:
             accumulators: one for each root, or none at all.
         """
         roots = list(op.yielded if roots is None else roots)
-        needed = _slice(op, roots)
+        held = self._held(op, roots, frame)
+        needed = needed_values(op, roots, held)
         positions = [n for n, arg in enumerate(op.block.args) if arg in needed]
         tiles = [self.read(op, n, frame) for n in positions]
         if not accumulators and _are_arguments(op, roots, positions):
             whole = [tiles[positions.index(_argument(r))] for r in roots]
             if all(tile_of(t).extents == frame.extents for t in whole):
                 return whole
-        wanted = _index_dims(needed) | {d for a in accumulators for d in a.ragged}
+        wanted = index_dims(needed) | {d for a in accumulators for d in a.ragged}
         axes = [name for name in frame.names if name in wanted]
         inputs = [
             *tiles,
+            *held.values(),
             *(a.tile for a in accumulators),
             *(
                 self.program.positions(frame.extents, frame.names.index(n))
@@ -255,6 +260,7 @@ class KernelProgram:
             scalars = iter(body.scalars)
             known: dict[SSAValue, SSAValue] = {}
             known |= {op.block.args[n]: next(scalars) for n in positions}
+            known |= {value: next(scalars) for value in held}
             olds = [next(scalars) for _ in accumulators]
             places = self._places(frame, dict(zip(axes, scalars, strict=True)))
             self._copy(op, needed, known, places)
@@ -266,6 +272,26 @@ class KernelProgram:
                 ]
             body.yielded = values
         return body.results
+
+    def share(self, op: StructuredOp, value: SSAValue, tile: SSAValue) -> None:
+        """Let later bodies use `tile` where they compute the same scalar as `value`."""
+        if not isinstance(value, BlockArgument):
+            self.shared[scalar_key(op, value)] = tile
+
+    def _held(
+        self, op: StructuredOp, roots: Sequence[SSAValue], frame: Frame
+    ) -> dict[SSAValue, SSAValue]:
+        """Scalars of the body that a shared tile of the frame's shape holds."""
+        if not self.shared:
+            return {}
+        found: dict[SSAValue, SSAValue] = {}
+        for value in needed_values(op, roots):
+            if isinstance(value, BlockArgument) or value.owner.parent is not op.block:
+                continue
+            tile = self.shared.get(scalar_key(op, value))
+            if tile is not None and tile_of(tile).extents == frame.extents:
+                found[value] = tile
+        return found
 
     def _places(
         self, frame: Frame, positions: Mapping[str, SSAValue]
@@ -286,6 +312,8 @@ class KernelProgram:
         """Copy the needed ops of the body to where the builder stands."""
         for inner in op.block.ops:
             if not any(result in needed for result in inner.results):
+                continue
+            if all(result in known for result in inner.results):
                 continue
             if isinstance(inner, IndexOp):
                 here = {name: places.get(name, 0) for name in op.dim_names}
@@ -324,22 +352,6 @@ def scalar_constant(value: float, type_: Attribute) -> Operation:
     return arith.ConstantOp(scalar_attr(value, type_))
 
 
-def kernel_symbols(kernel: KernelOp) -> list[str]:
-    """The model's symbols that the program of a kernel depends on, sorted."""
-    names: set[str] = set()
-    for value in (*kernel.inputs, *kernel.outputs):
-        names |= frozenset().union(*map(symbols_of, dims_of(value)))
-    for op in kernel.block.ops:
-        if isinstance(op, StructuredOp):
-            names |= frozenset().union(*map(symbols_of, op.dim_sizes))
-            for access in (*op.in_maps, *op.out_maps):
-                names |= access.symbols
-            for inner in op.block.ops:
-                if isinstance(inner, DimOp | IndexOp):
-                    names |= symbols_of(inner.value) - set(op.dim_names)
-    return sorted(names)
-
-
 def _without_units(
     access: AccessMap, sizes: Mapping[str, Dim], axes: set[str]
 ) -> tuple[AccessMap, list[str]]:
@@ -376,28 +388,6 @@ def _reachable(
     alone = {n: sum(n in symbols_of(e) for e in access.results) for n in longer}
     guarded = {n for g in access.guards for n in symbols_of(g.expr)}
     return {n: s for n, s in longer.items() if alone[n] == 1 and n not in guarded}
-
-
-def _slice(op: StructuredOp, roots: Sequence[SSAValue]) -> set[SSAValue]:
-    """The values of the body that the roots depend on, themselves included."""
-    needed = set(roots)
-    for inner in reversed(list(op.block.ops)):
-        if any(result in needed for result in inner.results):
-            needed.update(inner.operands)
-            for region_op in inner.walk():
-                needed.update(region_op.operands)
-    return needed
-
-
-def _index_dims(needed: set[SSAValue]) -> set[str]:
-    """The dims whose index the needed scalars ask for."""
-    owners = (value.owner for value in needed)
-    return {
-        name
-        for owner in owners
-        if isinstance(owner, IndexOp)
-        for name in symbols_of(owner.value)
-    }
 
 
 def _argument(value: SSAValue) -> int:

@@ -41,6 +41,7 @@ def convert_reduction(kernel: KernelOp, schedule: Schedule, name: str) -> FuncOp
             else:
                 _map(parts, op, own, here, outer)
         parts.tiles = held
+        parts.shared.clear()
         return []
 
     ranges = ranges_of(schedule, sizes, start, outer)
@@ -88,6 +89,8 @@ def _reduce(
         totals = walk(parts.program, ranges, frame, zeros, step)
     else:
         totals = parts.compute(op, frame)
+        for value, tile in zip(op.yielded, totals, strict=True):
+            parts.share(op, value, tile)
     for position, total in enumerate(totals):
         for axis, (dim, _) in enumerate(frame.axes):
             if dim in inner:
