@@ -6,7 +6,7 @@ on late symbols are bound again for each new set of their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,8 +15,8 @@ import numpy as np
 from stepwell.errors import EngineFileError
 
 from .devices.cpu import WORDS_PER_LAUNCH, Words
-from .expressions import product
-from .program import LinkedSegment, Program
+from .expressions import Expression, product
+from .program import LinkedSegment, LinkedValue, Program
 
 SLOT_ALIGNMENT = 64
 PARALLEL_WORK = 1_000_000
@@ -78,25 +78,55 @@ def check_places(program: Program, bindings: Mapping[str, int]) -> None:
     Raises:
         EngineFileError: one does not: the engine's memory plan is wrong.
     """
-    known = bindings.keys()
+    sizes = Sizes(bindings)
     for index, value in enumerate(program.values):
-        symbols = value.symbols | value.offset.symbols
+        unit = 1
         if value.place == "slot":
-            size = program.slots[value.index]
-            room = size(bindings) if size.symbols <= known else None
+            room = sizes.of(program.slots[value.index])
         elif value.place == "alias":
             source = program.values[value.index]
-            is_known = source.symbols <= known and symbols <= known
-            room = source.nbytes(bindings) if is_known else None
+            room, unit = sizes.nbytes(source), source.dtype.itemsize
         else:
             continue
-        if room is None or not symbols <= known:
+        start, nbytes = sizes.of(value.offset), sizes.nbytes(value)
+        if room is None or start is None or nbytes is None:
             continue
-        start = value.offset(bindings) * value.dtype.itemsize
-        if start < 0 or start + value.nbytes(bindings) > room:
+        if start < 0 or start * unit + nbytes > room:
             raise EngineFileError(
                 f"expected value {index} within the {room} B of its {value.place}"
             )
+
+
+class Sizes:
+    """Values of expressions for one set of symbols, each computed once."""
+
+    def __init__(self, bindings: Mapping[str, int]) -> None:
+        self._bindings = bindings
+        self._known: dict[int, int | None] = {}
+
+    def of(self, expression: Expression) -> int | None:
+        """The value; None if it depends on other symbols."""
+        # Expressions are shared, and live as long as the program: see read_expression.
+        key = id(expression)
+        if key not in self._known:
+            is_known = expression.symbols <= self._bindings.keys()
+            self._known[key] = expression(self._bindings) if is_known else None
+        return self._known[key]
+
+    def required(self, expression: Expression) -> int:
+        """The value. Raises `InputError` if it depends on other symbols."""
+        value = self.of(expression)
+        return expression(self._bindings) if value is None else value
+
+    def nbytes(self, value: LinkedValue) -> int | None:
+        """The bytes of a tensor; None if a dim is not known."""
+        count = value.dtype.itemsize
+        for dim in value.dims:
+            extent = self.of(dim)
+            if extent is None:
+                return None
+            count *= extent
+        return count
 
 
 class Plan:
@@ -104,7 +134,6 @@ class Plan:
 
     Attributes:
         bindings: the early symbols.
-        output_shapes: of outputs whose shapes are known before the run, else None.
     """
 
     def __init__(
@@ -151,7 +180,7 @@ def bind_segment(
     kernels: tuple[int, ...],
 ) -> BoundSegment:
     """Compute the grids and fill in the arguments of every launch of a segment."""
-    count = len(segment.launches)
+    count, sizes = len(segment.launches), Sizes(bindings)
     launches = np.zeros((count, WORDS_PER_LAUNCH), np.int64)
     words = np.zeros(
         sum(len(one.views) + len(one.integers) for one in segment.launches) + 1,
@@ -168,27 +197,43 @@ def bind_segment(
             else:
                 words[at] = address(value)
             at += 1
-        integers = [integer(bindings) for integer in launch.integers]
+        integers = [sizes.required(integer) for integer in launch.integers]
         words[at : at + len(integers)] = integers
         at += len(integers)
         names = table[launch.kernel].symbols
-        grid_bindings = dict(zip(names, integers, strict=True))
-        grid = [extent(grid_bindings) for extent in program.grids[launch.kernel]]
         row[0] = kernels[launch.kernel]
-        row[2] = product(max(extent, 0) for extent in grid)
+        row[2] = cells(program.grids[launch.kernel], names, integers, sizes, bindings)
     positions = tuple((value, tuple(found)) for value, found in dynamic.items())
     is_large = count > 0 and launches[:, 2].max() > 1
     least = max(PARALLEL_WORK, count * PARALLEL_WORK_OF_A_LAUNCH)
-    is_large = is_large and _work(segment, bindings) >= least
+    is_large = is_large and _work(segment, sizes) >= least
     address_ = launches.ctypes.data
     return BoundSegment(launches, words, address_, count, positions, is_large)
 
 
-def _work(segment: LinkedSegment, bindings: Mapping[str, int]) -> int:
+def cells(
+    grid: Sequence[Expression],
+    names: Sequence[str],
+    integers: Sequence[int],
+    sizes: Sizes,
+    bindings: Mapping[str, int],
+) -> int:
+    """The cells of a grid whose extents are expressions of the kernel's symbols.
+
+    Most kernels call them what the engine does; then their values are shared.
+    """
+    own = dict(zip(names, integers, strict=True))
+    if all(bindings.get(name) == value for name, value in own.items()):
+        extents = [sizes.required(extent) for extent in grid]
+    else:
+        extents = [extent(own) for extent in grid]
+    return product(max(extent, 0) for extent in extents)
+
+
+def _work(segment: LinkedSegment, sizes: Sizes) -> int:
     """Operations or bytes of all launches, whichever is more; at least the threshold
     if some is not known."""
     total = 0
     for launch in segment.launches:
-        amounts = [e(bindings) for e in launch.work if e.symbols <= bindings.keys()]
-        total += max(amounts, default=0) or PARALLEL_WORK
+        total += max(sizes.of(one) or 0 for one in launch.work) or PARALLEL_WORK
     return total

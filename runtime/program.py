@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class LinkedValue:
     offset: Expression
     root: int
 
-    @property
+    @cached_property
     def symbols(self) -> frozenset[str]:
         """The symbols of its dims."""
         return frozenset().union(*(dim.symbols for dim in self.dims))

@@ -157,7 +157,7 @@ def _operand_that_dies(
 
 
 def assign_slots(storages: Iterable[Storage], ranges: Ranges) -> list[Slot]:
-    """Slots for all storages, the largest first, each in the first slot that is free."""
+    """Slots for all storages: the largest first, each into the first that is free."""
     slots: list[Slot] = []
     order = sorted(storages, key=lambda one: (-_typical(one.nbytes, ranges), one.begin))
     for storage in order:
