@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product as cartesian
+from math import floor
 
 from stepwell.dialects.access import Guard
 from stepwell.dialects.dims import Dim, dim_max, dim_min
@@ -26,6 +27,7 @@ from .scalars import Scalar, Scalars
 RATIONAL = frozenset(
     {
         "half_pixel",
+        "half_pixel_symmetric",
         "pytorch_half_pixel",
         "align_corners",
         "asymmetric",
@@ -37,12 +39,30 @@ RATIONAL = frozenset(
 
 def may_resize(op: NnOp) -> bool:
     """Whether the resize can be said in index arithmetic."""
-    return (
-        len(op.operands) == 1
-        and op.value("coordinates") in RATIONAL
-        and not op.value("antialias")
-        and not op.value("exclude_outside")
-    )
+    if len(op.operands) != 1 or op.value("coordinates") not in RATIONAL:
+        return False
+    sizes = zip(dims_of(op.operands[0]), dims_of(op.results[0]), strict=True)
+    shrinks = (_shrink(op, n, *pair) for n, pair in enumerate(sizes))
+    return all(shrink is not None and shrink * MAX_TAPS >= 2 for shrink in shrinks)
+
+
+def _shrink(op: NnOp, n: int, before: Dim, after: Dim) -> Fraction | None:
+    """How much narrower than the input's the output's grid is, up to 1.
+
+    None where an antialiasing filter would need the number and the sizes are symbolic.
+    """
+    if not op.value("antialias") or before == after:
+        return Fraction(1)
+    scales = op.value("scales")
+    if scales is not None:
+        return min(Fraction(1), Fraction(scales[n]))
+    if isinstance(before, int) and isinstance(after, int):
+        return min(Fraction(1), Fraction(after, before))
+    return None
+
+
+MAX_TAPS = 16
+"""The most taps per dim of a widened filter that are worth a kernel."""
 
 
 @dataclass(frozen=True)
@@ -84,28 +104,23 @@ def decompose_resize(op: NnOp) -> None:
         copy = loops.generic(axes, [Read(x, index)], write, lambda s, v: v, raw=True)
         replace(op, copy)
         return
-    taps = (-1, 0, 1, 2) if op.value("mode") == "cubic" else (0, 1)
-    moved = [n for n, place in enumerate(places) if place is not None]
-    choices = list(cartesian(taps, repeat=len(moved)))
+    filters = {
+        n: _Filter(op, place, before[n], _shrink(op, n, before[n], after[n]))
+        for n, place in enumerate(places)
+        if place is not None
+    }
+    choices = list(cartesian(*(filters[n].taps for n in filters)))
     reads: list[Read] = []
     for choice in choices:
         index = variables(axes)
-        for n, tap in zip(moved, choice, strict=True):
-            place = places[n]
-            assert place is not None
-            index[n] = _clip(place.left + tap, before[n], extents)
+        for n, tap in zip(filters, choice, strict=True):
+            index[n] = _clip(filters[n].place.left + tap, before[n], extents)
         reads.append(Read(x, index))
 
     def blend(s: Scalars, *values: Scalar) -> Scalar:
-        weights = {n: _weights(s, op, _known(places[n])) for n in moved}
-        return _mix(s, [weights[n] for n in moved], list(values))
+        return _mix(s, [one.weights(s) for one in filters.values()], list(values))
 
     replace(op, loops.generic(axes, reads, write, blend))
-
-
-def _known(place: _Place | None) -> _Place:
-    assert place is not None
-    return place
 
 
 def _place(op: NnOp, n: int, axis: Axis, size: Dim) -> _Place | None:
@@ -127,7 +142,8 @@ def _place(op: NnOp, n: int, axis: Axis, size: Dim) -> _Place | None:
         return _Place((i * 2 + 1) * below, above * 2)
     if rule == "pytorch_half_pixel" and axis.size == 1:
         return _Place(-1, 2)
-    return _Place((i * 2 + 1) * below - above, above * 2)
+    centre = above * size - axis.size * below if "symmetric" in rule else 0
+    return _Place((i * 2 + 1) * below - above + centre, above * 2)
 
 
 def _aligned(i: Dim, count: Dim, size: Dim, scale: Fraction | None) -> _Place:
@@ -157,19 +173,58 @@ def _clip(index: Dim, size: Dim, extents: dict[str, Dim]) -> Dim:
     return simplify(dim_min(dim_max(index, 0), size - 1), extents)
 
 
-def _weights(s: Scalars, op: NnOp, place: _Place) -> list[Scalar]:
-    """The weight of each tap."""
-    fraction = place.fraction(s)
-    if op.value("mode") == "linear":
-        return [s.sub(s.like(1, fraction), fraction), fraction]
-    a = op.value("cubic_coefficient")
-    one, two = s.like(1, fraction), s.like(2, fraction)
-    return [
-        _far(s, s.add(one, fraction), a),
-        _near(s, fraction, a),
-        _near(s, s.sub(one, fraction), a),
-        _far(s, s.sub(two, fraction), a),
-    ]
+@dataclass(frozen=True)
+class _Filter:
+    """The taps around the places of one dim and their weights.
+
+    An antialiasing filter is wider by `1 / shrink`. Its weights, and those of a filter
+    that leaves out what lies outside, are divided by their sum.
+    """
+
+    op: NnOp
+    place: _Place
+    size: Dim
+    shrink: Fraction | None
+
+    @property
+    def taps(self) -> range:
+        """The taps' offsets from the element left of the place."""
+        assert self.shrink is not None
+        reach = 2 if self.op.value("mode") == "cubic" else 1
+        first = floor(-reach / self.shrink) + 1
+        return range(first, 2 - first)
+
+    def weights(self, s: Scalars) -> list[Scalar]:
+        """The weight of each tap."""
+        fraction = self.place.fraction(s)
+        found = [self._weight(s, fraction, tap) for tap in self.taps]
+        if self.op.value("exclude_outside"):
+            found = [
+                self._inside(s, w, tap) for w, tap in zip(found, self.taps, strict=True)
+            ]
+        if not (self.op.value("antialias") or self.op.value("exclude_outside")):
+            return found
+        total = found[0]
+        for weight in found[1:]:
+            total = s.add(total, weight)
+        return [s.div(weight, total) for weight in found]
+
+    def _weight(self, s: Scalars, fraction: Scalar, tap: int) -> Scalar:
+        assert self.shrink is not None
+        distance = s.abs(s.sub(fraction, s.like(tap, fraction)))
+        if self.shrink != 1:
+            distance = s.mul(distance, s.like(float(self.shrink), distance))
+        one, zero = s.like(1, distance), s.like(0, distance)
+        if self.op.value("mode") == "linear":
+            return s.maximum(s.sub(one, distance), zero)
+        a = self.op.value("cubic_coefficient")
+        outer = s.compare("lt", distance, s.like(2, distance))
+        far = s.select(outer, _far(s, distance, a), zero)
+        return s.select(s.compare("le", distance, one), _near(s, distance, a), far)
+
+    def _inside(self, s: Scalars, weight: Scalar, tap: int) -> Scalar:
+        guard = Guard(self.place.left + tap, self.size)
+        return s.select(holds(s, [guard]), weight, s.like(0, weight))
 
 
 def _near(s: Scalars, d: Scalar, a: float) -> Scalar:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from xdsl.parser import Parser
+
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.registry import register_dialects
 from stepwell.dialects.semantics import fusion, interpret
 from stepwell.errors import StepwellError
-from xdsl.parser import Parser
 
 
 def run(arguments: str, results: str, body: str, *inputs):
@@ -90,7 +91,8 @@ def test_a_sort_is_stable_and_nan_is_the_largest(word):
 
 def test_an_insert_keeps_the_rest_of_the_destination():
     body = """
-  %y = fusion.insert %p, %d {offsets = #nn.dims<1, 0>} : tensor<1x2xf32>, tensor<3x2xf32>
+  %y = fusion.insert %p, %d {offsets = #nn.dims<1, 0>}
+      : tensor<1x2xf32>, tensor<3x2xf32>
   return %y : tensor<3x2xf32>
 """
     d, p = np.zeros((3, 2), np.float32), np.ones((1, 2), np.float32)
@@ -101,7 +103,8 @@ def test_an_insert_keeps_the_rest_of_the_destination():
 
 def test_a_read_outside_of_the_operand_is_an_error():
     body = """
-  %y = fusion.generic [i: 4] ins(%x[i + 1] : tensor<4xf32>) outs(set [i] : tensor<4xf32>) {
+  %y = fusion.generic [i: 4] ins(%x[i + 1] : tensor<4xf32>)
+      outs(set [i] : tensor<4xf32>) {
   ^bb0(%v: f32):
     fusion.yield %v : f32
   }

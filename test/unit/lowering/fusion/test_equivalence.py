@@ -531,6 +531,18 @@ def test_resize(same_result, mode, coordinates, size):
     same_result(main(f"%x: {x}", y, body), kernels=1)
 
 
+@pytest.mark.parametrize("size", ["8x9", "2x5", "3x2"])
+@pytest.mark.parametrize("option", ["antialias", "exclude_outside"])
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_resize_with_weights_that_are_normalised(same_result, mode, option, size):
+    x, y = "tensor<2x4x6xf32>", f"tensor<2x{size}xf32>"
+    body = (
+        f'%y = nn.resize %x, none, none {{mode = "{mode}", {option} = true}}'
+        f" : ({x}) -> {y}\nreturn %y : {y}"
+    )
+    same_result(main(f"%x: {x}", y, body), kernels=1)
+
+
 ROUNDINGS = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 
 
