@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from stepwell.frontends.onnx.reference import ops_page
 from stepwell.tools.docs.reference import reference_pages
 from stepwell.tools.docs.staircase import staircase_page
 
@@ -13,7 +14,11 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 def pages() -> dict[str, str]:
     """Every generated page by its path under `docs/`."""
-    return {**reference_pages(), "02-down-the-staircase.md": staircase_page()}
+    return {
+        **reference_pages(),
+        "reference/onnx-ops.md": ops_page(),
+        "02-down-the-staircase.md": staircase_page(),
+    }
 
 
 def main(arguments: list[str]) -> int:

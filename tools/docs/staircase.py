@@ -19,7 +19,7 @@ from stepwell.lowering.pipelines import compile_module
 
 MODEL = """
 <ir_version: 8, opset_import: ["": 18]>
-example (float[1, 16, 14, 14] x) => (float[1, 32, 14, 14] y) {
+example (float[1, 8, 14, 14] x) => (float[1, 16, 14, 14] y) {
     convolved = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, weight, bias)
     y = Relu (convolved)
 }
@@ -102,7 +102,7 @@ def example_model() -> onnx.ModelProto:
     """The model of the page; its weights are random but the same every time."""
     model = onnx.parser.parse_model(MODEL)
     rng = np.random.default_rng(0)
-    for name, shape in (("weight", (32, 16, 3, 3)), ("bias", (32,))):
+    for name, shape in (("weight", (16, 8, 3, 3)), ("bias", (16,))):
         values = rng.standard_normal(shape, np.float32)
         model.graph.initializer.append(numpy_helper.from_array(values, name))
     for node, name in zip(model.graph.node, ("conv1", "relu1"), strict=True):
