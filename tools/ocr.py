@@ -46,7 +46,7 @@ def draw_text(lines: Sequence[str], size: int = 28) -> Image.Image:
     return picture
 
 
-def _normalise(picture: Image.Image) -> NDArray[np.float32]:
+def normalise(picture: Image.Image) -> NDArray[np.float32]:
     """Pixels `[1, 3, H, W]` in BGR order, from [0, 255] to [-1, 1]."""
     pixels = np.asarray(picture.convert("RGB"), np.float32)[:, :, ::-1]
     return np.ascontiguousarray((pixels / 127.5 - 1).transpose(2, 0, 1)[None])
@@ -55,14 +55,14 @@ def _normalise(picture: Image.Image) -> NDArray[np.float32]:
 def detector_input(picture: Image.Image) -> NDArray[np.float32]:
     """The picture with both sides rounded to multiples of 32, `[1, 3, H, W]`."""
     width, height = (max(32, round(side / 32) * 32) for side in picture.size)
-    return _normalise(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return normalise(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def line_input(picture: Image.Image, box: Box) -> NDArray[np.float32]:
     """One line scaled to the recogniser's height, `[1, 3, 48, W]`."""
     line = picture.crop((box.left, box.top, box.right, box.bottom))
     width = max(LINE_HEIGHT, round(line.width * LINE_HEIGHT / line.height))
-    return _normalise(line.resize((width, LINE_HEIGHT), Image.Resampling.BILINEAR))
+    return normalise(line.resize((width, LINE_HEIGHT), Image.Resampling.BILINEAR))
 
 
 def _grown(region: tuple[slice, slice], shape: tuple[int, int]) -> Box:

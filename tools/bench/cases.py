@@ -12,6 +12,7 @@ import onnx.backend.test
 from numpy.typing import NDArray
 
 from stepwell.tools.models import model_path
+from stepwell.tools.ocr import draw_text, normalise
 
 Feeds = dict[str, NDArray]
 Shape = tuple[int, ...]
@@ -81,6 +82,14 @@ def encoder_sizes(*pairs: tuple[int, int]) -> tuple[Size, ...]:
     return tuple(Size(f"{b}x{s}", dict.fromkeys(names, (b, s))) for b, s in pairs)
 
 
+def page(_: str, shape: Shape) -> NDArray:
+    """A picture of text; on noise a detector finds none, which would prove nothing."""
+    batch, _, height, width = shape
+    lines = [f"line {index} of a page" for index in range(max(1, height // 60))]
+    picture = draw_text(lines).resize((width, height))
+    return np.repeat(normalise(picture), batch, axis=0)
+
+
 def speech(name: str, shape: Shape) -> NDArray:
     """A voice detector's inputs: audio in [-1, 1], state of zeros to start, 16 kHz."""
     if name == "sr":
@@ -106,18 +115,21 @@ CASES = (
         trained("ocr_det"),
         sizes("x", (1, 3, 320, 320), (1, 3, 224, 640), (2, 3, 160, 96)),
         {"x": "1..4x3x32..1280x32..1280:1x3x320x320"},
+        page,
     ),
     Case(
         "PP-OCRv6_rec",
         trained("ocr_rec"),
         sizes("x", (1, 3, 48, 320), (1, 3, 48, 720), (4, 3, 48, 160)),
         {"x": "1..8x3x48x32..2048:1x3x48x320"},
+        page,
     ),
     Case(
         "PP-OCR_cls",
         trained("ocr_cls"),
         sizes("x", (1, 3, 48, 192), (2, 3, 48, 192), (6, 3, 48, 192)),
         {"x": "1..8x3x48x192:1x3x48x192"},
+        page,
     ),
     Case(
         "MiniLM",

@@ -40,8 +40,8 @@ class OutputError:
 
     Attributes:
         absolute: max|a - b|.
-        relative: max|a - b| / max|b|; infinite for NaN against a number, or another
-            shape or dtype.
+        relative: max|a - b| / max|b|; infinite for NaN, for an infinity that is not in
+            both, or for another shape or dtype.
     """
 
     name: str
@@ -108,6 +108,8 @@ def trial(
     mine, other = paired_times(
         lambda: engine.run(inputs), lambda: reference.run(inputs), runs
     )
+    for name in [n for n, array in theirs.items() if has_nan(array)]:
+        print(f"onnxruntime's own output {name!r} has NaN: other inputs would say more")
     rows = [(e.name, f"{e.absolute:.3g}", f"{e.relative:.3g}") for e in errors]
     print_table(shapes, ["output", "max error>", "relative error>"], rows)
     print_facts(
@@ -121,7 +123,8 @@ def trial(
 
 
 def error_of(name: str, ours: Array, theirs: Array) -> OutputError:
-    """The distance of two arrays; NaNs and infinities must be in the same places."""
+    """The distance of two arrays. NaN is never near anything, not even NaN: an output
+    of it proves nothing. Infinities must be in the same places."""
     infinite = OutputError(name, float("inf"), float("inf"))
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return infinite
@@ -131,9 +134,11 @@ def error_of(name: str, ours: Array, theirs: Array) -> OutputError:
     kind = np.complex128 if theirs.dtype.kind == "c" else np.float64
     a, b = ours.astype(kind), theirs.astype(kind)
     finite = np.isfinite(b)
+    if np.isnan(a).any() or np.isnan(b).any():
+        return infinite
     if not np.array_equal(np.isfinite(a), finite):
         return infinite
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+    if not np.array_equal(a[~finite], b[~finite]):
         return infinite
     if not finite.any():
         return OutputError(name, 0.0, 0.0)
@@ -141,6 +146,11 @@ def error_of(name: str, ours: Array, theirs: Array) -> OutputError:
     scale = float(np.abs(b[finite]).max())
     relative = absolute / scale if scale else (0.0 if absolute == 0 else float("inf"))
     return OutputError(name, absolute, relative)
+
+
+def has_nan(array: Array) -> bool:
+    """Whether some element is NaN."""
+    return array.dtype.kind in "fc" and bool(np.isnan(array).any())
 
 
 def three_sizes(engine: Engine) -> list[dict[str, int]]:

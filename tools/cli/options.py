@@ -19,8 +19,8 @@ Array = np.ndarray[Any, Any]
 LIKELY_SIZE = 64
 """The size tried for a dim of which nothing is known."""
 
-RANDOM_INTEGERS = 8
-"""Random integer inputs lie in 0..7: they may be indices into something."""
+RANDOM_INTEGERS = 2
+"""Random integer inputs are 0 or 1: they may be indices, or a mask."""
 
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
