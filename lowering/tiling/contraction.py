@@ -13,7 +13,7 @@ from stepwell.errors import CompileError
 from .emission import Accumulator, KernelProgram
 from .frame import Frame
 from .nest import cell_frame, grid_of, ragged, ranges_of, walk
-from .product import Factor, Product, product_of
+from .product import Product, product_of
 
 
 def convert_contraction(kernel: KernelOp, schedule: Schedule, name: str) -> FuncOp:
@@ -75,12 +75,19 @@ def _accumulate(
     element = product.op.yielded[0].type
     zero = parts.program.full(0, frame.extents, element)
 
+    left, right = factors(product)
+
     def step(here: Frame, carried: list[SSAValue]) -> list[SSAValue]:
-        lhs = _factor(parts, product, product.lhs, here.spanning((rows, inner)), inner)
-        rhs = _factor(
-            parts, product, product.rhs, here.spanning((inner, columns)), None
+        lhs = _factor(parts, product, left, here.spanning((rows, inner)), inner[0])
+        rhs = _factor(parts, product, right, here.spanning((inner, columns)), inner[0])
+        dot = DotOp(
+            lhs,
+            rhs,
+            carried[0],
+            lhs_unsigned=_is_unsigned(product.lhs.value, left),
+            rhs_unsigned=_is_unsigned(product.rhs.value, right),
         )
-        return [parts.program.value(DotOp(lhs, rhs, carried[0]))]
+        return [parts.program.value(dot)]
 
     sizes = product.op.extents
     ranges = ranges_of(schedule, sizes, frame, product.k)
@@ -88,15 +95,13 @@ def _accumulate(
 
 
 def _factor(
-    parts: KernelProgram,
-    product: Product,
-    factor: Factor,
-    frame: Frame,
-    masked: tuple[str, int] | None,
+    parts: KernelProgram, product: Product, value: SSAValue, frame: Frame, inner: str
 ) -> SSAValue:
-    """The tile of one factor; zero past the end of the inner dim if `masked`."""
-    value = without_extension(factor.value)
-    beyond = ragged(product.op.extents, frame, [masked[0]] if masked else [])
+    """The tile of one factor, zero past the end of the inner dim.
+
+    A factor that is read as it is gets zeros from the load.
+    """
+    beyond = ragged(product.op.extents, frame, [inner])
     if beyond and not isinstance(value, BlockArgument):
         zero = parts.program.full(0, frame.extents, value.type)
         add = Accumulator(product.op.combines[0], value.type, zero, beyond)
@@ -104,11 +109,22 @@ def _factor(
     return parts.compute(product.op, frame, [value])[0]
 
 
+def factors(product: Product) -> tuple[SSAValue, SSAValue]:
+    """What a dot multiplies: it widens narrow inputs itself, if both are alike."""
+    lhs, rhs = (without_extension(f.value) for f in (product.lhs, product.rhs))
+    alike = lhs.type == rhs.type
+    return (lhs, rhs) if alike else (product.lhs.value, product.rhs.value)
+
+
 def without_extension(value: SSAValue) -> SSAValue:
-    """A dot widens its operands itself: what is widened, if that is an input."""
+    """What is widened, if that is an input; otherwise the value."""
     owner = value.owner
-    if isinstance(owner, arith.ExtFOp | arith.ExtSIOp) and isinstance(
+    if isinstance(owner, arith.ExtFOp | arith.ExtSIOp | arith.ExtUIOp) and isinstance(
         owner.input, BlockArgument
     ):
         return owner.input
     return value
+
+
+def _is_unsigned(wide: SSAValue, narrow: SSAValue) -> bool:
+    return wide is not narrow and isinstance(wide.owner, arith.ExtUIOp)

@@ -101,6 +101,9 @@ class KernelProgram:
         self.views: dict[SSAValue, SSAValue] = dict(
             zip(kernel.block.args, arguments[:count], strict=True)
         )
+        named = [*kernel.inputs, *kernel.outputs]
+        for argument, value in zip(arguments, named, strict=True):
+            argument.name_hint = value.name_hint
         self.outputs: dict[SSAValue, list[SSAValue]] = {}
         self.tiles: dict[SSAValue, SSAValue] = {}
         self.shared: dict[Hashable, SSAValue] = {}

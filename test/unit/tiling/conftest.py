@@ -9,8 +9,10 @@ import pytest
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import numpy_dtype
 from stepwell.dialects.engine import CopyOp, LaunchOp
+from stepwell.dialects.fusion import KernelOp
 from stepwell.dialects.nn import ConstantOp, NnOp
 from stepwell.dialects.registry import register_dialects
+from stepwell.dialects.schedules import Schedule, ScheduleAttr
 from stepwell.dialects.semantics import interpret
 from stepwell.dialects.semantics.tile import interpret_tile
 from stepwell.dialects.shapes import bind_symbols, dims_of, element_of, evaluate
@@ -23,18 +25,23 @@ from xdsl.ir import SSAValue
 from xdsl.parser import Parser
 
 TO_GENERIC = "form-kernels,decompose-kernels,fuse-generics"
-TO_TILE = (
-    "collapse-dims,assign-schedules,pack-weights,fold-constants{limit=1000000},dce,"
-    "convert-fusion-to-tile"
-)
+TO_SCHEDULES = "collapse-dims,assign-schedules"
+TO_TILE = "pack-weights,fold-constants{limit=1000000},dce,convert-fusion-to-tile"
 
 
-def lower(text: str, passes: str, target: str) -> tuple[ModuleOp, StepwellContext]:
+def lower(
+    text: str, target: str, *passes: str, schedule: Schedule | None = None
+) -> tuple[ModuleOp, StepwellContext]:
+    """Run lists of passes; behind the second, every kernel may be rescheduled."""
     context = StepwellContext()
     register_dialects(context)
     module = Parser(context, text).parse_module()
     Target.parse(target).attach(module)
-    run_passes(module, context, parse_passes(passes))
+    for number, one in enumerate(passes):
+        run_passes(module, context, parse_passes(one))
+        if number == 1 and schedule is not None:
+            for kernel in [op for op in module.walk() if isinstance(op, KernelOp)]:
+                kernel.schedule = ScheduleAttr(schedule)
     module.verify()
     return module, context
 
@@ -102,10 +109,16 @@ Check = Callable[..., ModuleOp]
 def check(request: pytest.FixtureRequest) -> Check:
     """Lower a graph to tile and compare it with the meaning of the graph itself."""
 
-    def run(text: str, *inputs: np.ndarray, tolerance: float = 1e-5) -> ModuleOp:
-        original, first = lower(text, "dce", request.param)
+    def run(
+        text: str,
+        *inputs: np.ndarray,
+        tolerance: float = 1e-5,
+        schedule: Schedule | None = None,
+    ) -> ModuleOp:
+        original, first = lower(text, request.param, "dce")
         expected = interpret(original, list(inputs), first.weights)
-        module, context = lower(text, f"{TO_GENERIC},{TO_TILE}", request.param)
+        phases = TO_GENERIC, TO_SCHEDULES, TO_TILE
+        module, context = lower(text, request.param, *phases, schedule=schedule)
         got = run_tiled(module, context, list(inputs))
         for mine, truth in zip(got, expected, strict=True):
             assert mine.shape == truth.shape

@@ -154,3 +154,30 @@ def test_a_factor_with_a_prologue(check) -> None:
       func.return %2 : {y}
     }}"""
     check(body, f32(3, 19), f32(19, 20), tolerance=1e-4)
+
+
+def test_factors_of_two_widths(check) -> None:
+    """A dot cannot widen one factor alone."""
+    x, w, y = tensor(5, 40, element="f16"), tensor(40, 20), tensor(5, 20)
+    body = f"""func.func @main(%x: {x}, %w: {w}) -> {y} {{
+      %0 = nn.cast %x {{to = f32}} : ({x}) -> {tensor(5, 40)}
+      %1 = nn.matmul %0, %w : ({tensor(5, 40)}, {w}) -> {y}
+      func.return %1 : {y}
+    }}"""
+    check(body, f32(5, 40).astype(np.float16), f32(40, 20), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("left", ["i8", "ui8"])
+@pytest.mark.parametrize("right", ["i8", "ui8"])
+def test_bytes_are_widened_by_their_sign(check, left: str, right: str) -> None:
+    x, w = tensor(5, 40, element=left), tensor(40, 20, element=right)
+    a, b, y = (tensor(*s, element="i32") for s in ((5, 40), (40, 20), (5, 20)))
+    body = f"""func.func @main(%x: {x}, %w: {w}) -> {y} {{
+      %0 = nn.cast %x {{to = i32}} : ({x}) -> {a}
+      %1 = nn.cast %w {{to = i32}} : ({w}) -> {b}
+      %2 = nn.matmul %0, %1 : ({a}, {b}) -> {y}
+      func.return %2 : {y}
+    }}"""
+    types = {"i8": np.int8, "ui8": np.uint8}
+    values = [RNG.integers(0, 256, s) for s in ((5, 40), (40, 20))]
+    check(body, values[0].astype(types[left]), values[1].astype(types[right]))
