@@ -9,20 +9,23 @@ Scalars are `Value = int | SSAValue`: arithmetic on two Python ints makes no op.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 
 from xdsl.dialects import llvm as xllvm
 from xdsl.dialects.builtin import (
     DenseArrayBase,
     DenseIntOrFPElementsAttr,
+    Float16Type,
+    Float32Type,
+    Float64Type,
     FloatAttr,
     IntegerAttr,
     IntegerType,
     StringAttr,
     SymbolRefAttr,
-    UnitAttr,
     VectorType,
     f32,
     f64,
@@ -194,7 +197,7 @@ class Builder:
         return made
 
     @contextmanager
-    def before(self, anchor: Operation) -> Iterator[None]:
+    def before(self, anchor: Operation) -> Generator[None]:
         """Straight-line code in front of an op that was emitted before."""
         block = anchor.parent_block()
         assert block is not None
@@ -536,7 +539,7 @@ class Builder:
         unroll: int | None = None,
         *,
         at_least_once: bool | None = None,
-    ) -> Iterator[Loop]:
+    ) -> Generator[Loop]:
         """A counted loop, tested at its end.
 
         ```python
@@ -579,7 +582,7 @@ class Builder:
         self.block = done
 
     @contextmanager
-    def when(self, cond: SSAValue) -> Iterator[None]:
+    def when(self, cond: SSAValue) -> Generator[None]:
         """Ops that run only where `cond` holds."""
         then, done = self.new_block(), Block()
         self.cond_br(cond, then, (), done, ())
@@ -594,23 +597,17 @@ class Builder:
         self.insert(xllvm.ReturnOp, () if value is None else (value,))
 
 
+@dataclass
 class Loop:
     """A loop under construction: its counter, its carried values, their next values.
 
     `entry` is the branch that enters it.
     """
 
-    def __init__(
-        self,
-        index: SSAValue,
-        args: list[SSAValue],
-        results: list[SSAValue],
-        entry: Operation,
-    ) -> None:
-        self.entry = entry
-        self.index = index
-        self.args = args
-        self.results = results
+    index: SSAValue
+    args: Sequence[SSAValue]
+    results: Sequence[SSAValue]
+    entry: Operation
 
 
 @lru_cache(maxsize=256)
@@ -624,14 +621,11 @@ def _gep_cached(indices: tuple[int, ...], element: Attribute) -> dict[str, Attri
         "rawConstantIndices": DenseArrayBase.from_list(i32, indices),
         "elem_type": element,
         "noWrapFlags": IntegerAttr(0, 32),
-        "inbounds": UnitAttr(),
     }
 
 
 def _gep(indices: tuple[int, ...], element: Attribute) -> dict[str, Attribute]:
-    properties = dict(_gep_cached(indices, element))
-    del properties["inbounds"]
-    return properties
+    return dict(_gep_cached(indices, element))
 
 
 def _constant_attr(value: float, type_: Attribute) -> Attribute:
@@ -640,18 +634,21 @@ def _constant_attr(value: float, type_: Attribute) -> Attribute:
         return _dense(type_, [value])
     if isinstance(element, IntegerType):
         return IntegerAttr(_wrapped(int(value), element), element)
-    return FloatAttr(float(value), element)  # pyright: ignore[reportArgumentType]
+    assert isinstance(element, Float16Type | Float32Type | Float64Type)
+    return FloatAttr(float(value), element)
 
 
 def _dense(type_: VectorType, values: Sequence[float]) -> Attribute:
     element = type_.element_type
+    if len(values) == 1:
+        values = list(values) * type_.get_shape()[0]
     if isinstance(element, IntegerType):
-        data = [_wrapped(int(v), element) for v in values]
-    else:
-        data = [float(v) for v in values]
-    if len(data) == 1:
-        data = data * type_.get_shape()[0]
-    return DenseIntOrFPElementsAttr.from_list(type_, data)
+        numbers = [_wrapped(int(v), element) for v in values]
+        of_integers = VectorType(element, type_.shape)
+        return DenseIntOrFPElementsAttr.from_list(of_integers, numbers)
+    assert isinstance(element, Float16Type | Float32Type | Float64Type)
+    of_floats = VectorType(element, type_.shape)
+    return DenseIntOrFPElementsAttr.from_list(of_floats, [float(v) for v in values])
 
 
 def _wrapped(value: int, type_: IntegerType) -> int:

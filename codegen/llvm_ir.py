@@ -124,7 +124,7 @@ class _ModuleWriter:
 
 
 class _FunctionWriter:
-    """Writes one function; names are `%0`-free: `v<n>` for values, `b<n>` for blocks."""
+    """Writes one function; values are named `v<n>`, blocks `b<n>`."""
 
     def __init__(self, module: _ModuleWriter, func: xllvm.FuncOp) -> None:
         self.module = module
@@ -331,13 +331,16 @@ def _dense_text(type_: Attribute, value: DenseIntOrFPElementsAttr) -> str:
     element = type_.type if array else value.get_element_type()
     name = type_text(element)
 
-    def one(item: float) -> str:
+    def one(item: object) -> str:
+        assert isinstance(item, int | float)
         if is_float(element):
             return f"{name} {float_text(float(item), element)}"
         if name == "i1":
             return "i1 true" if item else "i1 false"
         return f"{name} {int(item)}"
 
+    if array and value.is_splat() and not any(value.data.data[:8]):
+        return "zeroinitializer"
     if value.is_splat() and not array:
         return f"splat ({one(next(iter(value.iter_values())))})"
     body = ", ".join(one(item) for item in value.iter_values())

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import i64
+from stepwell.codegen.llvm_builder import vector
 from stepwell.dialects import tile
 from stepwell.dialects.dims import (
     Dim,
@@ -18,8 +18,9 @@ from stepwell.dialects.dims import (
     symbols_of,
 )
 from stepwell.dialects.quasi_affine import is_indirect
-from stepwell.errors import CompileError, ShapeError
+from stepwell.errors import ShapeError
 
+from .elements import carrier_type
 from .kernel import Kernel
 from .values import Recipe, Registers, Scratch, Tile, type_extents
 
@@ -131,7 +132,7 @@ def _settle_captured(kernel: Kernel, op: Operation) -> None:
     Loads stay where they are, unless the region writes memory.
     """
     writes = any(isinstance(inner, tile.StoreOp) for inner in op.walk())
-    inside = {inner for inner in op.walk()}
+    inside = set(op.walk())
     for value, held in list(kernel.tiles.items()):
         if not isinstance(held, Recipe) or value in op.operands:
             continue
@@ -283,11 +284,7 @@ def if_(kernel: Kernel, op: Operation, run: Callable[[scf.IfOp, bool], None]) ->
 
 def _branch_value(
     kernel: Kernel, result: SSAValue
-) -> tuple[Scratch | None, list[object]]:
-    from stepwell.codegen.llvm_builder import vector
-
-    from .elements import carrier_type
-
+) -> tuple[Scratch | None, list[Attribute]]:
     if not isinstance(result.type, tile.TileType):
         return None, [carrier_type(result.type)]
     extents, element = type_extents(result)
@@ -311,7 +308,7 @@ def _branch_output(
 def _bind_results(
     kernel: Kernel,
     names: Sequence[SSAValue],
-    results: Sequence[tuple[Scratch | None, list[object]]],
+    results: Sequence[tuple[Scratch | None, list[Attribute]]],
     values: list[SSAValue],
 ) -> None:
     for name, (buffer, types) in zip(names, results, strict=True):
@@ -325,6 +322,3 @@ def _bind_results(
             kernel.space.bind(name, kernel.space.leaf("c", mine[0], None))
         else:
             kernel.values[name] = mine[0]
-
-
-__all__ = ["CompileError", "dim", "for_", "i64", "if_", "scalar_op"]

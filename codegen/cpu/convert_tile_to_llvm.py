@@ -167,7 +167,7 @@ def shared_ops(library: MathLibrary) -> Iterable[LLVMFuncOp | GlobalOp]:
 
 @dataclass(frozen=True)
 class ConvertTileToLLVMPass(ModulePass):
-    """`convert-tile-to-llvm`: `tile.func` to `llvm.func`, for the module's CPU target."""
+    """`tile.func` to `llvm.func`, for the CPU that the module's target names."""
 
     name = "convert-tile-to-llvm"
 

@@ -2,7 +2,7 @@
 
 A tile that hangs over the end of its tensor is stored only in part. What the store
 drops need not be computed: for each dim of each tile value, `Demand` knows either that
-all of it counts, or the bound `size - index` of the stores it ends in. The bound matters
+all of it counts, or the bound `size - index` of the stores it ends in. That matters
 where sizes are symbolic: a schedule of 48 rows then does not cost 48 rows when the
 sequence has 9.
 """

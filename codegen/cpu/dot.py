@@ -15,14 +15,15 @@ there are is scratch, and the micro-kernel walks over it in sub-tiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from xdsl.dialects.builtin import (
-    Float32Type,
-    Float64Type,
+    DenseIntOrFPElementsAttr,
+    Float16Type,
     IntegerType,
+    TensorType,
 )
 from xdsl.dialects.llvm import GlobalOp, LLVMArrayType
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -30,17 +31,23 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.codegen.llvm_builder import (
     CONTRACT,
     Value,
+    f32,
     i8,
     i32,
+    is_float,
     vector,
 )
 from stepwell.codegen.llvm_ir import type_suffix
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, ceildiv, dim_min, symbols_of
 from stepwell.dialects.quasi_affine import coefficient, is_indirect
-from stepwell.errors import CompileError
 
-from .elements import element_bytes, load_conversion
+from .elements import (
+    element_bytes,
+    is_rounded,
+    load_conversion,
+    round_to_element,
+)
 from .kernel import Kernel
 from .memory import Place, Transfer, position
 from .transposes import repeat
@@ -253,20 +260,22 @@ class Micro:
         self.right = right
         acc = kernel.tiles[op.acc]
         self.lanes = acc.lanes
-        self.carrier = acc.carrier
-        self.widen_left = Widening(kernel, acc.carrier, op.lhs_unsigned is not None)
-        self.widen_right = Widening(kernel, acc.carrier, op.rhs_unsigned is not None)
+        half = isinstance(acc.carrier, Float16Type)
+        self.carrier = f32 if half else acc.carrier
+        self.rounding: Callable[[SSAValue], SSAValue] | None = None
+        if half:
+            narrow = vector(acc.carrier, acc.lanes)
+            self.rounding = lambda v: kernel.b.cast("fptrunc", v, narrow)
+        elif is_rounded(acc.element):
+            self.rounding = lambda v: round_to_element(kernel.b, v, acc.element)
+        self.widen_left = Widening(kernel, self.carrier, op.lhs_unsigned is not None)
+        self.widen_right = Widening(kernel, self.carrier, op.rhs_unsigned is not None)
         limit: Dim = tile.tile_of(op.lhs).extents[-1]
         for side in (left, right):
             if isinstance(side, Along):
                 limit = dim_min(limit, side.limit)
         self.limit = kernel.space.simplify(limit)
-        self.is_float = isinstance(acc.carrier, Float32Type | Float64Type)
-        if not self.is_float and not isinstance(acc.carrier, IntegerType):
-            raise CompileError(
-                f"expected an accumulator of f32, f64 or integers, got {acc.element}",
-                fix="accumulate in f32 and round afterwards",
-            )
+        self.is_float = is_float(self.carrier)
 
     def run(
         self,
@@ -284,9 +293,23 @@ class Micro:
             start: the pieces, row-major.
             local: their positions within the register tile.
         """
+        b = self.kernel.b
+        if self.rounding is None:
+            return self._run(batch, m, n, start, local)
+        wide = [b.cast("fpext", v, vector(self.carrier, self.lanes)) for v in start]
+        return [self.rounding(v) for v in self._run(batch, m, n, wide, local)]
+
+    def _run(
+        self,
+        batch: Sequence[Dim],
+        m: Dim,
+        n: Dim,
+        start: Sequence[SSAValue],
+        local: Sequence[Position],
+    ) -> list[SSAValue]:
         kernel, b = self.kernel, self.kernel.b
-        heights = sorted({int(pos[-2]) for pos in local})
-        widths = sorted({int(pos[-1]) for pos in local})
+        heights = dict.fromkeys(pos[-2] for pos in local)
+        widths = dict.fromkeys(pos[-1] for pos in local)
         rows = [self._left_row(batch, m + i) for i in heights]
         columns = [self._right_column(batch, n + j) for j in widths]
         line = self._line()
@@ -294,7 +317,8 @@ class Micro:
             trip = kernel.space.emit(self.limit)
             once = kernel.space.is_non_negative(self.limit - 1)
             return self._steps(rows, columns, start, trip, 0, once)
-        with b.loop(self.limit // line, start, 1) as loop, kernel.space.scope():  # pyright: ignore
+        lines = kernel.space.emit(self.limit // line)
+        with b.loop(lines, start, 1) as loop, kernel.space.scope():
             first = b.mul(loop.index, line)
             for row in rows:
                 row.prefetch(self, b.add(first, line))
@@ -447,7 +471,10 @@ def zeros_pointer(kernel: Kernel) -> SSAValue:
 def zeros_global() -> GlobalOp:
     """The definition of the zeros."""
     kind = LLVMArrayType(ZEROS_BYTES, i8)
-    return GlobalOp(kind, ZEROS, "internal", constant=True, alignment=64)
+    zeros = DenseIntOrFPElementsAttr.from_list(TensorType(i8, [ZEROS_BYTES]), [0])
+    return GlobalOp(
+        kind, ZEROS, "internal", constant=True, value=zeros, alignment=CACHE_LINE
+    )
 
 
 __all__ = ["Along", "along", "dot", "is_indirect", "sub_tile", "zeros_global"]

@@ -17,9 +17,9 @@ of threads.
 
 * `arrivals` only grows: an arrival that draws ticket t waits for
   `(t floordiv threads + 1) * threads`. So nobody has to reset it.
-* Cells are handed out in chunks, a quarter of a fair share each: the first chunk of each
-  thread by its number, the others from `work[g mod 4].next`, where `g` is the number of
-  barriers so far. Thread 0 clears the slot that comes two launches later.
+* Cells are handed out in chunks, a quarter of a fair share each: the first chunk of
+  each thread by its number, the others from `work[g mod 4].next`, where `g` is the
+  number of barriers so far. Thread 0 clears the slot of two launches later.
 * Two launches of one cell in a row both belong to thread 0 and need no barrier.
 * A thread that has spun for about 50 us yields the processor at every further look.
 """

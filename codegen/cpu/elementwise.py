@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr
@@ -81,7 +81,7 @@ def store(kernel: Kernel, op: Operation) -> None:
 
 
 @contextmanager
-def locked(kernel: Kernel) -> Iterator[None]:
+def locked(kernel: Kernel) -> Generator[None]:
     """Code that one thread runs at a time; cells may meet in an element."""
     if kernel.cells == 1:
         yield
@@ -112,8 +112,7 @@ def full(kernel: Kernel, op: Operation) -> None:
     assert isinstance(op, tile.FullOp)
     attr = op.value
     assert isinstance(attr, FloatAttr | IntegerAttr)
-    held_type = type_extents(op.result)
-    shape = Recipe(*held_type, kernel.native, lambda pos: kernel.b.constant(0, held))
+    shape = Tile(*type_extents(op.result), kernel.native)
     held = vector(shape.carrier, shape.lanes)
     value = attr.value.data
     kernel.recipe(op.result, lambda pos: kernel.b.constant(value, held), cost=0)
@@ -124,7 +123,7 @@ def iota(kernel: Kernel, op: Operation) -> None:
     assert isinstance(op, tile.IotaOp)
     dim = op.dim.value.data
     extents, element = type_extents(op.result)
-    shape = Recipe(extents, element, kernel.native, lambda pos: op.result)
+    shape = Tile(extents, element, kernel.native)
     b, lanes, carrier = kernel.b, shape.lanes, shape.carrier
 
     def compute(pos: Position) -> SSAValue:
@@ -147,8 +146,7 @@ def map_(kernel: Kernel, op: Operation) -> None:
     assert isinstance(op, tile.MapOp)
     count = len(op.body.block.ops) - 1
     for index, result in enumerate(op.outputs):
-        extents, element = type_extents(result)
-        lanes = Recipe(extents, element, kernel.native, lambda pos: result).lanes
+        lanes = Tile(*type_extents(result), kernel.native).lanes
 
         def compute(pos: Position, index: int = index, lanes: int = lanes) -> SSAValue:
             return _map_piece(kernel, op, pos, lanes)[index]
@@ -193,8 +191,7 @@ def _repeated(kernel: Kernel, value: SSAValue, pos: Position) -> Position:
 def broadcast(kernel: Kernel, op: Operation) -> None:
     """Pieces of the smaller tile, repeated."""
     assert isinstance(op, tile.BroadcastOp)
-    extents, element = type_extents(op.result)
-    lanes = Recipe(extents, element, kernel.native, lambda pos: op.result).lanes
+    lanes = Tile(*type_extents(op.result), kernel.native).lanes
     kernel.recipe(
         op.result,
         lambda pos: broadcast_piece(kernel, op.input, pos, lanes),

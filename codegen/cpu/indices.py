@@ -9,7 +9,7 @@ most bounds checks away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from xdsl.ir import Operation, SSAValue
@@ -76,14 +76,14 @@ class IndexSpace:
         return value if isinstance(value, int) else self._values[value]
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self) -> Generator[None]:
         """Code emitted inside is forgotten at the end: it need not dominate."""
         self._scopes.append({})
         yield
         self._scopes.pop()
 
     @contextmanager
-    def loop(self, entry: Operation) -> Iterator[None]:
+    def loop(self, entry: Operation) -> Generator[None]:
         """The scope of a loop's body; `entry` is the branch that enters the loop."""
         self._loops.append((entry, len(self._scopes)))
         with self.scope():
@@ -101,7 +101,7 @@ class IndexSpace:
         return len(self._loops)
 
     @contextmanager
-    def outside(self, depth: int) -> Iterator[None]:
+    def outside(self, depth: int) -> Generator[None]:
         """Code in front of the loop number `depth`, counted from the outermost."""
         entry, scopes = self._loops[depth]
         kept, loops = self._scopes, self._loops

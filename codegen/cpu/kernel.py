@@ -7,7 +7,7 @@ this one, one family each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from xdsl.dialects.builtin import IndexType
@@ -183,7 +183,7 @@ class Kernel:
     @contextmanager
     def counted(
         self, trip: Dim, unroll: int | None = None, most: int | None = None
-    ) -> Iterator[Dim]:
+    ) -> Generator[Dim]:
         """A loop without carried values; gives its counter as a dim.
 
         `most` bounds a trip count that is not a number.

@@ -23,7 +23,9 @@ from stepwell.errors import CompileError
 
 from .convert_tile_to_llvm import convert_module
 
-ALLOWED_SYMBOLS = frozenset("memcpy memmove memset sched_yield erf sin cos tan".split())
+ALLOWED_SYMBOLS = frozenset(
+    ["memcpy", "memmove", "memset", "sched_yield", "erf", "sin", "cos", "tan"]
+)
 """What an object may import: functions of every C library."""
 
 

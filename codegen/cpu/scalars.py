@@ -163,8 +163,9 @@ def _is_number(value: SSAValue) -> bool:
     attr = value.owner.value
     if isinstance(attr, FloatAttr):
         return attr.value.data == attr.value.data
-    first = next(iter(attr.iter_values()), None) if hasattr(attr, "iter_values") else 0
-    return first is not None and first == first
+    if isinstance(attr, IntegerAttr):
+        return True
+    return all(v == v for v in attr.iter_values())
 
 
 def float_extremum(b: Builder, name: str, left: SSAValue, right: SSAValue) -> SSAValue:

@@ -117,8 +117,6 @@ def repeat(
 class TurnedLoad(Recipe):
     """A load whose dim `across` is contiguous in memory while its last dim is not."""
 
-    is_static_only = True
-
     def __init__(self, kernel: Kernel, like: Tile, transfer: Transfer, across: int):
         super().__init__(
             like.extents,
@@ -129,6 +127,8 @@ class TurnedLoad(Recipe):
             transfer=transfer,
         )
         self.kernel = kernel
+        self.needs_numbers = True
+        self.fill = self._fill_buffer
         self.across = across
         perm = list(range(self.rank))
         perm[across], perm[-1] = perm[-1], perm[across]
@@ -177,7 +177,7 @@ class TurnedLoad(Recipe):
         assert isinstance(known, list)
         return known[column - first]
 
-    def fill(self, buffer: Scratch) -> None:
+    def _fill_buffer(self, buffer: Scratch) -> None:
         """Turn the whole tile into a buffer, block by block in loops."""
         others = [d for d in range(self.rank - 1) if d != self.across]
         self._fill(buffer, others, [0] * self.rank)

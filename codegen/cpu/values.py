@@ -197,10 +197,10 @@ class Recipe(Tile):
         self.lookup: Mapping[SSAValue, Tile] = {}
         self.own_cost = cost
         self.pointwise = True
+        self.needs_numbers = False
+        # How to put the whole tile into a buffer, where pieces are not the best way.
+        self.fill: Callable[[Scratch], None] | None = None
         self.transfer = transfer
-
-    fill: Callable[[Scratch], None] | None = None
-    """How to put the whole tile into a buffer, where pieces are not the best way."""
 
     @property
     def sources(self) -> list[Tile]:
@@ -209,8 +209,8 @@ class Recipe(Tile):
 
     @property
     def is_static_only(self) -> bool:  # pyright: ignore
-        """Whether some source holds registers."""
-        return any(s.is_static_only for s in self.sources)
+        """Whether it, or some source, can only be asked for known positions."""
+        return self.needs_numbers or any(s.is_static_only for s in self.sources)
 
     @property
     def cost(self) -> int:  # pyright: ignore

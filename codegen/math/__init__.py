@@ -1,4 +1,4 @@
-"""Vector polynomials of the elementary functions, as functions of the `llvm` dialect."""
+"""Vector polynomials of the elementary functions, in the `llvm` dialect."""
 
 from __future__ import annotations
 

@@ -7,7 +7,10 @@ exp is the Taylor series to degree 13 on |r| <= ln(2)/2.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import factorial, inf, nan
+
+from xdsl.ir import Attribute
 
 from stepwell.codegen.llvm_builder import element_of, f32, f64
 
@@ -15,15 +18,24 @@ from .vectors import V
 
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
-LN2_HIGH = {f32: 0.693359375, f64: 6.93147180369123816490e-01}
-LN2_LOW = {f32: -2.12194440e-4, f64: 1.90821492927058770002e-10}
-ROUND = {f32: 12582912.0, f64: 6755399441055744.0}
+LN2_HIGH: Mapping[Attribute, float] = {
+    f32: 0.693359375,
+    f64: 6.93147180369123816490e-01,
+}
+LN2_LOW: Mapping[Attribute, float] = {
+    f32: -2.12194440e-4,
+    f64: 1.90821492927058770002e-10,
+}
+ROUND: Mapping[Attribute, float] = {f32: 12582912.0, f64: 6755399441055744.0}
 """1.5 * 2^p: adding it leaves the nearest integer in the low bits."""
-ROUND_BITS = {f32: 0x4B400000, f64: 0x4338000000000000}
-MANTISSA = {f32: 23, f64: 52}
-BIAS = {f32: 127, f64: 1023}
-EXP_RANGE = {f32: (-104.0, 89.0), f64: (-746.0, 710.0)}
-EXP_TAIL = {
+ROUND_BITS: Mapping[Attribute, int] = {f32: 0x4B400000, f64: 0x4338000000000000}
+MANTISSA: Mapping[Attribute, int] = {f32: 23, f64: 52}
+BIAS: Mapping[Attribute, int] = {f32: 127, f64: 1023}
+EXP_RANGE: Mapping[Attribute, tuple[float, float]] = {
+    f32: (-104.0, 89.0),
+    f64: (-746.0, 710.0),
+}
+EXP_TAIL: Mapping[Attribute, tuple[float, ...]] = {
     # (exp(r) - 1 - r) / r^2
     f32: (
         1.9875691500e-4,
@@ -54,7 +66,7 @@ def reduced(x: V) -> tuple[V, V]:
 
 
 def scaled(x: V, n: V) -> V:
-    """`x * 2^n` in two steps, so that over- and underflow are rounded as they should."""
+    """`x * 2^n` in two steps, so that over- and underflow are rounded once."""
     half = n >> 1
     return x * power_of_two(half) * power_of_two(n - half)
 
@@ -83,7 +95,7 @@ def exp2(x: V) -> V:
 def expm1(x: V) -> V:
     """`e^x - 1`, accurate near 0: `2 (2^(n-1) q + (2^(n-1) - 1/2))`."""
     element = element_of(x.type)
-    low = {f32: -18.0, f64: -40.0}[element]
+    low = -18.0 if element == f32 else -40.0
     n, r = reduced(x.at_most(EXP_RANGE[element][1]).at_least(low))
     q = r.polynomial(EXP_TAIL[element]).fma(r * r, r)
     half = power_of_two(n - 1)
@@ -100,12 +112,10 @@ def _split(x: V) -> tuple[V, V]:
     tiny = x.compare("olt", smallest)
     x = (x * 2.0 ** (bits_of_mantissa + 2)).where(tiny, x)
     # Subtracting sqrt(1/2)'s bits moves the border between exponents to it.
-    root_bits = {f32: 0x3F3504F3, f64: 0x3FE6A09E667F3BCD}[element]
-    one_bits = {f32: 0x3F800000, f64: 0x3FF0000000000000}[element]
+    root_bits = 0x3F3504F3 if element == f32 else 0x3FE6A09E667F3BCD
     moved = x.bits() - root_bits
     e = moved >> bits_of_mantissa
     m = (x.bits() - (e << bits_of_mantissa)).as_float()
-    del one_bits
     exponent = e.to_float()
     return (exponent - float(bits_of_mantissa + 2)).where(tiny, exponent), m
 
@@ -195,7 +205,7 @@ def log1p(x: V) -> V:
     return u.where(u.compare("oeq", inf), value)
 
 
-def through_f64(function):
+def through_f64(function: Callable[..., V]) -> Callable[..., V]:
     """An f32 function computed in f64 and rounded once."""
 
     def wrapped(*args: V) -> V:
@@ -213,7 +223,7 @@ def tanh(x: V) -> V:
 
 
 def sinh(x: V) -> V:
-    """Half of `t + t / (t + 1)`, `t = expm1(|x|)`; `(e^(|x|/2))^2 / 2` where it is big."""
+    """`(t + t / (t + 1)) / 2`, `t = expm1(|x|)`; `e^(|x|/2)^2 / 2` where it is big."""
     size = x.abs()
     t = expm1(size)
     small = (t + t / (t + 1.0)) * 0.5

@@ -7,10 +7,10 @@ cos and tan of huge arguments, are the C library's, lane by lane.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.dialects.llvm import FuncOp, LLVMFunctionType
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import Attribute, Region, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64, i1, lanes_of
 from stepwell.codegen.llvm_ir import type_suffix
@@ -51,7 +51,7 @@ MATH_FUNCTIONS: dict[str, Function] = {
 }
 """By name of the `math` op: the function of vectors of f32 or f64, or of integers."""
 
-_LIBRARY_CALLS = {("math.erf", f64): "erf"}
+_LIBRARY_CALLS: Mapping[tuple[str, Attribute], str] = {("math.erf", f64): "erf"}
 _PERIODIC = ("math.sin", "math.cos", "math.tan")
 LARGEST_REDUCED = 2.0**40
 """Up to here the reduction by pi/2 keeps all bits of the result."""

@@ -32,7 +32,8 @@ def test_copy_keeps_every_bit(dtype: str, shape: tuple[int, ...]) -> None:
     text = tile_program(
         [(shape, dtype)],
         [(shape, dtype)],
-        f"  %r0 = tile.map (%u = %a0) -> !tile.tile<{kind}> {{ tile.yield %u : {dtype} }}",
+        f"  %r0 = tile.map (%u = %a0) -> !tile.tile<{kind}> "
+        f"{{ tile.yield %u : {dtype} }}",
     )
     _, got = check(text, [x, y])
     np.testing.assert_array_equal(got, x)
@@ -59,8 +60,24 @@ def test_float_arithmetic(dtype: str, op: str) -> None:
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize(
     "op",
-    "addi subi muli divsi remsi divui remui floordivsi ceildivsi minsi maxui andi xori "
-    "shli shrsi shrui".split(),
+    [
+        "addi",
+        "subi",
+        "muli",
+        "divsi",
+        "remsi",
+        "divui",
+        "remui",
+        "floordivsi",
+        "ceildivsi",
+        "minsi",
+        "maxui",
+        "andi",
+        "xori",
+        "shli",
+        "shrsi",
+        "shrui",
+    ],
 )
 def test_integer_arithmetic(dtype: str, op: str) -> None:
     x, z = (random_array(RNG(s), (3, 37), dtype) for s in (1, 2))
@@ -466,3 +483,16 @@ def test_integer_powers(dtype: str) -> None:
     np.testing.assert_array_equal(y[~up & (abs(x) > 1)], 0)
     minus = ~up & (x == -1)
     np.testing.assert_array_equal(y[minus], np.where(n[minus] % 2, -1, 1))
+
+
+@pytest.mark.parametrize("acc", ["f16", "bf16"])
+def test_dot_into_a_narrow_accumulator_is_rounded(acc: str) -> None:
+    rng = RNG(18)
+    a, w = random_array(rng, (5, 24), acc), random_array(rng, (24, 32), acc)
+    text = tile_program(
+        [((5, 24), acc), ((24, 32), acc)],
+        [((5, 32), acc)],
+        f"  %z = tile.full 0.0 : !tile.tile<5x32x{acc}>\n"
+        f"  %r0 = tile.dot %a0, %a1, %z : !tile.tile<5x32x{acc}>",
+    )
+    check(text, [a, w, np.zeros((5, 32), DTYPES[acc])])
