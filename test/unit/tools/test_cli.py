@@ -171,15 +171,17 @@ def test_compare(model, capsys):
 
 
 def test_distances_judge_nan_shape_and_dtype():
-    a = np.array([1, 2, np.nan, np.inf], np.float32)
+    a = np.array([1, 2, -np.inf, np.inf], np.float32)
     assert error_of("y", a, a).relative == 0
+    nan = np.array([1, np.nan], np.float32)
+    assert error_of("y", nan, nan).relative == np.inf
     b = a.copy()
     b[0] = 1.5
     assert error_of("y", b, a).relative == 0.25
     for worse in (
         np.nan_to_num(a),
-        np.array([np.nan, 2, np.nan, np.inf], np.float32),
-        np.array([1, 2, np.nan, -np.inf], np.float32),
+        np.array([np.nan, 2, -np.inf, np.inf], np.float32),
+        np.array([1, 2, np.inf, -np.inf], np.float32),
         a[:3],
         a.astype(np.float64),
     ):
