@@ -320,7 +320,7 @@ class Flash:
         return body.results[0]
 
     def _quotient(self, state: State) -> SSAValue:
-        """The weighted sum over the sum of weights, or 0 for a row that sees nothing."""
+        """The weighted sum over the sum of weights; 0 for a row that sees nothing."""
         kind = TileType(tile_of(state.weighted).extents, element_of(self.op.result))
         with self.program.map([state.weighted, state.total], [kind]) as body:
             weighted, total = body.scalars

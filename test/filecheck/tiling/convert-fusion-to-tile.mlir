@@ -2,7 +2,7 @@
 
 // Two kernels of one program share a function; the launches keep their operands.
 // CHECK-LABEL: func.func @main
-// CHECK: %[[Y:.*]] = engine.launch @neg__first(%[[X:.*]]) : (tensor<70xf32>) -> tensor<70xf32>
+// CHECK: %[[Y:.*]] = engine.launch @neg__first(%x) {in_place = array<i64: 0, 0>} : (tensor<70xf32>) -> tensor<70xf32>
 // CHECK: engine.launch @neg__first(%[[Y]])
 // CHECK: engine.launch @matmul__mm
 // CHECK: engine.launch @sum__rows{{.*}} {symbols = ["n"]}

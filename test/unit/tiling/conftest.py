@@ -49,7 +49,7 @@ def lower(
 def run_tiled(
     module: ModuleOp, context: StepwellContext, inputs: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Run `@main`, whose kernels are launches, with the interpreter of tile programs."""
+    """Run `@main`, whose kernels are launches, on the interpreter of programs."""
     programs = {f.sym_name.data: f for f in module.ops if isinstance(f, FuncOp)}
     main = next(f for f in module.ops if isinstance(f, func.FuncOp))
     values: dict[SSAValue, np.ndarray] = {}

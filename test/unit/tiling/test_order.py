@@ -53,8 +53,8 @@ def test_nan_is_the_largest_key(check) -> None:
 def test_the_first_of_a_sort(check, largest: str) -> None:
     x, y, i = "tensor<4x50xf32>", "tensor<4x7xf32>", "tensor<4x7xi64>"
     body = f"""func.func @main(%x: {x}) -> ({y}, {i}) {{
-      %v, %i = nn.topk %x {{k = #nn.dims<7>, axis = 1 : i64, largest = {largest}, sorted = true}}
-        : ({x}) -> ({y}, {i})
+      %v, %i = nn.topk %x {{k = #nn.dims<7>, axis = 1 : i64, largest = {largest},
+                             sorted = true}} : ({x}) -> ({y}, {i})
       func.return %v, %i : {y}, {i}
     }}"""
     check(body, RNG.standard_normal((4, 50)).astype(np.float32))
