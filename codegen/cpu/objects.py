@@ -74,6 +74,9 @@ def compile_ir(text: str, target: Target) -> CompiledObject:
         CompileError: LLVM refuses the text, or the object imports unknown symbols.
     """
     machine = target_machine(target)
+    if not target.has("fma"):
+        # Without the instruction `llvm.fma` is a call into the C library, one a lane.
+        text = text.replace("@llvm.fma.", "@llvm.fmuladd.")
     module = parse_ir(text)
     optimise(module, machine)
     data = machine.emit_object(module)
