@@ -95,19 +95,14 @@ def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Sc
     inner = inner_axis(product, sizes)
     row, tile = _best_tile(product, sizes, column, inner, target)
     lanes = target.lanes(accumulator_bits(product))
-    columns = tile.vectors * lanes
-    rows = tile.rows
-    grid, loops = _nest(product, sizes, (row, rows), (column, columns), inner, target)
-    return Schedule(
-        Anchor.CONTRACTION,
-        grid=grid,
-        loops=loops,
-        tile=(
-            (row, rows),
-            (column, columns),
-            (inner, inner_extent(product, inner)),
-        ),
+    axes = (
+        (row, tile.rows),
+        (column, tile.vectors * lanes),
+        (inner, inner_extent(product, inner)),
     )
+    grid = _grid(product, sizes, axes[0], axes[1], target)
+    loops = _loops(product, sizes, axes, grid, target)
+    return Schedule(Anchor.CONTRACTION, grid, loops, axes)
 
 
 def is_dot(product: Product, ranges: Ranges) -> bool:
@@ -191,55 +186,69 @@ def _is_guarded(product: Product, row: str) -> bool:
     )
 
 
-def _nest(
+def _grid(
     product: Product,
     sizes: Mapping[str, int],
     row: tuple[str, int],
     column: tuple[str, int],
-    inner: str,
     target: Target,
-) -> tuple[Extents, Extents]:
-    """The grid and the loops.
+) -> Extents:
+    """The cells: runs of rows while the weights fit in half of the L2 cache.
 
-    While all weights fit in half of the L2 cache, cells are runs of rows. Beyond that,
-    they are panels of columns first. Inside a cell a panel that fits in L1, or that is
-    too large to come around again, stays while all rows pass; otherwise all columns are
-    done for one tile of rows.
+    Beyond that, panels of columns first; rows of unknown number come in runs that read
+    a panel often enough.
     """
-    depth = _volume(sizes, product.k)
-    outer_columns = tuple(d for d in product.n if d != column[0])
-    panels = -(-sizes[column[0]] // column[1])
-    space = _volume(sizes, (*product.batch, *product.m, *outer_columns))
-    vectors = panels * column[1] // target.lanes(accumulator_bits(product))
-    cutter = Cutter(space * depth * vectors / PORTS, target)
     extents = product.op.extents
+    depth = _volume(sizes, product.k)
+    outer_columns = [d for d in product.n if d != column[0]]
+    space = _volume(sizes, (*product.batch, *product.m, *outer_columns))
+    vectors = -(-sizes[column[0]] // target.lanes(accumulator_bits(product)))
+    cutter = Cutter(space * depth * vectors / PORTS, target)
     for dim in product.batch:
         cutter.each(dim, sizes[dim])
     weights = depth * _volume(sizes, product.n) * 4
-    rows_in_all = _volume(sizes, product.m)
-    if weights > target.l2_bytes // 2 or rows_in_all < 4 * cutter.left * row[1]:
+    few_rows = _volume(sizes, product.m) < 4 * cutter.left * row[1]
+    if weights > target.l2_bytes // 2 or few_rows:
         for dim in outer_columns:
             cutter.each(dim, sizes[dim])
         if not isinstance(extents.get(row[0], 1), int):
             cutter.take(row[0], sizes[row[0]], PANEL_REUSE * row[1])
         cutter.cut(column[0], extents[column[0]], sizes[column[0]], column[1])
     for dim in product.m:
-        if dim in dict(cutter.grid):
-            continue
-        unit = row[1] if dim == row[0] else 1
-        cutter.cut(dim, extents[dim], sizes[dim], unit)
-    grid = dict(cutter.grid)
-    panel = depth * grid.get(column[0], sizes[column[0]]) * 4
-    rows = [row if d == row[0] else (d, 1) for d in product.m]
-    columns = [*((d, 1) for d in outer_columns), column]
+        if dim not in dict(cutter.grid):
+            unit = row[1] if dim == row[0] else 1
+            cutter.cut(dim, extents[dim], sizes[dim], unit)
+    return cutter.grid
+
+
+def _loops(
+    product: Product,
+    sizes: Mapping[str, int],
+    tile: Extents,
+    grid: Extents,
+    target: Target,
+) -> Extents:
+    """The loops of a cell.
+
+    A panel of columns that fits in L1, or that is too large to come around again, stays
+    while all rows pass; otherwise all columns are done for one tile of rows.
+    """
+    _, column, inner = tile
+    cells = dict(grid)
+    depth = _volume(sizes, product.k)
+    panel = depth * cells.get(column[0], sizes[column[0]]) * 4
     in_l1 = depth * column[1] * 4 <= target.l1_bytes * 5 // 8
     by_rows = panel <= target.l2_bytes // 2 and not in_l1
+    steps = dict(tile)
+    rows = [(d, steps.get(d, 1)) for d in product.m]
+    columns = [(d, 1) for d in product.n if d != column[0]] + [column]
     parallel = [*rows, *columns] if by_rows else [*columns, *rows]
-    depths = [(d, inner_extent(product, inner) if d == inner else 1) for d in product.k]
-    batch = [(d, 1) for d in product.batch]
-    loops = [one for one in (*batch, *parallel, *depths) if _is_loop(product, one[0])]
-    return tuple(grid.items()), tuple(
-        one for one in loops if grid.get(one[0]) != one[1]
+    depths = [(d, inner[1] if d == inner[0] else 1) for d in product.k]
+    every = [*((d, 1) for d in product.batch), *parallel, *depths]
+    return tuple(
+        one
+        for one in every
+        if _is_loop(product, one[0]) and cells.get(one[0]) != one[1]
     )
 
 
