@@ -29,7 +29,13 @@ from stepwell.dialects.shapes import DimsAttr, dims_of, element_of
 
 SEGMENTS = "operandSegmentSizes"
 TAKES_SHAPE = frozenset(
-    {"broadcast_to", "multinomial", "random_normal", "random_uniform"}
+    {
+        "broadcast_to",
+        "max_pool_indices",
+        "multinomial",
+        "random_normal",
+        "random_uniform",
+    }
 )
 """Host functions that are told their result's shape; others find it out."""
 

@@ -14,6 +14,7 @@ from .movement import MOVEMENT
 from .numbers import NUMBERS
 from .quantization import QUANTIZATION
 from .recurrent import RECURRENT
+from .sampling import SAMPLING
 from .selection import SELECTION
 from .values import HostOp
 
@@ -25,6 +26,7 @@ HOST_OPS: Mapping[str, HostOp] = {
     **NUMBERS,
     **QUANTIZATION,
     **RECURRENT,
+    **SAMPLING,
     **SELECTION,
 }
 """Every host op."""
