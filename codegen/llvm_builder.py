@@ -39,7 +39,8 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import llvm
 
-from .llvm_ir import UNROLL, is_float, type_suffix
+from .llvm_ir import UNROLL
+from .llvm_text import is_float, type_suffix
 
 Value = int | SSAValue
 

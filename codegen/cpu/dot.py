@@ -37,7 +37,7 @@ from stepwell.codegen.llvm_builder import (
     is_float,
     vector,
 )
-from stepwell.codegen.llvm_ir import type_suffix
+from stepwell.codegen.llvm_text import type_suffix
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, ceildiv, dim_min, symbols_of
 from stepwell.dialects.quasi_affine import coefficient, is_indirect

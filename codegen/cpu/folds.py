@@ -20,7 +20,7 @@ from stepwell.codegen.llvm_builder import (
     lanes_of,
     vector,
 )
-from stepwell.codegen.llvm_ir import type_suffix
+from stepwell.codegen.llvm_text import type_suffix
 
 from .elements import carrier_type, is_rounded, round_to_element
 from .scalars import float_extremum

@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.codegen.llvm_builder import PTR, Builder, i1, i32, i64, vector
-from stepwell.codegen.llvm_ir import type_suffix
+from stepwell.codegen.llvm_text import type_suffix
 from stepwell.dialects import tile
 from stepwell.dialects.access import row_major
 from stepwell.dialects.dims import (

@@ -35,7 +35,7 @@ from stepwell.codegen.llvm_builder import (
     lanes_of,
     vector,
 )
-from stepwell.codegen.llvm_ir import type_suffix
+from stepwell.codegen.llvm_text import type_suffix
 from stepwell.codegen.math import MATH_FUNCTIONS, MathLibrary
 from stepwell.errors import CompileError
 

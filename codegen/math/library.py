@@ -13,7 +13,7 @@ from xdsl.dialects.llvm import FuncOp, LLVMFunctionType
 from xdsl.ir import Attribute, Region, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64, i1, lanes_of
-from stepwell.codegen.llvm_ir import type_suffix
+from stepwell.codegen.llvm_text import type_suffix
 from stepwell.errors import CompileError
 
 from . import exponential as e

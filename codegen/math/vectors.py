@@ -23,7 +23,7 @@ from stepwell.codegen.llvm_builder import (
     lanes_of,
     vector,
 )
-from stepwell.codegen.llvm_ir import is_float, type_suffix
+from stepwell.codegen.llvm_text import is_float, type_suffix
 
 
 @dataclass(frozen=True, eq=False)
