@@ -1,5 +1,12 @@
 """A PTX interpreter in NumPy: GPU kernels run and checked where there is no GPU.
 
 Written from NVIDIA's "Parallel Thread Execution ISA"; shares no code with the compiler,
-so that a wrong belief in code generation does not repeat itself here.
+so that a wrong belief in code generation does not repeat itself here. See
+docs/07-emulator.md.
 """
+
+from . import instructions
+from .device import EmulatedDevice, Module
+from .tensor_map import encode_tensor_map
+
+__all__ = ["EmulatedDevice", "Module", "encode_tensor_map", "instructions"]

@@ -10,13 +10,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from stepwell.errors import OptionError
 
-from .instructions import arithmetic, control, conversion, memory, special, warp
 from .machine import WARP, Block, Cluster, Machine, grid_clusters
 from .memory import SHARED_LIMIT, SHARED_STRIDE, Memory
 from .parser import parse
 from .registers import NUMPY_TYPES, RegisterFile
 from .syntax import Function, Variable
-from .translate import Program, translate
+from .translate import Program, require, translate
 
 Triple = tuple[int, int, int]
 Argument = int | float | bytes | np.generic | NDArray
@@ -54,9 +53,7 @@ class EmulatedDevice:
         self.machine.memory.write(pointer, array)
         return pointer
 
-    def download(
-        self, pointer: int, shape: Sequence[int], dtype: DTypeLike
-    ) -> NDArray:
+    def download(self, pointer: int, shape: Sequence[int], dtype: DTypeLike) -> NDArray:
         """A copy of an array on the device."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
@@ -84,7 +81,9 @@ class Module:
         pointer = self.device.allocate(variable.size)
         data = np.zeros(variable.size, np.uint8)
         if variable.initial:
-            values = [getattr(v, "value", getattr(v, "bits", 0)) for v in variable.initial]
+            values = [
+                getattr(v, "value", getattr(v, "bits", 0)) for v in variable.initial
+            ]
             kind = NUMPY_TYPES[f"b{NUMPY_TYPES[variable.type].itemsize * 8}"]
             bits = (1 << (8 * kind.itemsize)) - 1
             array = np.array([value & bits for value in values], kind)
@@ -126,9 +125,12 @@ class Module:
         machine = self.device.machine
         before = machine.instructions
         parameters = self._parameters(function, args)
+        require(self.program, entry)
         first = self.program.entries[entry]
         for index in grid_clusters(blocks, size):
-            cluster_ = self._cluster(index, size, blocks, shape, parameters, first)
+            cluster_ = self._cluster(
+                index, size, blocks, shape, parameters, first, used
+            )
             machine.run(cluster_, self.program.code)
             machine.drain(cluster_)
         return machine.instructions - before
@@ -155,9 +157,14 @@ class Module:
         shape: Triple,
         parameters: int,
         first: int,
+        used: int,
     ) -> Cluster:
         count = size[0] * size[1] * size[2]
         shared = Memory.of_size("shared", 0, SHARED_STRIDE * count, True)
+        assert shared.valid is not None
+        for rank in range(count):
+            start = rank * SHARED_STRIDE
+            shared.valid[start : start + used] = True
         cluster = Cluster(self.device.machine, size, index, shared)
         threads = -(-shape[0] * shape[1] * shape[2] // WARP) * WARP
         for rank in range(count):

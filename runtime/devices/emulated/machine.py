@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
+from .asynchronous import AsyncGroups
 from .memory import SHARED_STRIDE, GlobalMemory, Memory
 from .registers import RegisterFile
 
@@ -57,10 +58,11 @@ class Step:
 
 @dataclass
 class Wait:
-    """Why a group stands still: `ready` says when it may go on."""
+    """Why a group stands still: `ready` says when it may go on, with `resume` first."""
 
     reason: str
     ready: Callable[[], bool]
+    resume: Callable[[], None] | None = None
 
 
 @dataclass(eq=False)
@@ -71,6 +73,7 @@ class Group:
     mask: Mask
     stack: tuple[int, ...] = ()
     wait: Wait | None = None
+    reason: str = ""
 
     def meets(self, other: Group) -> bool:
         """Whether both are at the same place of the same call."""
@@ -103,13 +106,20 @@ class Block:
     barriers: dict[int, Barrier] = field(default_factory=dict[int, "Barrier"])
     line: int = 0
     polling: bool = False
+    held: bool = False
     current: Group | None = None
-    cluster_phase: int = 0
+    cluster_phase: NDArray[np.int64] = field(init=False)
     exited: Mask = field(init=False)
+    carry: Mask = field(init=False)
+    groups_in_flight: dict[str, AsyncGroups] = field(
+        default_factory=dict[str, AsyncGroups]
+    )
 
     def __post_init__(self) -> None:
         self.exited = np.ones(self.registers.threads, np.bool_)
         self.exited[: self.thread_count] = False
+        self.carry = np.zeros_like(self.exited)
+        self.cluster_phase = np.zeros(self.registers.threads, np.int64)
         self.groups.append(Group(0, ~self.exited))
 
     @property
@@ -138,6 +148,27 @@ class Block:
         assert self.current is not None
         if not wait.ready():
             self.current.wait = wait
+        elif wait.resume is not None:
+            wait.resume()
+
+    def poll(self, reason: str) -> None:
+        """The running group asked in vain: others get their turn first."""
+        assert self.current is not None
+        self.current.reason = reason
+        self.polling = True
+
+    def hold(self, reason: str) -> None:
+        """Try the running instruction again later: some of its threads are not here."""
+        self.poll(reason)
+        self.held = True
+
+    def in_flight(self, kind: str) -> AsyncGroups:
+        """The asynchronous operations of a kind: copy, bulk or wgmma."""
+        found = self.groups_in_flight.get(kind)
+        if found is None:
+            found = AsyncGroups(self.registers.threads)
+            self.groups_in_flight[kind] = found
+        return found
 
     def describe(self, thread: int) -> str:
         """A thread, for messages."""
@@ -186,6 +217,18 @@ class Checker(Protocol):
         """Called before each read, write or atomic of the threads `lanes`."""
         ...
 
+    def step(self, block: Block, group: Group, mask: Mask, step: Step) -> None:
+        """Called before each instruction."""
+        ...
+
+    def release(self, block: Block, mask: Mask, key: object) -> None:
+        """The threads publish what they did, under a key (a barrier)."""
+        ...
+
+    def acquire(self, block: Block, mask: Mask, key: object) -> None:
+        """The threads learn what was published under a key."""
+        ...
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -222,7 +265,9 @@ class Machine:
                     if group.wait is not None:
                         if not group.wait.ready():
                             continue
-                        group.wait = None
+                        over, group.wait = group.wait, None
+                        if over.resume is not None:
+                            over.resume()
                     moving |= self._run_group(block, group, code)
             if not alive:
                 return
@@ -244,6 +289,9 @@ class Machine:
         """Carry out everything that is still in flight."""
         while self._complete_one(cluster):
             pass
+        for block in cluster.blocks:
+            for groups in block.groups_in_flight.values():
+                groups.finish(np.ones(block.registers.threads, np.bool_))
 
     def _complete_one(self, cluster: Cluster) -> bool:
         if not cluster.pending:
@@ -271,15 +319,17 @@ class Machine:
                     f"gave up after {self.limit} warp instructions",
                     where=f"PTX line {step.line}",
                 )
+            if self.checker is not None:
+                self.checker.step(block, group, mask, step)
             if step.jump is not None:
                 if not self._jump(block, group, step, mask):
                     return True
             else:
                 if step.operation is not None and mask.any():
                     step.operation(block, mask)
-                group.pc += 1
+                group.pc += not block.held
             if block.polling:
-                block.polling = False
+                block.polling = block.held = False
                 return False
             if group.wait is not None:
                 return False
@@ -292,15 +342,15 @@ class Machine:
         assert step.jump is not None
         stack = group.stack
         moved = step.jump(block, group, mask) if mask.any() else []
-        stays = group.mask & ~mask if step.guard is not None else None
-        if stays is not None and stays.any():
-            moved = [*moved, (group.pc + 1, stays)]
-        if len(moved) == 1:
+        stays = group.mask & ~mask
+        if len(moved) == 1 and not stays.any():
             group.pc, group.mask = moved[0]
             return True
         block.groups.remove(group)
         for pc, threads in moved:
             self._add(block, Group(pc, threads, group.stack))
+        if stays.any():
+            self._add(block, Group(group.pc + 1, stays, stack))
         return False
 
     @staticmethod
@@ -333,7 +383,10 @@ def _warps(mask: Mask) -> int:
 def _waiting(block: Block, group: Group, code: list[Step]) -> str:
     threads = np.flatnonzero(group.mask)
     step = code[group.pc]
-    reason = group.wait.reason if group.wait is not None else f"polls at {step.name}"
+    if group.wait is not None:
+        reason = group.wait.reason
+    else:
+        reason = group.reason or f"polls at {step.name}"
     return (
         f"block {block.index}, threads {threads[0]}..{threads[-1]} "
         f"({threads.size}): {reason}, PTX line {step.line}"

@@ -38,13 +38,15 @@ class MemoryFault(DeviceError):
 class Memory:
     """One flat array of bytes, with a shadow that says which were ever written.
 
-    `name` is for messages; `base` is the generic address of byte 0.
+    `valid` says which bytes were allocated. `name` is for messages; `base` is the
+    generic address of byte 0.
     """
 
     name: str
     base: int
     bytes: NDArray[np.uint8]
     written: NDArray[np.bool_] | None = None
+    valid: NDArray[np.bool_] | None = None
 
     @staticmethod
     def of_size(name: str, base: int, size: int, shadow: bool = False) -> Memory:
@@ -53,6 +55,7 @@ class Memory:
             name,
             base,
             np.full(-(-size // 16) * 16, 0xCD, np.uint8),
+            np.zeros(-(-size // 16) * 16, np.bool_) if shadow else None,
             np.zeros(-(-size // 16) * 16, np.bool_) if shadow else None,
         )
 
@@ -91,16 +94,19 @@ class GlobalMemory:
         while self._top > self.memory.size:
             self._grow()
         self.allocations.append(Allocation(start, size))
+        assert self.memory.valid is not None
+        self.memory.valid[start : start + size] = True
         return GLOBAL_BASE + start
 
     def _grow(self) -> None:
         old = self.memory
-        assert old.written is not None
+        assert old.written is not None and old.valid is not None
         self.memory = Memory(
             old.name,
             old.base,
             np.concatenate([old.bytes, np.full_like(old.bytes, 0xCD)]),
             np.concatenate([old.written, np.zeros_like(old.written)]),
+            np.concatenate([old.valid, np.zeros_like(old.valid)]),
         )
 
     def free(self, address: int) -> None:
@@ -109,7 +115,10 @@ class GlobalMemory:
         index = bisect.bisect_left([a.start for a in self.allocations], start)
         if index == len(self.allocations) or self.allocations[index].start != start:
             raise DeviceError(f"expected an allocated pointer, got {address:#x}")
-        del self.allocations[index]
+        size = self.allocations.pop(index).size
+        assert self.memory.valid is not None and self.memory.written is not None
+        self.memory.valid[start : start + size] = False
+        self.memory.written[start : start + size] = False
 
     def piece(self, offset: int) -> Allocation | None:
         """The allocation that `offset` lies in."""
@@ -135,8 +144,15 @@ class GlobalMemory:
         return self.memory.bytes[start : start + size].copy()
 
 
-Window = tuple[Memory, NDArray[np.int64]]
-"""A memory and, per thread, a byte offset in it."""
+def shared_offsets(own: int, addresses: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Offsets in a cluster's shared memory, for addresses in the shared window.
+
+    The window begins with the block's own memory (which starts at offset `own` of the
+    cluster's); the memories of the cluster's blocks follow, by rank, as `mapa` gives
+    them.
+    """
+    mine = (addresses >= 0) & (addresses < SHARED_STRIDE)
+    return np.where(mine, addresses + own, addresses - SHARED_STRIDE)
 
 
 def check_access(
@@ -152,11 +168,13 @@ def check_access(
     `where` describes a thread for the message.
     """
     bad = (offsets < 0) | (offsets > memory.size - width)
+    if memory.valid is not None and not bad.any():
+        bad = ~(memory.valid[offsets] & memory.valid[offsets + (width - 1)])
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise MemoryFault(
             f"out-of-bounds access of {width} bytes at "
-            f"{memory.name}[{int(offsets[first]):#x}], which has {memory.size} bytes",
+            f"{memory.name}[{int(offsets[first]):#x}], which holds nothing there",
             where=where(int(lanes[first])),
         )
     skew = offsets & (width - 1)

@@ -216,6 +216,7 @@ class _Parser:
         if self._accept(";"):
             return
         self._block(function)
+        _resolve_registers(function)
         self._module.functions[function.name] = function
 
     def _parameter_list(self) -> list[Variable]:
@@ -407,6 +408,28 @@ class _Parser:
         return Address(base, offset, tuple(coordinates))
 
 
+def _resolve_registers(function: Function) -> None:
+    """Registers may have names without `%`, which look like variables until now."""
+    declared = [*function.variables, *function.parameters, *function.results]
+    plain = {
+        one.name: f"%{one.name}"
+        for one in declared
+        if one.space == "reg" and not one.name.startswith("%")
+    }
+    if not plain:
+        return
+    function.variables = [
+        replace(one, name=plain.get(one.name, one.name)) for one in function.variables
+    ]
+    function.parameters = [
+        replace(one, name=plain.get(one.name, one.name)) for one in function.parameters
+    ]
+    function.results = [
+        replace(one, name=plain.get(one.name, one.name)) for one in function.results
+    ]
+    function.body = [renamed_instruction(one, plain) for one in function.body]
+
+
 def renamed_instruction(one: Instruction, names: Mapping[str, str]) -> Instruction:
     """The instruction with registers, variables and labels renamed."""
     guard = one.guard
@@ -423,6 +446,8 @@ def renamed_operand(operand: Operand, names: Mapping[str, str]) -> Operand:
         return renamed_operand(part, names)
 
     match operand:
+        case Symbol(name) if names.get(name, "").startswith("%"):
+            return Register(names[name])
         case Register(name) | Symbol(name):
             return replace(operand, name=names.get(name, name))
         case Address(base, _, coordinates):

@@ -7,7 +7,7 @@ instruction execute it in one NumPy call under a mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import ml_dtypes
@@ -91,6 +91,3 @@ class RegisterFile:
         if found is None:
             found = self._views[key] = self.banks[bank].view(dtype)
         return found
-
-
-

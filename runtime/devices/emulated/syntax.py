@@ -29,8 +29,14 @@ TOKEN = re.compile(
 WIDTHS = {
     "pred": 1,
     **{f"{kind}{bits}": bits for kind in "bus" for bits in (8, 16, 32, 64)},
-    **{"b128": 128, "f16": 16, "bf16": 16, "f16x2": 32, "bf16x2": 32},
-    **{"f32": 32, "f64": 64, "tf32": 32},
+    "b128": 128,
+    "f16": 16,
+    "bf16": 16,
+    "f16x2": 32,
+    "bf16x2": 32,
+    "f32": 32,
+    "f64": 64,
+    "tf32": 32,
 }
 """Bits of each fundamental type."""
 

@@ -91,6 +91,9 @@ class Program:
     layout: Layout
     code: list[Step] = field(default_factory=list[Step])
     entries: dict[str, int] = field(default_factory=dict[str, int])
+    scopes: dict[str, Scope] = field(default_factory=lambda: dict[str, "Scope"]())
+    returns: dict[int, Operation] = field(default_factory=dict[int, Operation])
+    translated: dict[str, bool] = field(default_factory=dict[str, bool])
     shared_size: int = 0
     local_size: int = 0
     dynamic_shared: tuple[str, ...] = ()
@@ -218,10 +221,9 @@ SPECIAL: dict[str, Read] = {}
 
 
 def translate(module: Module, globals_: dict[str, int]) -> Program:
-    """Translate every function of a module.
+    """Lay out a module; `require` translates its functions when they are needed.
 
-    `globals_` holds the addresses of its `.global` and `.const` variables. Raises
-    UnsupportedError for the first instruction that is not emulated, with its line.
+    `globals_` holds the addresses of its `.global` and `.const` variables.
     """
     program = Program(module, Layout())
     for name, address in globals_.items():
@@ -235,9 +237,28 @@ def translate(module: Module, globals_: dict[str, int]) -> Program:
         program.addresses[function.name] = ("code", first)
         first += len(function.body) + 1
     for scope in scopes:
-        program.code += [_step(one, scope) for one in scope.function.body]
-        program.code.append(JUMPS["ret"](_FALL_OFF, scope))
+        program.scopes[scope.function.name] = scope
+    program.code = [Step(0, "untranslated")] * first
     return program
+
+
+def require(program: Program, name: str) -> None:
+    """Translate a function, and those it calls, unless that is done.
+
+    Raises:
+        UnsupportedError: it has an instruction that is not emulated, or calls itself.
+        ModelError: it breaks the rules of PTX.
+    """
+    if program.translated.get(name):
+        return
+    if name in program.translated:
+        raise UnsupportedError(f"the emulator has no recursion: {name} calls itself")
+    scope = program.scopes[name]
+    program.translated[name] = False
+    steps = [_step(one, scope) for one in scope.function.body]
+    steps.append(JUMPS["ret"](_FALL_OFF, scope))
+    program.code[scope.first : scope.first + len(steps)] = steps
+    program.translated[name] = True
 
 
 _FALL_OFF = Instruction("ret", (), (), None, 0)
@@ -290,13 +311,13 @@ def _scope(program: Program, function: Function, first: int) -> Scope:
 
 def _step(one: Instruction, scope: Scope) -> Step:
     guard = scope.guard(one)
-    if one.opcode in JUMPS:
-        step = JUMPS[one.opcode](one, scope)
-        return Step(one.line, one.name, None, step.jump, guard)
     builder = BUILDERS.get(one.opcode)
-    if builder is None:
-        raise unsupported(one)
     try:
+        if one.opcode in JUMPS:
+            step = JUMPS[one.opcode](one, scope)
+            return Step(one.line, one.name, None, step.jump, guard)
+        if builder is None:
+            raise unsupported(one)
         operation = builder(one, scope)
     except ModelError as error:
         raise ModelError(error.summary, where=f"PTX line {one.line}") from None

@@ -1,7 +1,4 @@
-"""Control flow and barriers: bra, brx, call, ret, exit, bar.
-
-ISA chapters "Control Flow" and "Parallel Synchronization and Communication".
-"""
+"""Control flow: bra, brx, call, ret, exit (ISA chapter "Control Flow")."""
 
 from __future__ import annotations
 
@@ -9,13 +6,11 @@ import numpy as np
 
 from stepwell.errors import DeviceError, ModelError
 from stepwell.runtime.devices.emulated.machine import (
-    Barrier,
     Block,
     Group,
     Mask,
     Operation,
     Step,
-    Wait,
 )
 from stepwell.runtime.devices.emulated.syntax import (
     Group as Arguments,
@@ -23,13 +18,14 @@ from stepwell.runtime.devices.emulated.syntax import (
 from stepwell.runtime.devices.emulated.syntax import (
     Instruction,
     Operand,
+    Register,
     Symbol,
+    Variable,
 )
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
-    instruction,
     jump,
-    unsupported,
+    require,
 )
 
 Targets = list[tuple[int, Mask]]
@@ -92,6 +88,7 @@ def return_(one: Instruction, scope: Scope) -> Step:
         if group.stack:
             *outer, back = group.stack
             group.stack = tuple(outer)
+            scope.program.returns[back](block, mask)
             return [(back, mask)]
         block.exited = block.exited | mask
         block.cluster.effects += 1
@@ -102,84 +99,85 @@ def return_(one: Instruction, scope: Scope) -> Step:
 
 @jump("call")
 def call(one: Instruction, scope: Scope) -> Step:
-    """`call`: copies arguments in, runs the function, copies its result out.
+    """`call`: copies arguments in, runs the function; its `ret` copies results out.
 
-    Parameters are per-thread memory of the callee, so that a function may not call
+    Parameters are memory of the callee, per thread, so that a function may not call
     itself.
     """
     operands = list(one.operands)
-    results: tuple[Operand, ...] = ()
-    if operands and isinstance(operands[0], Arguments):
-        results = operands.pop(0).elements  # type: ignore[union-attr]
-    callee = scope.program.module.functions.get(_label(operands.pop(0)))
+    results = _group(operands)
+    name = _label(operands.pop(0))
+    arguments = _group(operands)
+    callee = scope.program.module.functions.get(name)
     if callee is None:
-        raise unsupported(one, f"call of a function without a body ({one.operands})")
-    arguments: tuple[Operand, ...] = ()
+        return _absent(one, name)
+    require(scope.program, name)
+    inner = scope.program.scopes[name]
+    copies_in = [
+        _transfer(argument, scope, parameter.name, inner, parameter)
+        for argument, parameter in zip(arguments, callee.parameters, strict=True)
+    ]
+    copies_out = [
+        _transfer(Symbol(result.name), inner, _destination(target), scope, result)
+        for target, result in zip(results, callee.results, strict=True)
+    ]
+    first = inner.first
+
+    def go(block: Block, group: Group, mask: Mask) -> Targets:
+        for copy in copies_in:
+            copy(block, mask)
+        back = group.pc + 1
+        scope.program.returns.setdefault(back, give_back)
+        group.stack = (*group.stack, back)
+        return [(first, mask)]
+
+    def give_back(block: Block, mask: Mask) -> None:
+        for copy in copies_out:
+            copy(block, mask)
+
+    return Step(one.line, one.name, jump=go)
+
+
+def _group(operands: list[Operand]) -> tuple[Operand, ...]:
+    """Take a leading `(...)` off the operands."""
     if operands and isinstance(operands[0], Arguments):
-        arguments = operands[0].elements
-    raise unsupported(one, f"call with {len(arguments)} arguments, {len(results)} results")
+        first = operands.pop(0)
+        assert isinstance(first, Arguments)
+        return first.elements
+    return ()
 
 
-# Barriers.
+def _absent(one: Instruction, name: str) -> Step:
+    """A function without a body: an error, once it is called."""
 
-
-@instruction("bar", "barrier")
-def barrier(one: Instruction, scope: Scope) -> Operation:
-    """`bar.sync`, `bar.arrive`, `bar.red` and the same of `barrier.cta`."""
-    if "cluster" in one.modifiers:
-        return _cluster_barrier(one, scope)
-    operands = list(one.operands)
-    if "red" in one.modifiers:
-        raise unsupported(one)
-    number = scope.read(operands[0], "u32")
-    count = scope.read(operands[1], "u32") if len(operands) > 1 else None
-    arrive_only = "arrive" in one.modifiers
-
-    def run(block: Block, mask: Mask) -> None:
-        which = int(np.broadcast_to(number(block), mask.shape)[mask][0])
-        here = block.barriers.setdefault(which, Barrier())
-        if count is None:
-            expected = block.live_threads
-        else:
-            expected = int(np.broadcast_to(count(block), mask.shape)[mask][0])
-        # A barrier counts warps: every thread of a warp that arrives.
-        here.arrived += 32 * int(mask.reshape(-1, 32).any(axis=1).sum())
-        block.cluster.effects += 1
-        generation = here.generation
-        if here.arrived >= expected:
-            here.arrived -= expected
-            here.generation += 1
-        if not arrive_only:
-            block.wait(
-                Wait(
-                    f"waits at barrier {which} for {expected} threads",
-                    lambda: here.generation != generation,
-                )
-            )
-
-    return run
-
-
-def _cluster_barrier(one: Instruction, scope: Scope) -> Operation:
-    arrives = "arrive" in one.modifiers
-
-    def arrive(block: Block, mask: Mask) -> None:
-        cluster = block.cluster
-        block.cluster_phase = cluster.generation
-        cluster.arrived += int(mask.sum())
-        cluster.effects += 1
-        total = sum(other.thread_count for other in cluster.blocks)
-        if cluster.arrived >= total:
-            cluster.arrived -= total
-            cluster.generation += 1
-
-    def wait(block: Block, mask: Mask) -> None:
-        generation = block.cluster_phase
-        block.wait(
-            Wait(
-                "waits at the cluster barrier",
-                lambda: block.cluster.generation != generation,
-            )
+    def go(block: Block, group: Group, mask: Mask) -> Targets:
+        what = "an assertion failed" if name == "__assertfail" else f"no body of {name}"
+        raise DeviceError(
+            f"call of {name}: {what}",
+            where=block.describe(int(np.flatnonzero(mask)[0])),
         )
 
-    return arrive if arrives else wait
+    return Step(one.line, one.name, jump=go)
+
+
+def _destination(operand: Operand) -> str:
+    return operand.name if isinstance(operand, Register) else _label(operand)
+
+
+def _transfer(
+    source: Operand, of: Scope, target: str, to: Scope, variable: Variable
+) -> Operation:
+    """Copy a parameter between functions: registers, or memory of each thread."""
+    if variable.space == "reg" or not isinstance(source, Symbol):
+        type_ = variable.type
+        source = Register(source.name) if isinstance(source, Symbol) else source
+        read, write = of.read(source, type_), to.write(Register(target), type_)
+        return lambda block, mask: write(block, mask, read(block))
+    begin, end_ = of.place(source.name)[1], to.place(target)[1]
+    span = np.arange(variable.size)
+
+    def copy(block: Block, mask: Mask) -> None:
+        base = block.local_offsets[mask][:, None] + span
+        block.local.bytes[base + end_] = block.local.bytes[base + begin]
+
+    return copy

@@ -11,12 +11,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from stepwell.runtime.devices.emulated.instructions import floats
-from stepwell.runtime.devices.emulated.instructions.arithmetic import relu, rounding
 from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import Instruction
 from stepwell.runtime.devices.emulated.translate import Scope, instruction, unsupported
+
+from . import floats
+from .elementwise import relu, rounding
 
 Array = NDArray
 FLOATS = ("f16", "bf16", "f32", "f64")
@@ -51,7 +52,9 @@ def float_to_int(value: Array, to: np.dtype, mode: str) -> Array:
     low = rounded <= float(info.min)
     high = rounded >= float(info.max)
     inside = np.where(nan | low | high, 0.0, rounded).astype(to)
-    clamped = np.where(high, to.type(info.max), np.where(low, to.type(info.min), inside))
+    clamped = np.where(
+        high, to.type(info.max), np.where(low, to.type(info.min), inside)
+    )
     # On hardware NaN becomes zero, except for 64-bit results: only the top bit set.
     if to.itemsize < 8:
         unknown = to.type(0)

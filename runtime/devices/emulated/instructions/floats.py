@@ -69,7 +69,7 @@ def sum32(a: Array, b: Array, mode: str = "rn") -> Array:
 
 
 def product32(a: Array, b: Array, mode: str = "rn") -> Array:
-    """a * b of singles, rounded once (the product of two singles is exact in double)."""
+    """a * b of singles, rounded once (in double, the product is exact)."""
     if mode == "rn":
         return a * b
     exact = a.astype(np.float64) * b.astype(np.float64)

@@ -17,9 +17,11 @@ from stepwell.runtime.devices.emulated.memory import (
     GLOBAL_BASE,
     LOCAL_BASE,
     SHARED_BASE,
+    SHARED_STRIDE,
     Memory,
     MemoryFault,
     check_access,
+    shared_offsets,
 )
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import (
@@ -102,7 +104,10 @@ def _at_register(space: str, read: Read, offset: int) -> Locate:
             addresses(block, mask) - GLOBAL_BASE,
         )
     if space == "shared":
-        return lambda block, mask: (block.cluster.shared, addresses(block, mask))
+        return lambda block, mask: (
+            block.cluster.shared,
+            shared_offsets(block.shared_base, addresses(block, mask)),
+        )
     if space == "local":
         return lambda block, mask: (
             block.local,
@@ -123,7 +128,9 @@ def _generic(
     if window[0] == 0:
         return block.device.memory.memory, addresses - GLOBAL_BASE
     if window[0] == 1:
-        return block.cluster.shared, addresses - SHARED_BASE
+        return block.cluster.shared, shared_offsets(
+            block.shared_base, addresses - SHARED_BASE
+        )
     return block.local, addresses - LOCAL_BASE + block.local_offsets[mask]
 
 
@@ -226,8 +233,6 @@ def address_of(symbol: Symbol, scope: Scope) -> Read:
     """The address of a variable within its own state space, or of a function."""
     space, start = scope.place(symbol.name)
     offset = start + symbol.offset
-    if space == "shared":
-        return lambda block: np.array(block.shared_base + offset, np.uint64)
     if space == "param":
         return lambda block: np.array(block.parameters + offset, np.uint64)
     return lambda block: np.array(offset, np.uint64)
@@ -263,6 +268,43 @@ def _pack(target: Operand, source: Vector, type_: str, scope: Scope) -> Operatio
         for index, read in enumerate(reads):
             parts[:, index] = read(block)
         write(block, mask, parts.view(NUMPY_TYPES[type_])[:, 0])
+
+    return run
+
+
+@instruction("mapa")
+def mapa(one: Instruction, scope: Scope) -> Operation:
+    """The address that a variable of this block has in another block of the cluster."""
+    generic = "shared::cluster" not in one.modifiers
+    type_ = element_type(one)
+    source = one.operands[1]
+    read = (
+        address_of(source, scope)
+        if isinstance(source, Symbol)
+        else scope.read(source, type_)
+    )
+    rank = scope.read(one.operands[2], "u32")
+    write = scope.write(one.operands[0], type_)
+    base = SHARED_BASE if generic else 0
+
+    def run(block: Block, mask: Mask) -> None:
+        plain = (read(block).astype(np.int64) - base) % SHARED_STRIDE
+        to = (rank(block).astype(np.int64) + 1) * SHARED_STRIDE
+        write(block, mask, (plain + to + base).astype(np.uint64))
+
+    return run
+
+
+@instruction("getctarank")
+def getctarank(one: Instruction, scope: Scope) -> Operation:
+    """The rank of the block that a shared address belongs to."""
+    base = 0 if "shared::cluster" in one.modifiers else SHARED_BASE
+    read = scope.read(one.operands[1], element_type(one))
+    write = scope.write(one.operands[0], "u32")
+
+    def run(block: Block, mask: Mask) -> None:
+        window = (read(block).astype(np.int64) - base) // SHARED_STRIDE
+        write(block, mask, np.where(window == 0, block.rank, window - 1))
 
     return run
 
@@ -306,7 +348,8 @@ def isspacep(one: Instruction, scope: Scope) -> Operation:
 
 
 @instruction(
-    "prefetch", "prefetchu", "discard", "applypriority", "membar", "pragma", "nanosleep"
+    *("prefetch", "prefetchu", "discard", "applypriority", "membar", "fence", "pragma"),
+    *("nanosleep", "griddepcontrol", "setmaxnreg"),
 )
 def without_effect(one: Instruction, scope: Scope) -> Operation:
     """Hints, and fences among threads that this machine runs in one order anyway."""

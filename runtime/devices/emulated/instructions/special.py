@@ -24,17 +24,20 @@ def _component(of: Callable[[Block], Triple], axis: int, block: Block) -> NDArra
     return np.array(of(block)[axis])
 
 
+def _each(function: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:
+    x, y, z = map(function, a, b)
+    return x, y, z
+
+
 TRIPLES: dict[str, Callable[[Block], Triple]] = {
     "ntid": lambda block: block.shape,
     "ctaid": lambda block: block.index,
     "nctaid": lambda block: block.grid,
     "clusterid": lambda block: block.cluster.index,
     "cluster_nctaid": lambda block: block.cluster.shape,
-    "cluster_ctaid": lambda block: tuple(
-        at % size for at, size in zip(block.index, block.cluster.shape, strict=True)
-    ),
-    "nclusterid": lambda block: tuple(
-        at // size for at, size in zip(block.grid, block.cluster.shape, strict=True)
+    "cluster_ctaid": lambda block: _each(int.__mod__, block.index, block.cluster.shape),
+    "nclusterid": lambda block: _each(
+        int.__floordiv__, block.grid, block.cluster.shape
     ),
 }
 for _axis, _letter in enumerate("xyz"):
@@ -54,7 +57,7 @@ def _mask(compare: Callable[[NDArray, NDArray], NDArray], block: Block) -> NDArr
     return words[_lanes(block)]
 
 
-SPECIAL |= {
+OTHERS: dict[str, Callable[[Block], NDArray]] = {
     "%laneid": _lanes,
     "%warpid": lambda block: np.arange(block.registers.threads) // WARP,
     "%nwarpid": lambda block: np.array(block.registers.threads // WARP),
@@ -72,3 +75,4 @@ SPECIAL |= {
     "%lanemask_gt": partial(_mask, np.greater),
     "%lanemask_ge": partial(_mask, np.greater_equal),
 }
+SPECIAL.update(OTHERS)

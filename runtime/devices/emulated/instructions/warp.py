@@ -19,6 +19,8 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
+from .barriers import converged
+
 Array = NDArray
 BITS = (1 << np.arange(WARP, dtype=np.uint64)).astype(np.uint64)
 
@@ -71,7 +73,7 @@ def shuffle(one: Instruction, scope: Scope) -> Operation:
         if flag is not None:
             flag(block, mask, inside.reshape(-1))
 
-    return run
+    return converged(scope.read(one.operands[-1], "b32"), run)
 
 
 @instruction("vote")
@@ -84,8 +86,9 @@ def vote(one: Instruction, scope: Scope) -> Operation:
     def run(block: Block, mask: Mask) -> None:
         here = mask.reshape(-1, WARP)
         holds = warps(read(block), mask)
-        some, every = (holds & here).any(axis=1), (holds | ~here).all(axis=1)
-        outcome = {
+        some: Array = (holds & here).any(axis=1)
+        every: Array = (holds | ~here).all(axis=1)
+        outcome: Array = {
             "all": lambda: every,
             "any": lambda: some,
             "uni": lambda: every | ~some,
@@ -93,7 +96,7 @@ def vote(one: Instruction, scope: Scope) -> Operation:
         }[mode]()
         write(block, mask, to_lanes(outcome))
 
-    return run
+    return converged(scope.read(one.operands[-1], "b32"), run)
 
 
 @instruction("activemask")
@@ -131,7 +134,7 @@ def match(one: Instruction, scope: Scope) -> Operation:
         if flag is not None:
             flag(block, mask, same)
 
-    return run
+    return converged(scope.read(one.operands[-1], "b32"), run)
 
 
 REDUCTIONS: dict[str, tuple[Callable[..., Array], int]] = {
@@ -166,7 +169,7 @@ def redux(one: Instruction, scope: Scope) -> Operation:
             outcome = getattr(kept, name)(axis=1)
         write(block, mask, to_lanes(outcome))
 
-    return run
+    return converged(scope.read(one.operands[-1], "b32"), run)
 
 
 @instruction("elect")
@@ -181,4 +184,4 @@ def elect(one: Instruction, scope: Scope) -> Operation:
         write(block, mask, leader)
         flag(block, mask, np.arange(mask.size) % WARP == leader)
 
-    return run
+    return converged(scope.read(one.operands[-1], "b32"), run)

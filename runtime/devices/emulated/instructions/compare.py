@@ -1,0 +1,196 @@
+"""Comparison and selection (ISA chapters of that name)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
+from stepwell.runtime.devices.emulated.syntax import SINK, Instruction, Pair
+from stepwell.runtime.devices.emulated.translate import (
+    Scope,
+    Write,
+    element_type,
+    instruction,
+    unsupported,
+)
+
+from .elementwise import (
+    PACKED,
+    Array,
+    Function,
+    elementwise,
+)
+
+# Comparison and selection.
+
+COMPARISONS: dict[str, Function] = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lo": np.less,
+    "ls": np.less_equal,
+    "hi": np.greater,
+    "hs": np.greater_equal,
+}
+
+
+def comparison(name: str) -> Function | None:
+    """The function of a comparison; `equ` and the like are true on NaN, `ne` is not."""
+    if name == "num":
+        return lambda a, b: ~(np.isnan(a) | np.isnan(b))
+    if name == "nan":
+        return lambda a, b: np.isnan(a) | np.isnan(b)
+    if name == "ne":
+        return lambda a, b: (a != b) & (a == a) & (b == b)
+    if name in COMPARISONS:
+        return COMPARISONS[name]
+    if name.endswith("u") and name[:-1] in COMPARISONS:
+        base = COMPARISONS[name[:-1]]
+        return lambda a, b: base(a, b) | (a != a) | (b != b)
+    return None
+
+
+@instruction("setp")
+def setp(one: Instruction, scope: Scope) -> Operation:
+    """Compare, combine with a predicate, write one or two predicates.
+
+    Of packed halves, the first predicate is the lower half's, the second the upper's.
+    """
+    if element_type(one) in PACKED:
+        return _setp_pair(one, scope)
+    compare = _combined(one, scope)
+    target = one.operands[0]
+    first, second = (
+        (target.first, target.second) if isinstance(target, Pair) else (target, SINK)
+    )
+    write, write_other = scope.write(first, "pred"), scope.write(second, "pred")
+
+    def run(block: Block, mask: Mask) -> None:
+        outcome, other = compare(block)
+        write(block, mask, outcome)
+        write_other(block, mask, other)
+
+    return run
+
+
+def _combined(one: Instruction, scope: Scope) -> Callable[[Block], tuple[Array, Array]]:
+    """The outcome of a comparison and of its opposite, joined with the predicate."""
+    function = comparison(one.modifiers[0])
+    type_ = element_type(one)
+    if function is None or type_ in PACKED:
+        raise unsupported(one)
+    name = next((m for m in one.modifiers if m in ("and", "or", "xor")), None)
+    reads = [scope.read(operand, type_) for operand in one.operands[1:3]]
+    if name is None:
+
+        def plain(block: Block) -> tuple[Array, Array]:
+            outcome = function(*(read(block) for read in reads))
+            return outcome, ~outcome
+
+        return plain
+    extra = scope.read(one.operands[3], "pred")
+    join = getattr(np, f"logical_{name}")
+
+    def joined(block: Block) -> tuple[Array, Array]:
+        outcome = function(*(read(block) for read in reads))
+        with_ = extra(block)
+        return join(outcome, with_), join(~outcome, with_)
+
+    return joined
+
+
+def _halves(one: Instruction, scope: Scope) -> Callable[[Block], Array]:
+    """The outcomes for both halves of packed operands, `[threads, 2]`."""
+    function = comparison(one.modifiers[0])
+    if function is None or len(one.operands) > 3:
+        raise unsupported(one)
+    dtype = NUMPY_TYPES[PACKED[element_type(one)]]
+    reads = [scope.read(operand, "b32") for operand in one.operands[1:3]]
+
+    def compare(block: Block) -> Array:
+        values = [
+            np.ascontiguousarray(read(block)).reshape(-1, 1).view(dtype)
+            for read in reads
+        ]
+        return function(*values)
+
+    return compare
+
+
+def _setp_pair(one: Instruction, scope: Scope) -> Operation:
+    target = one.operands[0]
+    if not isinstance(target, Pair):
+        raise unsupported(one)
+    writes = [scope.write(part, "pred") for part in (target.first, target.second)]
+    compare = _halves(one, scope)
+
+    def run(block: Block, mask: Mask) -> None:
+        outcome = compare(block)
+        for half, write in enumerate(writes):
+            write(block, mask, outcome[:, half])
+
+    return run
+
+
+@instruction("set")
+def set_(one: Instruction, scope: Scope) -> Operation:
+    """Compare into a number: all bits one, or 1.0 for floating-point results."""
+    type_ = next(m for m in one.modifiers if m in NUMPY_TYPES)
+    write = scope.write(one.operands[0], type_)
+    if element_type(one) in PACKED:
+        return _set_pair(one, scope, type_, write)
+    dtype = NUMPY_TYPES[type_]
+    true = np.array(-1).astype(dtype) if dtype.kind in "iu" else np.array(1, dtype)
+    compare = _combined(one, scope)
+    false = np.zeros((), dtype)
+
+    def run(block: Block, mask: Mask) -> None:
+        write(block, mask, np.where(compare(block)[0], true, false))
+
+    return run
+
+
+def _set_pair(one: Instruction, scope: Scope, type_: str, write: Write) -> Operation:
+    compare = _halves(one, scope)
+    kind = PACKED.get(type_)
+    true = (
+        np.array(0xFFFF, np.uint16)
+        if kind is None
+        else np.array(1, NUMPY_TYPES[kind]).view(np.uint16)
+    )
+
+    def run(block: Block, mask: Mask) -> None:
+        bits = np.where(compare(block), true, np.uint16(0)).astype(np.uint16)
+        write(block, mask, bits.view(np.uint32)[:, 0])
+
+    return run
+
+
+@instruction("selp")
+def selp(one: Instruction, scope: Scope) -> Operation:
+    """`a` where the predicate holds, else `b`."""
+    type_ = element_type(one)
+    types = (type_, type_, "pred")
+    return elementwise(one, scope, lambda a, b, p: np.where(p, a, b), types)
+
+
+@instruction("slct")
+def slct(one: Instruction, scope: Scope) -> Operation:
+    """`a` where `c` is at least zero, else `b`."""
+    of, by = (m for m in one.modifiers if m in NUMPY_TYPES)
+    reads = [
+        scope.read(o, t) for o, t in zip(one.operands[1:], (of, of, by), strict=True)
+    ]
+    write = scope.write(one.operands[0], of)
+
+    def run(block: Block, mask: Mask) -> None:
+        a, b, c = (read(block) for read in reads)
+        write(block, mask, np.where(c >= 0, a, b))
+
+    return run

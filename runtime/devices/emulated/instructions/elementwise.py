@@ -1,0 +1,104 @@
+"""What every one-to-one instruction shares: operands, packed halves, modifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
+from stepwell.runtime.devices.emulated.syntax import Instruction
+from stepwell.runtime.devices.emulated.translate import (
+    Scope,
+    element_type,
+    unsupported,
+)
+
+from . import floats
+
+Array = NDArray
+Function = Callable[..., Array]
+ROUNDING = ("rn", "rz", "rm", "rp", "rni", "rzi", "rmi", "rpi", "rna")
+PACKED = {"f16x2": "f16", "bf16x2": "bf16"}
+FLOATS = ("f16", "bf16", "f32", "f64")
+
+
+def elementwise(
+    one: Instruction, scope: Scope, function: Function, types: tuple[str, ...] = ()
+) -> Operation:
+    """`d = function(a, b, ...)`; `types` are the operands' where not the result's."""
+    type_ = element_type(one)
+    sources = one.operands[1:]
+    types = types or (type_,) * len(sources)
+    reads = [scope.read(o, t) for o, t in zip(sources, types, strict=True)]
+    write = scope.write(one.operands[0], type_)
+
+    def run(block: Block, mask: Mask) -> None:
+        with np.errstate(all="ignore"):
+            write(block, mask, function(*(read(block) for read in reads)))
+
+    return run
+
+
+def on_pairs(function: Function, type_: str) -> Function:
+    """A function of halves, applied to both halves of packed 32-bit registers."""
+    dtype = NUMPY_TYPES[PACKED[type_]]
+
+    def apply(*packed: Array) -> Array:
+        halves = [np.ascontiguousarray(p).reshape(-1, 1).view(dtype) for p in packed]
+        result = function(*halves)
+        return np.ascontiguousarray(result, dtype).view(np.uint32)[:, 0]
+
+    return apply
+
+
+def float_function(one: Instruction, function: Function, type_: str) -> Function:
+    """Wrap a function of floats with the rules of the modifiers ftz, sat and relu."""
+    modifiers = one.modifiers
+    steps: list[Callable[[Array], Array]] = []
+    if "ftz" in modifiers and type_ == "f32":
+        steps.append(floats.flush)
+    if "sat" in modifiers:
+        steps.append(floats.saturate)
+    if "relu" in modifiers:
+        steps.append(relu)
+    if not steps:
+        return function
+    flush_inputs = "ftz" in modifiers and type_ == "f32"
+
+    def apply(*values: Array) -> Array:
+        if flush_inputs:
+            values = tuple(floats.flush(value) for value in values)
+        result = function(*values)
+        for step in steps:
+            result = step(result)
+        return result
+
+    return apply
+
+
+def relu(value: Array) -> Array:
+    """Negative values become zero; NaN becomes the canonical NaN."""
+    return np.where(np.isnan(value), value, np.maximum(value, value.dtype.type(0)))
+
+
+def rounding(one: Instruction) -> str:
+    """The rounding modifier; to nearest even if there is none."""
+    return next((m for m in one.modifiers if m in ROUNDING), "rn")
+
+
+def by_type(one: Instruction, scope: Scope, table: Mapping[str, Function]) -> Operation:
+    """Pick the function for the instruction's type: exact, or by the kind of number."""
+    type_ = element_type(one)
+    scalar = PACKED.get(type_, type_)
+    kind = "float" if scalar in FLOATS else "int"
+    function = table.get(scalar, table.get(kind))
+    if function is None:
+        raise unsupported(one)
+    if kind == "float":
+        function = float_function(one, function, scalar)
+    if type_ in PACKED:
+        function = on_pairs(function, type_)
+    return elementwise(one, scope, function)
