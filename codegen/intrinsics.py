@@ -41,7 +41,7 @@ CPU_INTRINSICS: Mapping[str, str] = {
     "llvm.vector.reduce.fadd": F32_F64,
     "llvm.vector.reduce.fmul": F32_F64,
     **{
-        f"llvm.vector.reduce.{kind}": rf"\.v\d+i(1|8|16|32|64)"
+        f"llvm.vector.reduce.{kind}": r"\.v\d+i(1|8|16|32|64)"
         for kind in ("add", "mul", "and", "or", "xor", "smax", "smin", "umax", "umin")
     },
     **dict.fromkeys(
