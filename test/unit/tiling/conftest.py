@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.parser import Parser
+
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import numpy_dtype
 from stepwell.dialects.engine import CopyOp, LaunchOp
@@ -19,10 +24,6 @@ from stepwell.dialects.shapes import bind_symbols, dims_of, element_of, evaluate
 from stepwell.dialects.target import Target
 from stepwell.dialects.tile import FuncOp
 from stepwell.lowering.pipelines import parse_passes, run_passes
-from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import SSAValue
-from xdsl.parser import Parser
 
 TO_GENERIC = "form-kernels,decompose-kernels,fuse-generics"
 TO_SCHEDULES = "collapse-dims,assign-schedules"

@@ -91,10 +91,11 @@ def test_scatter_of_elements(check, reduction: str) -> None:
 
 @pytest.mark.parametrize("kind", ["i8", "ui8", "i32", "i64", "f16", "f64", "i1"])
 def test_element_types(check, kind: str) -> None:
+    from xdsl.parser import Parser
+
     from stepwell.dialects.context import StepwellContext
     from stepwell.dialects.dtypes import numpy_dtype
     from stepwell.dialects.registry import register_dialects
-    from xdsl.parser import Parser
 
     context = StepwellContext()
     register_dialects(context)
