@@ -3,7 +3,7 @@
 Usage: python tools/bench/cpu.py [--only NAME] [--threads 1,2] [--runs 20] [--write]
 
 Every model runs on the same random input under both; `--write` puts the table into
-docs/benchmarks/cpu.md. Latency is the median of alternating warm calls.
+docs/benchmarks/cpu.md. Latency is the median of warm calls, in alternating turns.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +24,7 @@ from rich.progress import track
 
 import stepwell
 from stepwell.tools.bench.cases import CASES, Case, Size
+from stepwell.tools.cli.compare import paired_times
 
 Feeds = dict[str, NDArray]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "cpu.md"
@@ -101,20 +102,6 @@ def relative_error(ours: Sequence[NDArray], theirs: Sequence[NDArray]) -> float:
     return worst
 
 
-def paired_medians(
-    first: Callable[[], object], second: Callable[[], object], runs: int
-) -> tuple[float, float]:
-    """Median milliseconds of two calls, alternated so that noise hits both alike."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs + 2):
-        for call, taken in zip((first, second), times, strict=True):
-            start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
-    ours, theirs = (1e3 * float(np.median(taken[2:])) for taken in times)
-    return ours, theirs
-
-
 def measure(case: Case, threads: Sequence[int], runs: int) -> list[Row]:
     """Build one model, and compare it at each of its sizes and thread counts."""
     path = case.path()
@@ -139,10 +126,10 @@ def compare(
     ours = engine.run(feeds)
     theirs = [np.asarray(value) for value in peer.run(names, feeds)]
     error = relative_error([ours[name] for name in names], theirs)
-    ours_ms, theirs_ms = paired_medians(
+    ours_s, theirs_s = paired_times(
         lambda: engine.run(feeds), lambda: peer.run(names, feeds), runs
     )
-    times = (ours_ms, theirs_ms, build_s)
+    times = (1e3 * ours_s, 1e3 * theirs_s, build_s)
     return Row(case.name, size.label, threads, error, *times, engine.kernel_count)
 
 
@@ -161,7 +148,7 @@ def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
 Command: `{command}`, {date.today()}, {platform.processor() or platform.machine()},
 Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, stepwell
 {stepwell.__version__}. Random inputs; relative error is `max|a-b| / max|b|` over the
-outputs; times are medians of alternating warm calls, in one process.
+outputs; times are medians of warm calls in alternating turns, in one process.
 
 {table(rows)}
 """
