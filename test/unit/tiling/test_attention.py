@@ -54,6 +54,13 @@ def test_masks_broadcast(check, shape: tuple[int, ...], element: str) -> None:
     check(body, f32(2, 2, 9, 4), f32(2, 2, 33, 4), f32(2, 2, 33, 4), mask)
 
 
+def test_a_mask_of_one_row_holds_beyond_the_first_tile_of_rows(check) -> None:
+    q = tensor(2, 1, 130, 4)
+    body = attention(q, q, q, q, tensor(2, 1, 1, 130, element="i1"))
+    mask = RNG.random((2, 1, 1, 130)) > 0.4
+    check(body, *(f32(2, 1, 130, 4) for _ in "qkv"), mask)
+
+
 def test_a_chunk_or_everything_that_a_row_does_not_see(check) -> None:
     """The running maximum is -inf there, and the difference of two must not be NaN."""
     q, k = tensor(1, 1, 4, 4), tensor(1, 1, 300, 4)
