@@ -106,7 +106,8 @@ def reduce_axis(
     """Combine a tile along one axis; unsigned extremes go by way of signed ones."""
     if tile_of(tile).extents[axis] == 1:
         return tile
-    if kind in (Combine.ADD, Combine.MUL) or not is_unsigned(element):
+    ordered = kind in (Combine.MAX, Combine.MIN)
+    if not ordered or not is_unsigned(element):
         return parts.program.value(ReduceOp(CombineKind(kind.value), tile, axis))
     if tile_of(tile).element_type.bitwidth == 1:  # pyright: ignore
         logic = CombineKind.OR if kind is Combine.MAX else CombineKind.AND

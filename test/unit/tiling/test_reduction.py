@@ -32,6 +32,19 @@ def test_reduce_over_any_axes(check, kind: str, axes: tuple[int, ...]) -> None:
     check(body, values, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["any", "all"])
+@pytest.mark.parametrize("length", [2, 77])
+def test_reduce_of_bools(check, kind: str, length: int) -> None:
+    x, y = tensor(40, length, element="i1"), tensor(40, element="i1")
+    body = f"""func.func @main(%x: {x}) -> {y} {{
+      %0 = nn.reduce %x {{kind = "{kind}", axes = array<i64: 1>, keepdims = false}}
+        : ({x}) -> {y}
+      func.return %0 : {y}
+    }}"""
+    mostly = 0.97 if kind == "all" else 0.03
+    check(body, RNG.random((40, length)) < mostly)
+
+
 @pytest.mark.parametrize("element", ["i32", "i8", "ui8", "f16", "f64"])
 def test_reduce_of_any_type(check, element: str) -> None:
     x, y = tensor(4, 77, element=element), tensor(4, element=element)
