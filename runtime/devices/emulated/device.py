@@ -39,7 +39,9 @@ class EmulatedDevice:
         limit: warp instructions after which a launch is given up; None is no limit.
     """
 
-    def __init__(self, *, seed: int | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self, *, seed: int | None = None, limit: int | None = None, check: bool = False
+    ) -> None:
         shuffle = None if seed is None else random.Random(seed)
         self.machine = Machine(shuffle=shuffle, limit=limit)
 

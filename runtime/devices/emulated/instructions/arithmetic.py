@@ -38,9 +38,39 @@ def _saturating(function: Function) -> Function:
     return apply
 
 
+@instruction("addc", "subc")
+def with_carry(one: Instruction, scope: Scope) -> Operation:
+    """`add.cc`, `addc`, `sub.cc`, `subc`: sums of many words, carried by a flag.
+
+    Subtraction is addition of the complement; the flag is then "no borrow".
+    """
+    type_ = element_type(one).replace("s", "u")
+    if type_ not in ("u32", "u64"):
+        raise unsupported(one)
+    reads = [scope.read(operand, type_) for operand in one.operands[1:]]
+    write = scope.write(one.operands[0], type_)
+    subtracts, takes = one.opcode[:3] == "sub", one.opcode[-1] == "c"
+
+    def run(block: Block, mask: Mask) -> None:
+        a, b = (read(block) for read in reads)
+        if subtracts:
+            b = ~b
+        entering = (block.carry if takes else np.array(subtracts)).astype(a.dtype)
+        with np.errstate(over="ignore"):
+            partial = a + b
+            total = partial + entering
+        write(block, mask, total)
+        if "cc" in one.modifiers:
+            np.copyto(block.carry, (partial < a) | (total < partial), where=mask)
+
+    return run
+
+
 @instruction("add", "sub")
 def add_sub(one: Instruction, scope: Scope) -> Operation:
     """`add`, `sub`: integers wrap (or saturate), floats round by their modifier."""
+    if "cc" in one.modifiers:
+        return with_carry(one, scope)
     function: Function = np.add if one.opcode == "add" else np.subtract
     mode = rounding(one)
     table: dict[str, Function] = {
@@ -223,6 +253,57 @@ UNARY: dict[str, dict[str, Function]] = {
 def unary(one: Instruction, scope: Scope) -> Operation:
     """One-operand functions. The approximate ones are rounded exactly here."""
     return by_type(one, scope, UNARY[one.opcode])
+
+
+@instruction("copysign")
+def copysign(one: Instruction, scope: Scope) -> Operation:
+    """The second operand with the sign of the first."""
+    return elementwise(one, scope, lambda a, b: np.copysign(b, a))
+
+
+@instruction("testp")
+def testp(one: Instruction, scope: Scope) -> Operation:
+    """The class of a floating-point number."""
+    tests: dict[str, Function] = {
+        "finite": np.isfinite,
+        "infinite": np.isinf,
+        "number": lambda a: ~np.isnan(a),
+        "notanumber": np.isnan,
+        "normal": lambda a: np.isfinite(a) & (np.abs(a) >= np.finfo(a.dtype).tiny),
+        "subnormal": lambda a: (a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny),
+    }
+    test = tests[one.modifiers[0]]
+    read = scope.read(one.operands[1], element_type(one))
+    write = scope.write(one.operands[0], "pred")
+    return lambda block, mask: write(block, mask, test(read(block)))
+
+
+@instruction("sad")
+def sad(one: Instruction, scope: Scope) -> Operation:
+    """`c + |a - b|`."""
+    return elementwise(
+        one, scope, lambda a, b, c: c + np.where(a < b, b - a, a - b).astype(c.dtype)
+    )
+
+
+@instruction("dp4a")
+def dp4a(one: Instruction, scope: Scope) -> Operation:
+    """The dot product of four bytes, added to a 32-bit integer."""
+    types = [m for m in one.modifiers if m in ("u32", "s32")]
+    kinds = [np.dtype("i1" if type_ == "s32" else "u1") for type_ in types]
+    signed = "s32" in types
+    reads = [scope.read(operand, "b32") for operand in one.operands[1:4]]
+    write = scope.write(one.operands[0], "s32" if signed else "u32")
+
+    def run(block: Block, mask: Mask) -> None:
+        a, b = (
+            np.ascontiguousarray(read(block)).reshape(-1, 1).view(kind).astype("i8")
+            for read, kind in zip(reads[:2], kinds, strict=True)
+        )
+        total = (a * b).sum(axis=1) + reads[2](block).astype(np.int64)
+        write(block, mask, total.astype(np.uint32).view("i4" if signed else "u4"))
+
+    return run
 
 
 # Minimum and maximum.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 from stepwell.runtime.devices.emulated.machine import (
@@ -109,20 +108,17 @@ def _reduction(one: Instruction, scope: Scope) -> Operation:
     type_ = "u32" if "popc" in one.modifiers else "pred"
     write = scope.write(one.operands[0], type_)
     vote_of = operands.pop()
-    if isinstance(vote_of, Not):
-        inner = scope.read(vote_of.operand, "pred")
-
-        def votes(block: Block) -> NDArray:
-            return ~inner(block)
-    else:
-        votes = scope.read(vote_of, "pred")
+    inverted = isinstance(vote_of, Not)
+    given = scope.read(vote_of.operand if inverted else vote_of, "pred")
     number = scope.read(operands[0], "u32")
     count = scope.read(operands[1], "u32") if len(operands) > 1 else None
     mode = next(m for m in one.modifiers if m in ("popc", "and", "or"))
 
     def run(block: Block, mask: Mask) -> None:
         here = block.barriers.setdefault(uniform(number, block, mask), Barrier())
-        here.reduction.append(np.broadcast_to(votes(block), mask.shape)[mask].copy())
+        here.reduction.append(
+            np.broadcast_to(given(block) ^ inverted, mask.shape)[mask]
+        )
         mine = here.reduction
 
         def finish() -> None:

@@ -110,8 +110,8 @@ def bit_length(a: Array) -> Array:
 def reverse_bits(a: Array, width: int) -> Array:
     """The bits in opposite order."""
     octets = np.ascontiguousarray(a).view(np.uint8).reshape(*a.shape, width // 8)
-    flipped = np.unpackbits(octets[..., ::-1], axis=-1, bitorder="big")[..., ::-1]
-    packed = np.packbits(flipped, axis=-1, bitorder="big")
+    order = np.unpackbits(octets, axis=-1, bitorder="little")[..., ::-1]
+    packed = np.packbits(order, axis=-1, bitorder="little")
     return np.ascontiguousarray(packed).view(f"u{width // 8}")[..., 0]
 
 

@@ -91,7 +91,7 @@ def _row_offsets(offsets: NDArray[np.int64], warps: Array, mask: Mask) -> Array:
 
 @instruction("ldmatrix")
 def ldmatrix(one: Instruction, scope: Scope) -> Operation:
-    """One, two or four 8x8 matrices of 16-bit elements; lane 8m + r names row r of m."""
+    """One, two or four 8x8 matrices of 16-bit elements; lane 8m + r: row r of m."""
     count = _matrices(one)
     where = locate(one, one.operands[1], scope, "shared")
     writes = [scope.write(o, "b32") for o in vector_elements(one.operands[0])]

@@ -86,8 +86,8 @@ def vote(one: Instruction, scope: Scope) -> Operation:
     def run(block: Block, mask: Mask) -> None:
         here = mask.reshape(-1, WARP)
         holds = warps(read(block), mask)
-        some: Array = (holds & here).any(axis=1)
-        every: Array = (holds | ~here).all(axis=1)
+        some = np.bitwise_or.reduce(holds & here, axis=1)
+        every = np.bitwise_and.reduce(holds | ~here, axis=1)
         outcome: Array = {
             "all": lambda: every,
             "any": lambda: some,

@@ -96,7 +96,11 @@ def wgmma(one: Instruction, scope: Scope) -> Operation:
     """`wgmma.fence`, `.mma_async`, `.commit_group`, `.wait_group`."""
     action = one.modifiers[0]
     if action == "fence":
-        return lambda block, mask: _check_warpgroups(one, block, mask)
+
+        def fence(block: Block, mask: Mask) -> None:
+            _check_warpgroups(one, block, mask)
+
+        return fence
     if action == "commit_group":
         return lambda block, mask: block.in_flight("wgmma").commit(mask)
     if action == "wait_group":

@@ -1,0 +1,42 @@
+"""The corpus: CUDA C++ kernels with the PTX that nvcc made of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+CORPUS = Path(__file__).resolve().parents[3] / "data" / "ptx"
+
+
+@lru_cache
+def fresh(theme: str) -> str | None:
+    """The theme's PTX, compiled now; None where there is no nvcc."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / f"{theme}.ptx"
+        command = [nvcc, "-arch=sm_90a", "--ptx", "-O2", "-o", str(made)]
+        source = str(CORPUS / f"{theme}.cu")
+        done = subprocess.run([*command, source], capture_output=True, timeout=120)
+        return made.read_text() if done.returncode == 0 else None
+
+
+@pytest.fixture(params=["kept", "fresh"])
+def corpus(request: pytest.FixtureRequest):
+    """How to get a theme's PTX: the file that is kept, or by nvcc."""
+
+    def get(theme: str) -> str:
+        if request.param == "kept":
+            return (CORPUS / f"{theme}.ptx").read_text()
+        text = fresh(theme)
+        if text is None:
+            pytest.skip("no nvcc that compiles for sm_90a")
+        return text
+
+    return get
