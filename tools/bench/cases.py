@@ -82,8 +82,9 @@ def encoder_sizes(*pairs: tuple[int, int]) -> tuple[Size, ...]:
     return tuple(Size(f"{b}x{s}", dict.fromkeys(names, (b, s))) for b, s in pairs)
 
 
-def page(_: str, shape: Shape) -> NDArray:
+def page(name: str, shape: Shape) -> NDArray:
     """A picture of text; on noise a detector finds none, which would prove nothing."""
+    del name  # there is one input
     batch, _, height, width = shape
     lines = [f"line {index} of a page" for index in range(max(1, height // 60))]
     picture = draw_text(lines).resize((width, height))

@@ -131,7 +131,7 @@ def picture_of(word: str) -> NDArray[np.float32]:
     picture = Image.new("L", (width, 64), 255)
     ImageDraw.Draw(picture).text((12, 8), word, 0, font)
     pixels = np.asarray(picture, np.float32) / 255
-    return ((pixels - 0.5) / 0.5)[None, None]
+    return ((pixels - 0.5) / 0.5)[None, None].astype(np.float32)
 
 
 def greedy(classes: NDArray) -> tuple[int, ...]:
