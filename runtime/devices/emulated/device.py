@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from stepwell.errors import OptionError
 
+from .checker import MemoryChecker
 from .machine import WARP, Block, Cluster, Machine, grid_clusters
 from .memory import SHARED_LIMIT, SHARED_STRIDE, Memory
 from .parser import parse
@@ -36,6 +37,7 @@ class EmulatedDevice:
     Args:
         seed: carry asynchronous operations out in a random order drawn from it, instead
             of oldest first.
+        check: report races in shared memory and reads of memory that holds nothing.
         limit: warp instructions after which a launch is given up; None is no limit.
     """
 
@@ -43,7 +45,8 @@ class EmulatedDevice:
         self, *, seed: int | None = None, limit: int | None = None, check: bool = False
     ) -> None:
         shuffle = None if seed is None else random.Random(seed)
-        self.machine = Machine(shuffle=shuffle, limit=limit)
+        checker = MemoryChecker() if check else None
+        self.machine = Machine(shuffle=shuffle, limit=limit, checker=checker)
 
     def allocate(self, size: int) -> int:
         """Reserve `size` bytes; the pointer. Their contents are unspecified."""

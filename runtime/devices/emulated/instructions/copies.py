@@ -88,7 +88,7 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
     def run(block: Block, mask: Mask) -> None:
         width = uniform(size_of, block, mask)
         counts = np.broadcast_to(source_size(block), mask.shape).astype(np.int64)
-        to, to_offsets = checked(block, mask, target(block, mask), width, "async")
+        to, to_offsets = checked(block, mask, target(block, mask), width, "write")
         active = mask & (counts > 0)
         starts = np.zeros((2, mask.size), np.int64)
         starts[0, mask] = to_offsets

@@ -1,0 +1,156 @@
+"""Each finding with a planted bug, and the same kernel without it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stepwell.errors import DeviceError, UnsupportedError
+from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.runtime.devices.emulated.checker import Race, Uninitialised
+from stepwell.runtime.devices.emulated.machine import Deadlock
+from stepwell.runtime.devices.emulated.memory import MemoryFault
+
+HEAD = """
+.version 8.0
+.target sm_90a
+.address_size 64
+.visible .entry k(.param .u64 out)
+{
+  .reg .pred %p<4>;
+  .reg .b32 %r<16>;
+  .reg .b64 %rd<8>;
+  .shared .align 16 .b32 s[128];
+  .shared .align 8 .b64 bar;
+  ld.param.u64 %rd1, [out];
+  mov.u32 %r1, %tid.x;
+  shl.b32 %r2, %r1, 2;
+  mov.u32 %r3, s;
+  add.u32 %r4, %r3, %r2;
+  cvt.u64.u32 %rd2, %r2;
+  add.u64 %rd3, %rd1, %rd2;
+"""
+
+
+def run(body: str, **options: int) -> np.ndarray:
+    device = EmulatedDevice(check=True)
+    out = device.upload(np.zeros(128, "i4"))
+    device.load(HEAD + body + "\n ret;\n}").launch(
+        "k", grid=1, block=128, args=[out], **options
+    )
+    return device.download(out, (128,), "i4")
+
+
+MIRROR = """
+  st.shared.u32 [%r4], %r1;
+  {sync}
+  sub.u32 %r5, 508, %r2;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u32 %r6, [%r5];
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_race_of_a_read_with_a_write():
+    got = run(MIRROR.format(sync="bar.sync 0;"))
+    np.testing.assert_array_equal(got, np.arange(128)[::-1])
+    with pytest.raises(Race, match="no barrier between"):
+        run("st.shared.u32 [%r4], 0; bar.sync 0;" + MIRROR.format(sync=""))
+
+
+REUSE = """
+  st.shared.u32 [%r4], %r1;
+  bar.sync 0;
+  xor.b32 %r5, %r2, 256;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u32 %r6, [%r5];
+  {sync}
+  st.shared.u32 [%r4], 7;
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_race_of_a_write_with_a_read():
+    got = run(REUSE.format(sync="bar.sync 0;"))
+    np.testing.assert_array_equal(got, np.arange(128) ^ 64)
+    with pytest.raises(Race, match="with the read of warp"):
+        run(REUSE.format(sync=""))
+
+
+def test_uninitialised_shared_memory():
+    run("st.shared.u32 [%r4], 1; ld.shared.u32 %r6, [%r4];")
+    with pytest.raises(Uninitialised, match="nothing was written"):
+        run("ld.shared.u32 %r6, [%r4];")
+
+
+def test_out_of_bounds():
+    run("st.global.u32 [%rd3], %r1;")
+    with pytest.raises(MemoryFault, match="out-of-bounds"):
+        run("st.global.u32 [%rd3+4], %r1;")
+    with pytest.raises(MemoryFault, match="out-of-bounds"):
+        run("st.shared.u32 [%r4+2048], %r1;")
+
+
+def test_misaligned():
+    with pytest.raises(MemoryFault, match="misaligned"):
+        run("st.global.u16 [%rd1+1], %r1;")
+    run("st.global.u8 [%rd1+1], %r1;")
+
+
+ARRIVE = """
+  setp.ne.u32 %p1, %r1, 0;
+  @!%p1 mbarrier.init.shared.b64 [bar], {count};
+  bar.sync 0;
+  mbarrier.arrive.shared.b64 _, [bar];
+again:
+  mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
+  @!%p2 bra again;
+"""
+
+
+def test_deadlock_names_who_waits_for_what():
+    run(ARRIVE.format(count=128))
+    with pytest.raises(Deadlock) as caught:
+        run(ARRIVE.format(count=129))
+    assert "waits for the mbarrier" in str(caught.value)
+    assert "1 arrivals" in str(caught.value)
+
+
+DIVERGENT = """
+  setp.lt.u32 %p1, %r1, 64;
+  {guard} bar.sync 1, 128;
+"""
+
+
+def test_divergent_barrier():
+    run(DIVERGENT.format(guard=""))
+    with pytest.raises(Deadlock, match="deadlock") as caught:
+        run(DIVERGENT.format(guard="@%p1") + "bar.sync 0;")
+    assert "barrier 1 for 128 threads" in str(caught.value)
+
+
+def test_an_mbarrier_that_was_not_initialised():
+    with pytest.raises(DeviceError, match="initialised mbarrier"):
+        run("mbarrier.arrive.shared.b64 _, [bar];")
+
+
+def test_unsupported_instruction_names_its_line():
+    with pytest.raises(UnsupportedError, match=r"no frobnicate\.u32") as caught:
+        run("frobnicate.u32 %r5, %r6;")
+    assert caught.value.where == f"PTX line {HEAD.count(chr(10)) + 1}"
+
+
+def test_a_copy_that_is_not_waited_for_has_not_landed():
+    copy = """
+      st.global.u32 [%rd3], %r1;
+      st.shared.u32 [%r4], 0;
+      cp.async.ca.shared.global [%r4], [%rd3], 4;
+      cp.async.commit_group;
+      {wait}
+      ld.shared.u32 %r6, [%r4];
+      add.u32 %r6, %r6, 1;
+      st.global.u32 [%rd3], %r6;
+    """
+    right = run(copy.format(wait="cp.async.wait_group 0;"))
+    np.testing.assert_array_equal(right, np.arange(128) + 1)
+    assert (run(copy.format(wait="")) == 1).all()
