@@ -216,7 +216,8 @@ def mma(one: Instruction, scope: Scope) -> Operation:
     modifiers = one.modifiers
     known = [m for m in modifiers if m in OPERAND_TYPES or m == "s32"]
     shape = next((m for m in modifiers if m.startswith("m16n8k")), None)
-    if len(known) != 4 or shape is None or "col" not in modifiers or "sp" in modifiers:
+    dense = "col" in modifiers and len(one.operands) == 4
+    if len(known) != 4 or shape is None or not dense:
         raise unsupported(one)
     d_type, a_type, b_type, c_type = known
     if d_type != c_type or d_type not in ("f32", "f16", "s32"):
@@ -225,6 +226,9 @@ def mma(one: Instruction, scope: Scope) -> Operation:
     a_words, b_words, c_words = (words_of(o, scope) for o in one.operands[1:4])
     writes = [scope.write(o, "b32") for o in vector_elements(one.operands[0])]
     rows, columns = accumulator_places(8)
+    per_register = 4 // OPERAND_TYPES[a_type].itemsize
+    if int(shape[6:]) != 2 * len(a_words) * per_register:
+        raise unsupported(one)
 
     def run(block: Block, mask: Mask) -> None:
         warps = whole_warps(one, block, mask)

@@ -154,3 +154,36 @@ def test_a_copy_that_is_not_waited_for_has_not_landed():
     right = run(copy.format(wait="cp.async.wait_group 0;"))
     np.testing.assert_array_equal(right, np.arange(128) + 1)
     assert (run(copy.format(wait="")) == 1).all()
+
+
+STORE = """
+  st.shared.u32 [%r4], %r1;
+  {fence}
+  bar.sync 0;
+  setp.ne.u32 %p1, %r1, 0;
+  @%p1 bra done;
+  cp.async.bulk.global.shared::cta.bulk_group [%rd1], [s], 512;
+  cp.async.bulk.commit_group;
+  cp.async.bulk.wait_group 0;
+done:
+"""
+
+
+def test_asynchronous_read_without_a_fence():
+    got = run(STORE.format(fence="fence.proxy.async.shared::cta;"))
+    np.testing.assert_array_equal(got, np.arange(128))
+    with pytest.raises(Race, match="without a fence"):
+        run(STORE.format(fence=""))
+
+
+def test_too_many_arrivals():
+    arrive = """
+      setp.ne.u32 %p1, %r1, 0;
+      @%p1 bra done;
+      mbarrier.init.shared.b64 [bar], 2;
+      mbarrier.arrive.shared.b64 _, [bar], {count};
+    done:
+    """
+    run(arrive.format(count=2))
+    with pytest.raises(DeviceError, match="at most 2 more arrivals"):
+        run(arrive.format(count=3))
