@@ -97,6 +97,10 @@ class MemoryChecker:
             history = self._of(block)
             history.epochs[history.warps_of(block, mask)] += 1
 
+    def landed(self, block: Block, offsets: Offsets) -> None:
+        """Forget who wrote the bytes before: a copy took their place."""
+        self._of(block).writer[offsets] = -1
+
     def release(self, block: Block, mask: Mask, key: object) -> None:
         """The warps publish what they did and know, under a key."""
         history = self._of(block)

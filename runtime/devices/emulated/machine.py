@@ -221,6 +221,10 @@ class Checker(Protocol):
         """Called before each instruction."""
         ...
 
+    def landed(self, block: Block, offsets: NDArray[np.int64]) -> None:
+        """An asynchronous copy has written these bytes of shared memory."""
+        ...
+
     def release(self, block: Block, mask: Mask, key: object) -> None:
         """The threads publish what they did, under a key (a barrier)."""
         ...

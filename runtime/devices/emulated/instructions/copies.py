@@ -74,6 +74,14 @@ def mark_written(memory: Memory, offsets: Offsets) -> None:
         memory.written[offsets] = True
 
 
+def _landed(block: Block, memory: Memory, offsets: Offsets) -> None:
+    """Bytes of shared memory were written by a bulk copy."""
+    mark_written(memory, offsets)
+    checker = block.device.checker
+    if checker is not None and memory is block.cluster.shared:
+        checker.landed(block, offsets)
+
+
 # cp.async: 4, 8 or 16 bytes of each thread.
 
 
@@ -221,7 +229,7 @@ def _bulk_copy(one: Instruction, scope: Scope) -> Operation:
                 where: str = where,
             ) -> None:
                 to.bytes[at : at + size] = of.bytes[begin : begin + size]
-                mark_written(to, np.arange(at, at + size))
+                _landed(block, to, np.arange(at, at + size))
                 complete_bytes(block.cluster, barrier, size, where)
 
             block.cluster.pending.append(Pending(one.name, complete))
@@ -397,8 +405,8 @@ def _finish_load(
     shared = block.cluster.shared
     places = tensor.offsets(start)
     shared.view(width)[places // width] = data
-    for byte in range(width):
-        mark_written(shared, places + byte)
+    span = np.arange(width)
+    _landed(block, shared, (places[:, None] + span).reshape(-1))
     complete_bytes(block.cluster, barrier, tensor.box_bytes, where)
 
 

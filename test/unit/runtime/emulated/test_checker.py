@@ -187,3 +187,24 @@ def test_too_many_arrivals():
     run(arrive.format(count=2))
     with pytest.raises(DeviceError, match="at most 2 more arrivals"):
         run(arrive.format(count=3))
+
+
+def test_a_bulk_load_takes_the_place_of_older_writes():
+    got = run("""
+      st.global.u32 [%rd3], %r1;
+      st.shared.u32 [%r4], 5;
+      setp.ne.u32 %p1, %r1, 0;
+      @!%p1 mbarrier.init.shared.b64 [bar], 1;
+      bar.sync 0;
+      @%p1 bra wait;
+      mbarrier.arrive.expect_tx.shared.b64 _, [bar], 512;
+      cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes \
+        [s], [%rd1], 512, [bar];
+    wait:
+      mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
+      @!%p2 bra wait;
+      ld.shared.u32 %r6, [%r4];
+      add.u32 %r6, %r6, 3;
+      st.global.u32 [%rd3], %r6;
+    """)
+    np.testing.assert_array_equal(got, np.arange(128) + 3)
