@@ -145,9 +145,24 @@ def _to_tf32(one: Instruction, scope: Scope) -> Operation:
     return run
 
 
+def _from_fp8(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
+    if to != "f16x2" or source not in LARGEST or "relu" in one.modifiers:
+        raise unsupported(one)
+    read, write = (
+        scope.read(one.operands[1], "b16"),
+        scope.write(one.operands[0], "b32"),
+    )
+
+    def run(block: Block, mask: Mask) -> None:
+        pair = np.ascontiguousarray(read(block)).reshape(-1, 1).view(PACKED[source])
+        write(block, mask, pair.astype(np.float16).view(np.uint32)[:, 0])
+
+    return run
+
+
 def _pack(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
     if source != "f32":
-        raise unsupported(one)
+        return _from_fp8(one, scope, to, source)
     kind = PACKED[to]
     reads = [scope.read(operand, "f32") for operand in one.operands[1:3]]
     packed = f"b{kind.itemsize * 16}"
