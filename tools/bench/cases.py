@@ -170,7 +170,8 @@ CASES = (
         "silero-vad",
         trained("silero_vad"),
         (Size("1x512", {"input": (1, 512), "state": (2, 1, 128), "sr": ()}),),
-        make=speech,
+        {"input": "1x512", "state": "2x1x128"},
+        speech,
     ),
     Case(
         "silero-vad 16k sequence",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,20 +107,23 @@ def measure(case: Case, threads: Sequence[int], runs: int) -> list[Row]:
     """Build one model, and compare it at each of its sizes and thread counts."""
     path = case.path()
     start = time.perf_counter()
-    file = stepwell.build(path, shapes=case.shapes).to_bytes()
+    built = stepwell.build(path, shapes=case.shapes)
     build_s = time.perf_counter() - start
-    return [
-        compare(case, size, count, build_s, runs, file)
-        for count in threads
-        for size in case.sizes
-    ]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.stepwell"
+        built.save(file)
+        return [
+            compare(case, size, count, build_s, runs, file)
+            for count in threads
+            for size in case.sizes
+        ]
 
 
 def compare(
-    case: Case, size: Size, threads: int, build_s: float, runs: int, file: bytes
+    case: Case, size: Size, threads: int, build_s: float, runs: int, file: Path
 ) -> Row:
     """One engine beside one session, on the same inputs."""
-    engine = stepwell.load_bytes(file, threads)
+    engine = stepwell.load(file, threads)
     peer = session(case.path(), threads)
     names = [output.name for output in peer.get_outputs()]
     feeds = case.inputs(size)
