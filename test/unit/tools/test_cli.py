@@ -245,8 +245,10 @@ def test_interrupted_builds_leave_the_old_engine(model, engine, tmp_path):
         child.send_signal(signal.SIGINT)
         _out, err = child.communicate(timeout=60)
         if child.returncode:
+            # Python dies of the signal itself where it comes while it shuts down.
             assert child.returncode in (130, -signal.SIGINT)
-            assert err.strip().endswith("interrupted")
+            if child.returncode == 130:
+                assert err.strip().endswith("interrupted")
             assert "Traceback" not in err
             assert output.read_bytes() == engine.read_bytes()
         assert list(tmp_path.iterdir()) == [output]
