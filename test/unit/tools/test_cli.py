@@ -249,7 +249,7 @@ def test_interrupted_builds_leave_the_old_engine(model, engine, tmp_path):
             assert child.returncode in (130, -signal.SIGINT)
             if child.returncode == 130:
                 assert err.strip().endswith("interrupted")
-            assert "Traceback" not in err
+                assert "Traceback" not in err
             assert output.read_bytes() == engine.read_bytes()
         assert list(tmp_path.iterdir()) == [output]
 
