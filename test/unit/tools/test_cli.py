@@ -228,7 +228,7 @@ def test_wrong_usage_exits_with_2(capsys):
         assert caught.value.code == 2
 
 
-def test_interrupted_builds_leave_the_old_engine_or_the_whole_new_one(model, engine, tmp_path):
+def test_interrupted_builds_leave_an_engine_whole(model, engine, tmp_path):
     output = tmp_path / "m.stepwell"
     output.write_bytes(engine.read_bytes())
     script = (
@@ -251,7 +251,7 @@ def test_interrupted_builds_leave_the_old_engine_or_the_whole_new_one(model, eng
                 assert err.strip().endswith("interrupted")
                 assert "Traceback" not in err
         if output.read_bytes() != engine.read_bytes():
-            load(output)  # the build was over before the signal came: the new file, whole
+            load(output)  # the build was over before: the new file, whole
         assert list(tmp_path.iterdir()) == [output]
 
 
