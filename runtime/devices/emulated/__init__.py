@@ -7,6 +7,12 @@ docs/07-emulator.md.
 
 from . import instructions
 from .device import EmulatedDevice, Module
-from .tensor_map import encode_tensor_map
+from .tensor_map import encode_im2col_map, encode_tensor_map
 
-__all__ = ["EmulatedDevice", "Module", "encode_tensor_map", "instructions"]
+__all__ = [
+    "EmulatedDevice",
+    "Module",
+    "encode_im2col_map",
+    "encode_tensor_map",
+    "instructions",
+]

@@ -313,7 +313,7 @@ def read_map(block: Block, where: Locate, mask: Mask, lane: int) -> TensorMap:
 
 
 def _tensor_copy(one: Instruction, scope: Scope) -> Operation:
-    if any(m.startswith(("im2col", "tile::")) for m in one.modifiers):
+    if any(m.startswith(("im2col::", "tile::")) for m in one.modifiers):
         raise unsupported(one)
     loads = "global" in one.modifiers and any(
         m.startswith("mbarrier") for m in one.modifiers
@@ -322,6 +322,7 @@ def _tensor_copy(one: Instruction, scope: Scope) -> Operation:
 
 
 Tile = tuple[TensorMap, list[int]]
+"""A map, and the coordinates that a copy starts at."""
 
 
 def _tile_of(
@@ -330,6 +331,7 @@ def _tile_of(
     """How to read the map and the coordinates of a copy."""
     where = locate(one, operand, scope, "generic")
     reads = _coordinates(one, operand, scope)
+    columns = any(m.startswith("im2col") for m in one.modifiers)
 
     def read(block: Block, mask: Mask, lane: int) -> Tile:
         tensor = read_map(block, where, mask, lane)
@@ -339,9 +341,25 @@ def _tile_of(
                 f"expected {len(tensor.dims)} coordinates, got {len(at)}",
                 where=block.describe(lane),
             )
+        if columns != (tensor.window is not None):
+            raise DeviceError(
+                f"expected a tensor map of {'im2col' if columns else 'tile'} mode",
+                where=block.describe(lane),
+            )
         return tensor, at
 
     return read
+
+
+def _box(
+    block: Block, tile: Tile, taps: Sequence[int], lane: int
+) -> tuple[Offsets, NDArray[np.bool_]]:
+    """Addresses of a box's elements and which are inside; errors name the thread."""
+    tensor, at = tile
+    try:
+        return tensor.elements(at, taps)
+    except DeviceError as error:
+        raise DeviceError(error.summary, where=block.describe(lane)) from None
 
 
 def _tensor_load(one: Instruction, scope: Scope) -> Operation:
@@ -349,12 +367,20 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
     tile_of = _tile_of(one, one.operands[1], scope)
     tracker = locate(one, one.operands[2], scope, "shared")
     multicast = "multicast::cluster" in one.modifiers
-    ranks_of = scope.read(one.operands[3], "u16") if multicast else None
+    extra = list(one.operands[3:])
+    taps: list[Read] = []
+    if "im2col" in one.modifiers:
+        given = extra.pop(0)
+        elements = given.elements if isinstance(given, Vector) else (given,)
+        taps = [scope.read(element, "u16") for element in elements]
+    ranks_of = scope.read(extra[0], "u16") if multicast else None
 
     def run(block: Block, mask: Mask) -> None:
         for lane in _lanes(mask):
             alone = _only(mask, lane)
             tensor, at = tile_of(block, alone, lane)
+            shift_by = [uniform(tap, block, alone) for tap in taps]
+            box = _box(block, (tensor, at), shift_by, lane)
             start = _shared_box(block, target(block, alone), tensor, lane)
             barrier = int(tracker(block, alone)[1][0])
             shifts = [0]
@@ -369,7 +395,7 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
                     _finish_load,
                     block,
                     tensor,
-                    at,
+                    box,
                     start + shift,
                     barrier + shift,
                     block.describe(lane),
@@ -390,12 +416,12 @@ def _shared_box(
 def _finish_load(
     block: Block,
     tensor: TensorMap,
-    at: list[int],
+    box: tuple[Offsets, NDArray[np.bool_]],
     start: int,
     barrier: int,
     where: str,
 ) -> None:
-    addresses, inside = tensor.elements(at)
+    addresses, inside = box
     width = tensor.width
     memory = block.device.memory.memory
     sources = addresses[inside] - GLOBAL_BASE
@@ -420,7 +446,7 @@ def _tensor_store(one: Instruction, scope: Scope) -> Operation:
             alone = _only(mask, lane)
             tensor, at = tile_of(block, alone, lane)
             start = _shared_box(block, source(block, alone), tensor, lane)
-            addresses, inside = tensor.elements(at)
+            addresses, inside = _box(block, (tensor, at), (), lane)
             memory = block.device.memory.memory
             places = addresses[inside] - GLOBAL_BASE
             where = block.describe(lane)
