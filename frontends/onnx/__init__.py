@@ -23,8 +23,8 @@ from stepwell.frontends.onnx.load import (
     load_model,
 )
 from stepwell.frontends.onnx.ops import TABLE
-from stepwell.frontends.onnx.report import Issue, Report
 from stepwell.frontends.profiles import ShapeSpec, as_profiles
+from stepwell.frontends.report import Issue, Report
 
 __all__ = [
     "Issue",

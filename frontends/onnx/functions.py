@@ -15,7 +15,7 @@ import onnx.defs
 import onnx.helper
 
 from stepwell.dialects.dtypes import f32, numpy_dtype
-from stepwell.frontends.onnx.values import Sequence_, Tensor, Value
+from stepwell.frontends.values import Sequence_, Tensor, Value
 
 
 def function_body(

@@ -20,23 +20,23 @@ from stepwell.dialects.dtypes import element_type, numpy_dtype
 from stepwell.dialects.shapes import DimRange, symbol
 from stepwell.errors import ModelError, StepwellError, UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
-from stepwell.frontends.onnx.contents import (
+from stepwell.frontends.contents import (
     as_value,
     constant_tensor,
     materialise,
     origins,
 )
-from stepwell.frontends.onnx.fold import FOLDS
-from stepwell.frontends.onnx.folding import folded_outputs, remember
+from stepwell.frontends.folding import folded_outputs, remember
+from stepwell.frontends.inputs import input_dims, sanitise
+from stepwell.frontends.onnx.fold import FOLDS, folded_element
 from stepwell.frontends.onnx.functions import find_function, function_body
-from stepwell.frontends.onnx.inputs import input_dims, sanitise
 from stepwell.frontends.onnx.load import LoadedModel
 from stepwell.frontends.onnx.node import Node, dtype_of
 from stepwell.frontends.onnx.registry import DECLINED, OpTable, Rule
-from stepwell.frontends.onnx.report import Issue, Report
 from stepwell.frontends.onnx.tensors import read_sparse, read_tensor
-from stepwell.frontends.onnx.values import Contents, Tensor, Value, dim_array
 from stepwell.frontends.profiles import Profile
+from stepwell.frontends.report import Issue, Report
+from stepwell.frontends.values import Contents, Tensor, Value, dim_array
 
 SHAPE_INPUT_LIMIT = 16
 """Elements up to which an integer input may give a shape."""
@@ -169,7 +169,7 @@ class Importer:
             kind = entry.type.WhichOneof("value")
             raise UnsupportedError(f"input {entry.name!r} is of {kind}, not a tensor")
         element = element_type(dtype_of(entry.type.tensor_type.elem_type))
-        dims = input_dims(entry, self.builder, self.profiles)
+        dims = input_dims(entry.name, declared_dims(entry), self.builder, self.profiles)
         argument = self.builder.argument(entry.name, dims, element)
         tensor = Tensor(tuple(dims), element, argument)
         if static_count(tensor) <= VALUE_LIMIT:
@@ -387,7 +387,10 @@ class Importer:
         None if the rule leaves the node to the function that defines the op.
         """
         fold = None if rule.domain else FOLDS.get(node.op_type)
-        if fold is not None and (folded := folded_outputs(node, fold)) is not None:
+        if (
+            fold is not None
+            and (folded := folded_outputs(node, fold, folded_element)) is not None
+        ):
             return folded
         built = rule.build(node)
         if built is DECLINED:
@@ -405,6 +408,19 @@ class Importer:
         if fold is not None:
             remember(node, fold, values)
         return values
+
+
+def declared_dims(entry: onnx.ValueInfoProto) -> list[int | str | None] | None:
+    """The dims of an input as the model gives them: a size, a name, or None."""
+    kind = entry.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return [
+        dim.dim_value
+        if dim.HasField("dim_value") and dim.dim_value >= 0
+        else dim.dim_param or None
+        for dim in kind.shape.dim
+    ]
 
 
 def static_count(tensor: Tensor) -> float:

@@ -19,9 +19,9 @@ from xdsl.ir import Attribute, Block, SSAValue
 from stepwell.dialects.dtypes import element_type, numpy_dtype
 from stepwell.dialects.shapes import Dim, DimRange, bounds, product
 from stepwell.errors import ModelError, UnsupportedError
-from stepwell.frontends.onnx.contents import demand, materialise, origins
-from stepwell.frontends.onnx.inputs import sanitise
-from stepwell.frontends.onnx.values import (
+from stepwell.frontends.contents import demand, materialise, origins
+from stepwell.frontends.inputs import sanitise
+from stepwell.frontends.values import (
     Contents,
     Sequence_,
     Tensor,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.values import Value
+from stepwell.frontends.values import Value
 
 Output: TypeAlias = Operation | SSAValue | Value | None
 """One output of a node: an op with one result, an SSA value, or an importer's value."""

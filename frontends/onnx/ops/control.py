@@ -19,11 +19,11 @@ from stepwell.dialects.shapes import (
     tensor_type,
 )
 from stepwell.errors import ShapeError
-from stepwell.frontends.onnx.contents import as_value, constant_tensor, materialise
+from stepwell.frontends.contents import as_value, constant_tensor, materialise
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.rows import value
 from stepwell.frontends.onnx.registry import Output, Rule
-from stepwell.frontends.onnx.values import Sequence_, Tensor, Value, is_symbolic
+from stepwell.frontends.values import Sequence_, Tensor, Value, is_symbolic
 
 UNROLL_LIMIT = 64
 """Iterations up to which a loop over sequences is unrolled."""

@@ -22,7 +22,7 @@ from stepwell.frontends.onnx.ops.rows import (
     variadic,
 )
 from stepwell.frontends.onnx.registry import Rule
-from stepwell.frontends.onnx.values import Value
+from stepwell.frontends.values import Value
 
 UNARY = {
     "Abs": nn.AbsOp,

@@ -12,7 +12,7 @@ from stepwell.dialects.shapes import dims_of, element_of
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.rows import described, like, value
 from stepwell.frontends.onnx.registry import Build, Rule
-from stepwell.frontends.onnx.values import Value
+from stepwell.frontends.values import Value
 
 KINDS = {
     "ReduceMax": "max",

@@ -9,13 +9,13 @@ import numpy as np
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32
 from stepwell.dialects.shapes import Dim
-from stepwell.frontends.onnx.contents import constant_tensor
+from stepwell.frontends.contents import constant_tensor
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.control import tensor_of
 from stepwell.frontends.onnx.ops.rows import value
 from stepwell.frontends.onnx.ops.shape import cut
 from stepwell.frontends.onnx.registry import Output, Rule
-from stepwell.frontends.onnx.values import Sequence_, Tensor, Value
+from stepwell.frontends.values import Sequence_, Tensor, Value
 
 
 def construct(node: Node) -> Value:

@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
-from stepwell.frontends.onnx.contents import constant_tensor
+from stepwell.frontends.contents import constant_tensor
 from stepwell.frontends.onnx.node import Node, dtype_of
 from stepwell.frontends.onnx.ops.rows import cast, described, like, rank_of, value
 from stepwell.frontends.onnx.ops.shape import broadcast

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import onnx
-
 from stepwell.dialects.shapes import Dim, DimRange
 from stepwell.errors import OptionError, UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
@@ -17,39 +15,41 @@ OPEN_DIM = DimRange(min=1)
 
 
 def input_dims(
-    entry: onnx.ValueInfoProto, builder: GraphBuilder, profiles: Mapping[str, Profile]
+    name: str,
+    declared: Sequence[int | str | None] | None,
+    builder: GraphBuilder,
+    profiles: Mapping[str, Profile],
 ) -> list[Dim]:
     """The dims of a graph input, as numbers and symbols.
 
-    A named dim becomes a symbol of that name, an unnamed dynamic one a symbol named
-    after input and axis. A profile of the input, or of a symbol, fixes or ranges it.
+    Args:
+        name: the input's name.
+        declared: its dims in the model: a size, the name of one, or None for an
+            unnamed dynamic one; None as a whole if the rank is not known.
+        builder: gets the symbols. A named dim becomes a symbol of that name, an
+            unnamed dynamic one a symbol named after input and axis.
+        profiles: sizes or ranges by the name of an input or of a symbol.
 
     Raises:
         UnsupportedError: the rank is not known.
         OptionError: a profile contradicts the model.
     """
-    kind = entry.type.tensor_type
-    profile = profiles.get(entry.name)
-    if not kind.HasField("shape"):
+    profile = profiles.get(name)
+    if declared is None:
         if profile is None:
             raise UnsupportedError(
-                f"input {entry.name!r} has no rank",
-                fix=f"give its shape: shapes={{{entry.name!r}: ...}}",
+                f"input {name!r} has no rank",
+                fix=f"give its shape: shapes={{{name!r}: ...}}",
             )
-        declared: Sequence[onnx.TensorShapeProto.Dimension] = [
-            onnx.TensorShapeProto.Dimension() for _ in profile
-        ]
-    else:
-        declared = kind.shape.dim
+        declared = [None] * len(profile)
     if profile is not None and len(profile) != len(declared):
         raise OptionError(
-            f"expected {len(declared)} dims of input {entry.name!r}, "
+            f"expected {len(declared)} dims of input {name!r}, "
             f"got {len(profile)}: {profile}"
         )
+    wanted = profile or [None] * len(declared)
     return [
-        _dim(
-            entry.name, axis, dim, profile[axis] if profile else None, builder, profiles
-        )
+        _dim(name, axis, dim, wanted[axis], builder, profiles)
         for axis, dim in enumerate(declared)
     ]
 
@@ -57,21 +57,20 @@ def input_dims(
 def _dim(
     name: str,
     axis: int,
-    dim: onnx.TensorShapeProto.Dimension,
+    dim: int | str | None,
     wanted: int | DimRange | None,
     builder: GraphBuilder,
     profiles: Mapping[str, Profile],
 ) -> Dim:
-    if dim.HasField("dim_value") and dim.dim_value >= 0:
-        _check(name, axis, dim.dim_value, wanted)
-        return dim.dim_value
-    label = dim.dim_param if is_name(dim.dim_param) else f"{name}_{axis}"
-    symbol = sanitise(label)
-    if wanted is None and dim.dim_param in profiles:
-        (wanted,) = profiles[dim.dim_param]
+    if isinstance(dim, int):
+        _check(name, axis, dim, wanted)
+        return dim
+    if wanted is None and dim in profiles:
+        (wanted,) = profiles[dim]
     if isinstance(wanted, int):
         return wanted
-    return builder.symbol(symbol, wanted or OPEN_DIM)
+    label = dim if dim and is_name(dim) else f"{name}_{axis}"
+    return builder.symbol(sanitise(label), wanted or OPEN_DIM)
 
 
 def _check(name: str, axis: int, size: int, wanted: int | DimRange | None) -> None:

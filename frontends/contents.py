@@ -11,7 +11,7 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import element_type, i64, numpy_dtype
 from stepwell.dialects.shapes import DimExpr, dims_of, element_of
 from stepwell.frontends.builder import GraphBuilder
-from stepwell.frontends.onnx.values import (
+from stepwell.frontends.values import (
     Contents,
     Sequence_,
     Tensor,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from xdsl.ir import Attribute
 
-from stepwell.dialects.dtypes import element_type, i64
-from stepwell.frontends.onnx.contents import demand, symbolic_tensor
-from stepwell.frontends.onnx.fold import Fold
-from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.values import (
+from stepwell.frontends.contents import demand, symbolic_tensor
+from stepwell.frontends.values import (
     FOLD_LIMIT,
     SYMBOLIC_LIMIT,
     Contents,
@@ -22,7 +20,22 @@ from stepwell.frontends.onnx.values import (
 )
 
 
-def fold_node(node: Node, fold: Fold, symbols: bool | None) -> list[Contents] | None:
+class FoldedNode(Protocol):
+    """What folding asks of a frontend's node."""
+
+    inputs: tuple[Value | None, ...]
+
+
+NodeT = TypeVar("NodeT", bound=FoldedNode)
+
+Fold: TypeAlias = Callable[..., Contents | list[Contents] | None]
+"""The contents of a node's outputs from the node and the contents of its inputs."""
+
+ElementOf: TypeAlias = Callable[[Any, Contents], Attribute]
+"""The element type of a folded output, from the node and the contents."""
+
+
+def fold_node(node: NodeT, fold: Fold, symbols: bool | None) -> list[Contents] | None:
     """The contents of a node's outputs from those of its inputs, or None.
 
     `symbols` is None to use only what is known already; else inputs are demanded.
@@ -46,17 +59,19 @@ def fold_node(node: Node, fold: Fold, symbols: bool | None) -> list[Contents] | 
     return found if isinstance(found, list) else [found]
 
 
-def folded_outputs(node: Node, fold: Fold) -> list[Value | None] | None:
+def folded_outputs(
+    node: NodeT, fold: Fold, element: ElementOf
+) -> list[Value | None] | None:
     """The outputs of a node whose inputs are known, as tensors without an op."""
     if node.inputs and any(value is None for value in node.inputs):
         return None
     found = fold_node(node, fold, None)
     if found is None:
         return None
-    return [symbolic_tensor(each, _folded_element(node, each)) for each in found]
+    return [symbolic_tensor(each, element(node, each)) for each in found]
 
 
-def remember(node: Node, fold: Fold, outputs: Sequence[Value | None]) -> None:
+def remember(node: NodeT, fold: Fold, outputs: Sequence[Value | None]) -> None:
     """Let the contents of `outputs` be computed when a shape position asks."""
 
     def recipe(index: int, symbols: bool) -> Contents | None:
@@ -66,15 +81,3 @@ def remember(node: Node, fold: Fold, outputs: Sequence[Value | None]) -> None:
     for index, output in enumerate(outputs):
         if isinstance(output, Tensor) and output.recipe is None:
             output.recipe = lambda symbols, index=index: recipe(index, symbols)
-
-
-def _folded_element(node: Node, contents: Contents) -> Attribute:
-    if not is_symbolic(contents):
-        if node.op_type in ("Cast", "CastLike") or contents.dtype == bool:
-            return element_type(contents.dtype)
-        if node.op_type == "NonZero":
-            return i64
-    if node.op_type == "Cast":
-        return node.element("to")
-    index = 1 if node.op_type in ("Where", "CastLike") else 0
-    return node.element_of(index)
