@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from io import StringIO
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from stepwell.errors import MissingExtraError, OptionError
+from stepwell.importing import Example, import_source, name_of
 from stepwell.runtime import Engine
 
 if TYPE_CHECKING:
@@ -41,11 +40,16 @@ def build(
     threads: int | None = None,
     keep_ir: bool = False,
     progress: ProgressCallback | None = None,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
 ) -> Engine:
     """Compile a model.
 
     Args:
-        model: the path of an ONNX file, its bytes, or an `onnx.ModelProto`.
+        model: the path of an ONNX file, its bytes, or an `onnx.ModelProto`; a
+            `torch.nn.Module`, an `ExportedProgram` or the path of one (`.pt2`).
         target: "cpu" is this machine; "cpu-avx512", "cpu-avx2" and "cpu-baseline" are
             fixed levels of x86-64.
         precision: "fp32".
@@ -54,6 +58,8 @@ def build(
         threads: how many threads a run may use; default: all that the process has.
         keep_ir: keep the IR of every level in the engine, for `inspect`.
         progress: called before each stage, `progress(stage, done, total)`.
+        args, kwargs, dynamic_shapes: what to export a `torch.nn.Module` with, as
+            `torch.export.export` takes them.
 
     Raises:
         ModelError: the model is damaged or inconsistent.
@@ -68,7 +74,14 @@ def build(
     if threads is not None and threads < 1:
         raise OptionError(f"expected at least 1 thread, got {threads}")
     contents = compile_to_file(
-        model, target, precision, shapes, threads, keep_ir, progress
+        model,
+        target,
+        precision,
+        shapes,
+        threads,
+        keep_ir,
+        progress,
+        Example(args, kwargs, dynamic_shapes),
     )
     return Engine(contents)
 
@@ -81,6 +94,7 @@ def compile_to_file(
     threads: int | None = None,
     keep_ir: bool = False,
     progress: ProgressCallback | None = None,
+    example: Example | None = None,
 ) -> EngineFile:
     """What `build` does, up to the contents of the engine file; loads nothing."""
     try:
@@ -91,7 +105,8 @@ def compile_to_file(
             "building an engine needs the compiler, which is not installed",
             fix="pip install 'stepwell[compile]'",
         ) from None
-    return _Build(model, target, shapes, progress).run(precision, threads, keep_ir)
+    build = _Build(model, target, shapes, progress, example)
+    return build.run(precision, threads, keep_ir)
 
 
 @dataclass
@@ -102,6 +117,7 @@ class _Build:
     target: str
     shapes: Mapping[str, ShapeSpec] | None
     progress: ProgressCallback | None
+    example: Example | None = None
     summaries: dict[tuple[str, ...], LaunchSummary] = field(default_factory=dict)
     schedules: dict[tuple[str, ...], str] = field(default_factory=dict)
     snapshots: dict[str, str] = field(default_factory=dict)
@@ -129,7 +145,7 @@ class _Build:
         self.lower(module, context, target, keep_ir)
         self.stage("compile kernels")
         options = EngineOptions(
-            name=_name_of(self.model),
+            name=name_of(self.model),
             precision=precision,
             threads=threads,
             producer=f"stepwell {__version__}",
@@ -148,12 +164,11 @@ class _Build:
         self.done += 1
 
     def import_model(self, context: StepwellContext) -> ModuleOp:
-        from stepwell.frontends.onnx import import_model
         from stepwell.lowering.pipelines import PHASES
 
         self.total = 2 + sum(len(phase.passes) for phase in PHASES)
         self.stage("import")
-        return import_model(self.model, context, self.shapes)
+        return import_source(self.model, context, self.shapes, self.example)
 
     def lower(
         self, module: ModuleOp, context: StepwellContext, target: Any, keep_ir: bool
@@ -204,10 +219,3 @@ def _compile_kernels(module: ModuleOp) -> DeviceCode:
     compiled = compile_object(kernels, target, extra_ir=DRIVER_IR)
     triple = str(binding.get_process_triple())
     return DeviceCode(compiled.data, compiled.ir_text, triple)
-
-
-def _name_of(model: Any) -> str:
-    if isinstance(model, str | os.PathLike):
-        return Path(model).stem
-    graph = getattr(model, "graph", None)
-    return str(getattr(graph, "name", "") or "model")
