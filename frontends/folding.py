@@ -13,7 +13,6 @@ from stepwell.frontends.values import (
     FOLD_LIMIT,
     SYMBOLIC_LIMIT,
     Contents,
-    Sequence_,
     Tensor,
     Value,
     is_symbolic,
@@ -23,7 +22,7 @@ from stepwell.frontends.values import (
 class FoldedNode(Protocol):
     """What folding asks of a frontend's node."""
 
-    inputs: tuple[Value | None, ...]
+    inputs: tuple[Any, ...]
 
 
 NodeT = TypeVar("NodeT", bound=FoldedNode)
@@ -42,7 +41,7 @@ def fold_node(node: NodeT, fold: Fold, symbols: bool | None) -> list[Contents] |
     """
     inputs: list[Contents] = []
     for value in node.inputs:
-        if value is None or isinstance(value, Sequence_):
+        if not isinstance(value, Tensor):
             return None
         contents = value.contents if symbols is None else demand(value, symbols)
         if contents is None or contents.size > FOLD_LIMIT:
@@ -71,7 +70,7 @@ def folded_outputs(
     return [symbolic_tensor(each, element(node, each)) for each in found]
 
 
-def remember(node: NodeT, fold: Fold, outputs: Sequence[Value | None]) -> None:
+def remember(node: NodeT, fold: Fold, outputs: Sequence[Any]) -> None:
     """Let the contents of `outputs` be computed when a shape position asks."""
 
     def recipe(index: int, symbols: bool) -> Contents | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,18 +15,17 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.context import StepwellContext
-from stepwell.dialects.dtypes import element_type, numpy_dtype
-from stepwell.dialects.shapes import DimRange, symbol
+from stepwell.dialects.dtypes import element_type
 from stepwell.errors import ModelError, StepwellError, UnsupportedError
+from stepwell.frontends.binding import VALUE_LIMIT, bind_symbols, static_count
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.contents import (
     as_value,
     constant_tensor,
     materialise,
-    origins,
 )
 from stepwell.frontends.folding import folded_outputs, remember
-from stepwell.frontends.inputs import input_dims, sanitise
+from stepwell.frontends.inputs import input_dims
 from stepwell.frontends.onnx.fold import FOLDS, folded_element
 from stepwell.frontends.onnx.functions import find_function, function_body
 from stepwell.frontends.onnx.load import LoadedModel
@@ -36,13 +34,7 @@ from stepwell.frontends.onnx.registry import DECLINED, OpTable, Rule
 from stepwell.frontends.onnx.tensors import read_sparse, read_tensor
 from stepwell.frontends.profiles import Profile
 from stepwell.frontends.report import Issue, Report
-from stepwell.frontends.values import Contents, Tensor, Value, dim_array
-
-SHAPE_INPUT_LIMIT = 16
-"""Elements up to which an integer input may give a shape."""
-
-VALUE_LIMIT = 64
-"""Elements up to which an input may be fixed to a value."""
+from stepwell.frontends.values import Contents, Tensor, Value
 
 
 class Poison:
@@ -181,24 +173,7 @@ class Importer:
 
     def bind_symbols(self, tensor: Tensor, stem: str) -> Contents | None:
         """Symbols for the elements of a small integer tensor, bound at run time."""
-        count = static_count(tensor)
-        kind = numpy_dtype(tensor.element).kind
-        if count > SHAPE_INPUT_LIMIT or kind not in "iu" or tensor.rank > 1:
-            return None
-        names: list[str] = []
-        for index in range(int(count)):
-            name = self.builder.fresh_name(f"{sanitise(stem)}_{index}")
-            self.builder.symbol(name, DimRange(min=0))
-            names.append(name)
-        self.shape_inputs |= origins(tensor)
-        value = materialise(tensor, self.builder)
-        self.builder.read_symbols(value, names)
-        contents = dim_array([symbol(n) for n in names])
-        if tensor.rank == 0:
-            contents = contents.reshape(())
-        if self.builder.is_at_top or self.builder.is_argument(value):
-            tensor.contents = contents
-        return contents
+        return bind_symbols(tensor, stem, self.builder, self.shape_inputs)
 
     def read_constant(
         self, node: Node, name: str | None = None, default: Any = None
@@ -421,12 +396,6 @@ def declared_dims(entry: onnx.ValueInfoProto) -> list[int | str | None] | None:
         else dim.dim_param or None
         for dim in kind.shape.dim
     ]
-
-
-def static_count(tensor: Tensor) -> float:
-    """The number of elements, infinite when that is not static."""
-    sizes = [dim if isinstance(dim, int) else math.inf for dim in tensor.dims]
-    return math.prod(sizes)
 
 
 def with_node(error: StepwellError, node: Node) -> StepwellError:
