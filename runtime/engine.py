@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from stepwell.errors import EngineFileError, OptionError
+from stepwell.errors import OptionError
 
 from . import engine_file
 from .context import Context
-from .devices.cpu import CpuCode, ThreadPool, available_threads, no_segments
+from .devices import executable_of
+from .devices.cpu import available_threads
+from .devices.interface import Array
 from .dtypes import dtype_of
 from .engine_file import EngineFile
 from .expressions import product
 from .host_ops import HOST_OPS
 from .inputs import TensorSpec, to_arrays
 from .manifest import Manifest, TensorInfo
-from .plan import Array
 from .program import Program
 from .summary import Summary, summarise
 from .walk import launches_of, verify_host_calls
@@ -54,18 +55,10 @@ class Engine:
         verify_host_calls(manifest.program, HOST_OPS.keys())
         self._contents = contents
         self._program = Program(manifest)
-        self._code = _load_code(contents)
-        code = self._code
-        self._kernels = (
-            tuple(code.address(kernel.symbol) for kernel in manifest.kernels)
-            if code
-            else ()
-        )
         self._weights = _weights(contents)
         self.threads = threads or manifest.threads or available_threads()
-        function = self._code.segment_function() if self._code else no_segments
-        self._pool = ThreadPool(function, self.threads)
-        weakref.finalize(self, self._pool.close)
+        self._executable = executable_of(contents, self._weights, self.threads)
+        weakref.finalize(self, self._executable.close)
         self._idle: list[Context] = []
         self._lock = threading.Lock()
         self.inputs = _specs(manifest, manifest.inputs)
@@ -119,7 +112,7 @@ class Engine:
 
     def context(self) -> Context:
         """A context of the caller's own, with its own arena."""
-        return Context(self._program, self._kernels, self._weights, self._pool)
+        return Context(self._program, self._executable)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the engine to a file, all or nothing.
@@ -159,24 +152,6 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Engine:
 def load_bytes(data: bytes, threads: int | None = None) -> Engine:
     """Load an engine from memory. Raises what `load` raises."""
     return Engine(engine_file.from_bytes(data), threads)
-
-
-def _load_code(contents: EngineFile) -> CpuCode | None:
-    """The kernels in executable memory; None if there are none."""
-    target, code = contents.manifest.target, contents.manifest.code
-    if target.kind != "cpu":
-        raise EngineFileError(
-            f"expected an engine for the cpu, got one for {target.name}",
-            fix=f"run it on a machine with {target.kind}, or build for the cpu",
-        )
-    if code is None:
-        return None
-    return CpuCode(
-        contents.code[code.object],
-        contents.code[code.fallback] if code.fallback else None,
-        target.triple,
-        target.features,
-    )
 
 
 def _specs(manifest: Manifest, tensors: Sequence[TensorInfo]) -> list[TensorSpec]:

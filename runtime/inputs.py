@@ -11,8 +11,8 @@ import numpy as np
 
 from stepwell.errors import InputError
 
+from .devices.interface import Array
 from .manifest import Expr, SymbolRange
-from .plan import Array
 
 _DLPACK_CPU = 1  # kDLCPU; dlpack.h
 _DLPACK_CUDA_HOST = 3  # kDLCUDAHost

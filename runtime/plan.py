@@ -8,48 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import numpy as np
 
 from stepwell.errors import EngineFileError
 
-from .devices.cpu import WORDS_PER_LAUNCH, Words
+from .devices.interface import BoundLaunch, BoundSegment, SegmentSpec, Workspace
 from .expressions import Expression, product
 from .program import LinkedSegment, LinkedValue, Program
 
-SLOT_ALIGNMENT = 64
-PARALLEL_WORK = 1_000_000
-"""FLOPs or bytes from which a segment is run by all threads: one thread does as much in
-the 20 us or so that it takes to wake another."""
-PARALLEL_WORK_OF_A_LAUNCH = 50_000
-"""The same on the average of its launches: threads meet behind each of them."""
+UNKNOWN_WORK = 1_000_000
+"""FLOPs or bytes that a launch counts for whose work is not known."""
 MAX_LATE_BINDINGS = 64
-
-Array: TypeAlias = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class BoundSegment:
-    """A segment as the device takes it.
-
-    Attributes:
-        launches: three words for each launch; `words` holds their arguments.
-        address: of `launches`.
-        dynamic: values with the positions in `words` of their addresses.
-        is_large: whether several threads are worth waking.
-    """
-
-    launches: Words
-    words: Words
-    address: int
-    count: int
-    dynamic: tuple[tuple[int, tuple[int, ...]], ...]
-    is_large: bool
-
-    def address_of(self, launch: int) -> int:
-        """The address of one launch."""
-        return self.address + 8 * WORDS_PER_LAUNCH * launch
 
 
 @dataclass(frozen=True)
@@ -60,14 +28,16 @@ class ArenaLayout:
     nbytes: int
 
     @staticmethod
-    def of(program: Program, bindings: Mapping[str, int]) -> ArenaLayout:
-        """Lay out the slots one behind the other, each aligned to 64 bytes."""
+    def of(
+        program: Program, bindings: Mapping[str, int], alignment: int
+    ) -> ArenaLayout:
+        """Lay out the slots one behind the other, each aligned."""
         offsets: dict[int, int] = {}
         end = 0
         for slot, size in enumerate(program.slots):
             if size.symbols <= bindings.keys():
                 offsets[slot] = end
-                end += -(-max(size(bindings), 0) // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+                end += -(-max(size(bindings), 0) // alignment) * alignment
         return ArenaLayout(offsets, end)
 
 
@@ -137,13 +107,13 @@ class Plan:
     """
 
     def __init__(
-        self, program: Program, bindings: dict[str, int], kernels: tuple[int, ...]
+        self, program: Program, bindings: dict[str, int], workspace: Workspace
     ) -> None:
         self.program = program
         self.bindings = bindings
         check_places(program, bindings)
-        self.arena = ArenaLayout.of(program, bindings)
-        self._kernels = kernels
+        self.arena = ArenaLayout.of(program, bindings, workspace.alignment)
+        self._workspace = workspace
         self._segments: dict[tuple[int, ...], BoundSegment] = {}
 
     def segment(
@@ -153,7 +123,7 @@ class Plan:
         address: Callable[[int], int],
         moves: int,
     ) -> BoundSegment:
-        """The segment's tables for these symbols.
+        """The segment, prepared for these symbols.
 
         `address` gives the address of a value in the arena or among the weights; it
         changes for late segments when `moves` does.
@@ -163,9 +133,8 @@ class Plan:
         key = key or (segment.number,)
         bound = self._segments.get(key)
         if bound is None:
-            bound = bind_segment(
-                self.program, segment, bindings, address, self._kernels
-            )
+            spec = bind_segment(self.program, segment, bindings, address)
+            bound = self._workspace.bind(spec)
             self._segments[key] = bound
             if len(self._segments) > MAX_LATE_BINDINGS + len(self.program.segments):
                 self._segments.pop(next(iter(self._segments)))
@@ -177,38 +146,23 @@ def bind_segment(
     segment: LinkedSegment,
     bindings: Mapping[str, int],
     address: Callable[[int], int],
-    kernels: tuple[int, ...],
-) -> BoundSegment:
-    """Compute the grids and fill in the arguments of every launch of a segment."""
-    count, sizes = len(segment.launches), Sizes(bindings)
-    launches = np.zeros((count, WORDS_PER_LAUNCH), np.int64)
-    words = np.zeros(
-        sum(len(one.views) + len(one.integers) for one in segment.launches) + 1,
-        np.int64,
-    )
-    start, at = words.ctypes.data, 0
-    dynamic: dict[int, list[int]] = {}
-    table = program.manifest.kernels
-    for row, launch in zip(launches, segment.launches, strict=True):
-        row[1] = start + 8 * at
-        for value in launch.views:
+) -> SegmentSpec:
+    """Compute the grids and the arguments of every launch of a segment."""
+    sizes, table = Sizes(bindings), program.manifest.kernels
+    launches: list[BoundLaunch] = []
+    dynamic: dict[int, list[tuple[int, int]]] = {}
+    for number, launch in enumerate(segment.launches):
+        addresses = [0 if v in segment.dynamic else address(v) for v in launch.views]
+        for at, value in enumerate(launch.views):
             if value in segment.dynamic:
-                dynamic.setdefault(value, []).append(at)
-            else:
-                words[at] = address(value)
-            at += 1
+                dynamic.setdefault(value, []).append((number, at))
         integers = [sizes.required(integer) for integer in launch.integers]
-        words[at : at + len(integers)] = integers
-        at += len(integers)
         names = table[launch.kernel].symbols
-        row[0] = kernels[launch.kernel]
-        row[2] = cells(program.grids[launch.kernel], names, integers, sizes, bindings)
-    positions = tuple((value, tuple(found)) for value, found in dynamic.items())
-    is_large = count > 0 and launches[:, 2].max() > 1
-    least = max(PARALLEL_WORK, count * PARALLEL_WORK_OF_A_LAUNCH)
-    is_large = is_large and _work(segment, sizes) >= least
-    address_ = launches.ctypes.data
-    return BoundSegment(launches, words, address_, count, positions, is_large)
+        count = cells(program.grids[launch.kernel], names, integers, sizes, bindings)
+        launches.append(
+            BoundLaunch(launch.kernel, launch.views, addresses, integers, names, count)
+        )
+    return SegmentSpec(launches, dynamic, _work(segment, sizes))
 
 
 def cells(
@@ -231,9 +185,8 @@ def cells(
 
 
 def _work(segment: LinkedSegment, sizes: Sizes) -> int:
-    """Operations or bytes of all launches, whichever is more; at least the threshold
-    if some is not known."""
+    """Operations or bytes of all launches, whichever is more."""
     total = 0
     for launch in segment.launches:
-        total += max(sizes.of(one) or 0 for one in launch.work) or PARALLEL_WORK
+        total += max(sizes.of(one) or 0 for one in launch.work) or UNKNOWN_WORK
     return total

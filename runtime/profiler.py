@@ -46,6 +46,7 @@ def profile(
 
         def observe(
             launch: Launch,
+            start: float,
             seconds: float,
             found: dict[int, tuple[Launch, int, float]] = found,
         ) -> None:
