@@ -43,6 +43,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "convert-scan-to-loop",
         "propagate-channels-last",
         "cancel-transposes",
+        "convert-precision",
         "verify-provenance",
     ),
     "stepwell.lowering.quantization": ("legalize-quant",),
@@ -136,6 +137,8 @@ PHASES: tuple[Phase, ...] = (
             "propagate-channels-last",
             "convert-conv-transpose",
             "cancel-transposes",
+            # Whole ops, in their final order: what is f32 inside of them stays so.
+            "convert-precision",
             # Clean up what all this left behind.
             "canonicalize",
             "fold-constants",

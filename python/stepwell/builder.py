@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stepwell.lowering.pipelines import PassReport
     from stepwell.runtime.engine_file import EngineFile
 
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
 log = logging.getLogger("stepwell.build")
 
@@ -52,7 +52,10 @@ def build(
             `torch.nn.Module`, an `ExportedProgram` or the path of one (`.pt2`).
         target: "cpu" is this machine; "cpu-avx512", "cpu-avx2" and "cpu-baseline" are
             fixed levels of x86-64.
-        precision: "fp32".
+        precision: "fp32"; "tf32": products of f32 may round their factors to TF32
+            where tensor cores do; "fp16" and "bf16": weights and activations are stored
+            and multiplied in that type, sums stay in f32, inputs and outputs of the
+            model keep their types.
         shapes: sizes or ranges of inputs by name: `{"x": "1..32x3x224x224"}`,
             `{"x": [(1, 8, 32), 3, 224, 224]}` (min, opt, max), or of a symbol.
         threads: how many threads a run may use; default: all that the process has.
@@ -125,6 +128,8 @@ class _Build:
     total: int = 2
 
     def run(self, precision: str, threads: int | None, keep_ir: bool) -> EngineFile:
+        from xdsl.dialects.builtin import StringAttr
+
         from stepwell import __version__
         from stepwell.codegen.engine_writer import EngineOptions, write_engine
         from stepwell.dialects.context import StepwellContext
@@ -142,6 +147,7 @@ class _Build:
         context = StepwellContext()
         register_dialects(context)
         module = self.import_model(context)
+        module.attributes["stepwell.precision"] = StringAttr(precision)
         self.lower(module, context, target, keep_ir)
         self.stage("compile kernels")
         options = EngineOptions(

@@ -29,7 +29,9 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", default="cpu", help="cpu, cpu-avx512, cpu-avx2, ..."
     )
-    parser.add_argument("--precision", default="fp32", choices=["fp32"])
+    parser.add_argument(
+        "--precision", default="fp32", choices=["fp32", "tf32", "fp16", "bf16"]
+    )
     parser.add_argument(
         "--shape",
         action="append",
