@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from xdsl.dialects import llvm as xllvm
 from xdsl.dialects.builtin import (
+    BFloat16Type,
     DenseArrayBase,
     DenseIntOrFPElementsAttr,
     Float16Type,
@@ -286,7 +287,7 @@ class Builder:
     # ---- integers ----
 
     def ibin(self, name: str, a: Value, b: Value) -> Value:
-        """An i64 operation, folded where both sides are known."""
+        """An integer operation, folded where both sides are known."""
         if isinstance(a, int) and isinstance(b, int):
             return _INT_FOLDS[name](a, b)
         if isinstance(b, int) and (
@@ -299,7 +300,10 @@ class Builder:
             return b
         if (a == 0 or b == 0) and name == "mul":
             return 0
-        return self.binary(name, self.value(a), self.value(b))
+        other = a if isinstance(a, SSAValue) else b
+        assert isinstance(other, SSAValue)
+        kind = other.type
+        return self.binary(name, self.value(a, kind), self.value(b, kind))
 
     def add(self, a: Value, b: Value) -> Value:
         """`a + b`."""
@@ -629,13 +633,16 @@ def _gep(indices: tuple[int, ...], element: Attribute) -> dict[str, Attribute]:
     return dict(_gep_cached(indices, element))
 
 
+_FLOATS = (BFloat16Type, Float16Type, Float32Type, Float64Type)
+
+
 def _constant_attr(value: float, type_: Attribute) -> Attribute:
     element = element_of(type_)
     if isinstance(type_, VectorType):
         return _dense(type_, [value])
     if isinstance(element, IntegerType):
         return IntegerAttr(_wrapped(int(value), element), element)
-    assert isinstance(element, Float16Type | Float32Type | Float64Type)
+    assert isinstance(element, _FLOATS)
     return FloatAttr(float(value), element)
 
 
@@ -647,7 +654,7 @@ def _dense(type_: VectorType, values: Sequence[float]) -> Attribute:
         numbers = [_wrapped(int(v), element) for v in values]
         of_integers = VectorType(element, type_.shape)
         return DenseIntOrFPElementsAttr.from_list(of_integers, numbers)
-    assert isinstance(element, Float16Type | Float32Type | Float64Type)
+    assert isinstance(element, _FLOATS)
     of_floats = VectorType(element, type_.shape)
     return DenseIntOrFPElementsAttr.from_list(of_floats, [float(v) for v in values])
 

@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import vector
+from stepwell.codegen.scalars.elements import carrier_type
 from stepwell.dialects import tile
 from stepwell.dialects.dims import (
     Dim,
@@ -20,7 +21,6 @@ from stepwell.dialects.dims import (
 from stepwell.dialects.quasi_affine import is_indirect
 from stepwell.errors import ShapeError
 
-from .elements import carrier_type
 from .kernel import Kernel
 from .values import Recipe, Registers, Scratch, Tile, type_extents
 

@@ -38,16 +38,16 @@ from stepwell.codegen.llvm_builder import (
     vector,
 )
 from stepwell.codegen.llvm_text import type_suffix
-from stepwell.dialects import tile
-from stepwell.dialects.dims import Dim, ceildiv, dim_min, symbols_of
-from stepwell.dialects.quasi_affine import coefficient, is_indirect
-
-from .elements import (
+from stepwell.codegen.scalars.elements import (
     element_bytes,
     is_rounded,
     load_conversion,
     round_to_element,
 )
+from stepwell.dialects import tile
+from stepwell.dialects.dims import Dim, ceildiv, dim_min, symbols_of
+from stepwell.dialects.quasi_affine import coefficient, is_indirect
+
 from .kernel import Kernel
 from .memory import Place, Transfer, position
 from .transposes import repeat

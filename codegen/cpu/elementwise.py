@@ -10,9 +10,9 @@ from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import i32, vector
+from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile
 
-from .folds import Fold
 from .kernel import Kernel, is_used_once_here
 from .memory import Transfer
 from .transposes import TurnedLoad

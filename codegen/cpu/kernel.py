@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
+from stepwell.codegen.indices import IndexSpace
 from stepwell.codegen.llvm_builder import Builder, i64
 from stepwell.codegen.math import MathLibrary
+from stepwell.codegen.scalars.bodies import Scalars
+from stepwell.codegen.scalars.elements import element_bytes
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, dim_min
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError, StepwellError
 
 from .demand import Demand
-from .elements import element_bytes
-from .indices import IndexSpace
 from .memory import View
-from .scalars import Scalars
 from .values import Position, Recipe, Registers, Scratch, Tile, type_extents
 
 Sink = Callable[[Position, Sequence[SSAValue]], None]

@@ -16,8 +16,16 @@ from functools import cached_property
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType
 from xdsl.ir import Attribute, SSAValue
 
+from stepwell.codegen.indices import IndexSpace, floor_division
 from stepwell.codegen.llvm_builder import PTR, Builder, i1, i32, i64, vector
 from stepwell.codegen.llvm_text import type_suffix
+from stepwell.codegen.scalars.elements import (
+    carrier_type,
+    element_bytes,
+    load_conversion,
+    storage_type,
+    store_conversion,
+)
 from stepwell.dialects import tile
 from stepwell.dialects.access import row_major
 from stepwell.dialects.dims import (
@@ -30,15 +38,6 @@ from stepwell.dialects.dims import (
 )
 from stepwell.dialects.quasi_affine import INDIRECT, coefficient, is_indirect
 from stepwell.errors import CompileError
-
-from .elements import (
-    carrier_type,
-    element_bytes,
-    load_conversion,
-    storage_type,
-    store_conversion,
-)
-from .indices import IndexSpace, floor_division
 
 LANE = "lane$"
 _LANE = symbol(LANE)

@@ -18,11 +18,11 @@ from stepwell.codegen.llvm_builder import (
     i64,
     is_float,
 )
+from stepwell.codegen.scalars.elements import from_bytes, to_bytes
+from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim
 
-from .elements import from_bytes, to_bytes
-from .folds import Fold
 from .kernel import UNROLLED_OPS, Kernel
 from .values import Position, Registers, Scratch, Tile, type_extents
 

@@ -19,13 +19,18 @@ from math import prod
 
 from xdsl.ir import Attribute, SSAValue
 
+from stepwell.codegen.indices import IndexSpace
 from stepwell.codegen.llvm_builder import Builder, vector
+from stepwell.codegen.scalars.elements import (
+    carrier_type,
+    from_bytes,
+    scratch_type,
+    to_bytes,
+)
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim
 from stepwell.errors import CompileError
 
-from .elements import carrier_type, from_bytes, scratch_type, to_bytes
-from .indices import IndexSpace
 from .memory import Transfer, split_constant
 
 Position = tuple[Dim, ...]

@@ -16,7 +16,7 @@ from cpu_programs import (
     unary_program,
 )
 
-from stepwell.codegen.cpu.minifloats import FORMATS
+from stepwell.codegen.scalars.minifloats import FORMATS
 from stepwell.dialects.dtypes import numpy_dtype
 
 ALL = tuple(DTYPES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 
-from xdsl.dialects.builtin import Float16Type, IntegerType
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, IntegerType
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.codegen.llvm_builder import (
@@ -22,19 +22,23 @@ from stepwell.codegen.llvm_builder import (
 )
 from stepwell.codegen.llvm_text import type_suffix
 
-from .elements import carrier_type, is_rounded, round_to_element
-from .scalars import float_extremum
+from .bodies import float_extremum
+from .elements import CPU, Carriers, carrier_type, is_rounded, round_to_element
 
 
 class Fold:
     """One monoid on one carrier type."""
 
-    def __init__(self, b: Builder, kind: str, element: Attribute) -> None:
+    def __init__(
+        self, b: Builder, kind: str, element: Attribute, on: Carriers = CPU
+    ) -> None:
         self.b = b
         self.kind = kind
         self.element = element
-        self.carrier = carrier_type(element)
-        narrow = isinstance(element, Float16Type) and kind in ("add", "mul")
+        self.on = on
+        self.carrier = carrier_type(element, on)
+        half = isinstance(self.carrier, Float16Type | BFloat16Type)
+        narrow = half and kind in ("add", "mul")
         self.type = f32 if narrow else self.carrier
 
     def widen(self, value: SSAValue) -> SSAValue:
@@ -44,7 +48,7 @@ class Fold:
 
     def narrow(self, value: SSAValue) -> SSAValue:
         """A folded piece in the element's carrier."""
-        if is_rounded(self.element):
+        if is_rounded(self.element, self.on):
             return round_to_element(self.b, value, self.element)
         return self.b.cast("fptrunc", value, _with_element(value.type, self.carrier))
 
@@ -72,7 +76,7 @@ class Fold:
         b = self.b
         if is_float(self.type):
             if self.kind in ("max", "min"):
-                return float_extremum(b, self.kind, a, c)
+                return float_extremum(b, self.kind, a, c, self.on)
             return b.binary("fadd" if self.kind == "add" else "fmul", a, c, CONTRACT)
         if element_of(self.type) == i1:
             word = {"add": "or", "max": "or", "mul": "and", "min": "and"}

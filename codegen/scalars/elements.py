@@ -1,12 +1,14 @@
-"""Element types on the CPU: how memory stores them and what registers carry.
+"""Element types: how memory stores them and what registers carry.
 
-Arithmetic happens in the *carrier* type. It is the element type itself where the CPU
-(or LLVM without a library call) computes in it; bf16 and narrower floats are carried as
-f32 that hold only values of the narrow type, and rounded after each operation. `i1` and
-the integers of two and four bits are stored one in a byte.
+Arithmetic happens in the *carrier* type. It is the element type itself where the device
+(or LLVM without a library call) computes in it; narrower floats are carried as f32 that
+hold only values of the narrow type, and rounded after each operation. `i1` and the
+integers of two and four bits are stored one in a byte.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from xdsl.dialects.builtin import (
     BFloat16Type,
@@ -38,33 +40,53 @@ _NATIVE = (Float16Type, Float32Type, Float64Type)
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def carrier_type(element: Attribute) -> Attribute:
+@dataclass(frozen=True)
+class Carriers:
+    """What the registers of a device carry.
+
+    Attributes:
+        index: the integer type of `index`.
+        bf16: whether bf16 is a type of its own; else it is an f32 that is rounded.
+        nan_extrema: whether the maximum that propagates NaN is one instruction of f32.
+    """
+
+    index: IntegerType = i64
+    bf16: bool = False
+    nan_extrema: bool = False
+
+
+CPU = Carriers()
+
+
+def carrier_type(element: Attribute, on: Carriers = CPU) -> Attribute:
     """The scalar type that registers carry.
 
     Raises:
-        CompileError: the CPU code generator has no form of this element type.
+        CompileError: the code generator has no form of this element type.
     """
     if isinstance(element, _NATIVE):
         return element
     if isinstance(element, IndexType):
-        return i64
-    if is_rounded(element):
+        return on.index
+    if is_rounded(element, on):
         return f32
+    if isinstance(element, BFloat16Type):
+        return element
     if isinstance(element, IntegerType) and element.width.data in _WIDTHS:
         return IntegerType(element.width.data)
     raise CompileError(
-        f"expected an element type the CPU can compute in, got {element}",
+        f"expected an element type that kernels can compute in, got {element}",
         fix="convert it with a cast above this kernel",
     )
 
 
-def storage_type(element: Attribute) -> Attribute:
+def storage_type(element: Attribute, on: Carriers = CPU) -> Attribute:
     """The scalar type of one element in memory."""
-    if isinstance(element, BFloat16Type):
+    if isinstance(element, BFloat16Type) and not on.bf16:
         return _I16
     if element in FORMATS:
         return i8
-    return scratch_type(carrier_type(element))
+    return scratch_type(carrier_type(element, on))
 
 
 def scratch_type(carrier: Attribute) -> Attribute:
@@ -81,36 +103,40 @@ def element_bytes(element: Attribute) -> int:
     return stored.bitwidth // 8
 
 
-def is_rounded(element: Attribute) -> bool:
+def is_rounded(element: Attribute, on: Carriers = CPU) -> bool:
     """Whether results must be rounded to the element type after each operation."""
-    return isinstance(element, BFloat16Type) or element in FORMATS
+    return (isinstance(element, BFloat16Type) and not on.bf16) or element in FORMATS
 
 
 def _as(type_: Attribute, like: Attribute) -> Attribute:
     return vector(type_, lanes_of(like))
 
 
-def load_conversion(b: Builder, stored: SSAValue, element: Attribute) -> SSAValue:
+def load_conversion(
+    b: Builder, stored: SSAValue, element: Attribute, on: Carriers = CPU
+) -> SSAValue:
     """A stored value (or vector) as its carrier."""
     type_ = stored.type
-    if isinstance(element, BFloat16Type):
+    if isinstance(element, BFloat16Type) and not on.bf16:
         wide = b.cast("zext", stored, _as(i32, type_))
         wide = b.binary("shl", wide, b.constant(16, wide.type))
         return b.cast("bitcast", wide, _as(f32, type_))
     if element in FORMATS:
         return decode(b, stored, FORMATS[element])
-    return from_bytes(b, stored, carrier_type(element))
+    return from_bytes(b, stored, carrier_type(element, on))
 
 
-def store_conversion(b: Builder, value: SSAValue, element: Attribute) -> SSAValue:
+def store_conversion(
+    b: Builder, value: SSAValue, element: Attribute, on: Carriers = CPU
+) -> SSAValue:
     """A carried value (or vector) as it is stored."""
-    if isinstance(element, BFloat16Type):
+    if isinstance(element, BFloat16Type) and not on.bf16:
         bits = b.cast("bitcast", value, _as(i32, value.type))
         bits = b.binary("lshr", bits, b.constant(16, bits.type))
         return b.cast("trunc", bits, _as(_I16, value.type))
     if element in FORMATS:
         return encode(b, value, FORMATS[element])
-    return to_bytes(b, value, carrier_type(element))
+    return to_bytes(b, value, carrier_type(element, on))
 
 
 def from_bytes(b: Builder, stored: SSAValue, carrier: Attribute) -> SSAValue:

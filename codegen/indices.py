@@ -1,4 +1,4 @@
-"""Index values as dim expressions, and their emission as i64 arithmetic.
+"""Index values as dim expressions, and their emission as integer arithmetic.
 
 Every index of a tile program (program ids, loop counters, `arith` on `index`) is kept
 as a `Dim` over *leaf* symbols: the model's symbols, and one symbol per counter, whose
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, Value, i64
@@ -28,8 +29,9 @@ from stepwell.dialects.quasi_affine import (
 class IndexSpace:
     """The leaves in scope, what is known of them, and the code already emitted."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, type_: IntegerType = i64) -> None:
         self.b = builder
+        self.type = type_
         self.extents: dict[str, Dim] = {}
         self.leaves: dict[str, Value] = {}
         self._values: dict[SSAValue, Dim] = {}
@@ -41,7 +43,7 @@ class IndexSpace:
     # ---- leaves ----
 
     def leaf(self, prefix: str, value: SSAValue, extent: Dim | None) -> Dim:
-        """A symbol for an i64 value with `0 <= value < extent`.
+        """A symbol for an index value with `0 <= value < extent`.
 
         Without an extent nothing is known of the value, not even its sign.
         """
@@ -168,7 +170,7 @@ class IndexSpace:
 
     def value(self, expr: Dim) -> SSAValue:
         """`emit`, as an SSA value even where it is a number."""
-        return self.b.value(self.emit(expr))
+        return self.b.value(self.emit(expr), self.type)
 
     def _sum(self, expr: DimExpr) -> Value:
         total: Value = 0
@@ -202,8 +204,9 @@ class IndexSpace:
         return made
 
     def _extremum(self, kind: str, a: Value, b: Value) -> Value:
-        name = f"llvm.s{kind}.i64"
-        return self.b.intrinsic(name, (self.b.value(a), self.b.value(b)), i64)
+        name = f"llvm.s{kind}.i{self.type.width.data}"
+        values = (self.b.value(a, self.type), self.b.value(b, self.type))
+        return self.b.intrinsic(name, values, self.type)
 
     def _division(self, kind: str, dividend: Dim, by: Dim) -> Value:
         a, c = self.emit(dividend), self.emit(by)
@@ -213,7 +216,8 @@ class IndexSpace:
         op = "udiv" if kind == "floordiv" else "urem"
         if self.is_non_negative(dividend):
             return self.b.ibin(op, a, c)
-        return floor_division(self.b, kind, self.b.value(a), self.b.value(c))
+        values = (self.b.value(v, self.type) for v in (a, c))
+        return floor_division(self.b, kind, *values)
 
 
 def floor_division(b: Builder, kind: str, a: SSAValue, c: SSAValue) -> SSAValue:

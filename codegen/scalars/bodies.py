@@ -1,6 +1,6 @@
 """Scalar bodies on vector pieces: what each `arith` and `math` op becomes.
 
-One row of `_RULES` per op. Integer division never traps: a zero divisor counts as 1,
+One row of `RULES` per op. Integer division never traps: a zero divisor counts as 1,
 as in the reference interpreter, and `INT_MIN / -1` wraps. Shifts by the width or more
 give 0 or the sign. Floats may contract `a * b + c`, and nothing else: NaN, infinities
 and signed zeros are those of IEEE 754.
@@ -8,11 +8,12 @@ and signed zeros are those of IEEE 754.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
+    BFloat16Type,
     Float16Type,
     Float64Type,
     FloatAttr,
@@ -39,15 +40,16 @@ from stepwell.codegen.llvm_text import type_suffix
 from stepwell.codegen.math import MATH_FUNCTIONS, MathLibrary
 from stepwell.errors import CompileError
 
-from .elements import carrier_type, is_rounded, round_to_element
+from .elements import CPU, Carriers, carrier_type, is_rounded, round_to_element
 
 
 @dataclass
 class Scalars:
-    """What the rules need: a builder, the lanes of the pieces, the math library."""
+    """What the rules need: a builder, the math library, the device's carriers."""
 
     b: Builder
     library: MathLibrary
+    carriers: Carriers = CPU
 
     def run(
         self,
@@ -103,53 +105,65 @@ class Scalars:
             attr = op.value
             if not isinstance(attr, FloatAttr | IntegerAttr):
                 raise _no_rule(op)
-            return self.b.constant(
-                attr.value.data, vector(carrier_type(element), lanes)
-            )
-        rule = _RULES.get(type(op))
+            carrier = carrier_type(element, self.carriers)
+            return self.b.constant(attr.value.data, vector(carrier, lanes))
+        rule = self.rules.get(type(op))
         if rule is not None:
             result = rule(self, op, operands)
         elif op.name in MATH_FUNCTIONS:
             result = self._math(op, operands)
         else:
             raise _no_rule(op)
-        if is_rounded(element):
+        if is_rounded(element, self.carriers):
             return round_to_element(self.b, result, element)
         return result
+
+    @property
+    def rules(self) -> Mapping[type[Operation], Rule]:
+        """The rule of each op."""
+        return RULES
+
+    def function(self, name: str, operands: Sequence[SSAValue]) -> SSAValue:
+        """A function of the math library, e.g. "math.exp", of f32 or f64."""
+        return self.library.call(self.b, name, operands)
+
+    def result_type(self, op: Operation, like: SSAValue) -> Attribute:
+        """The type that carries an op's result, of as many lanes as `like`."""
+        carrier = carrier_type(op.results[0].type, self.carriers)
+        return vector(carrier, lanes_of(like.type))
 
     def _math(self, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         """A function of the math library; half precision goes through f32."""
         type_ = operands[0].type
-        half = isinstance(element_of(type_), Float16Type)
+        half = isinstance(element_of(type_), _HALVES)
         if half:
             wide = vector(f32, lanes_of(type_))
             operands = [self.b.cast("fpext", v, wide) for v in operands]
-        result = self.library.call(self.b, op.name, operands)
+        result = self.function(op.name, operands)
         return self.b.cast("fptrunc", result, type_) if half else result
+
+
+_HALVES = (Float16Type, BFloat16Type)
 
 
 def _no_rule(op: Operation) -> CompileError:
     return CompileError(
-        f"expected a scalar op with a rule for the CPU, got {op.name}",
+        f"expected a scalar op with a rule, got {op.name}",
         where=str(op.location),
-        fix="add a row to _RULES in codegen/cpu/scalars.py",
+        fix="add a row to RULES in codegen/scalars/bodies.py",
     )
 
 
-_Rule = Callable[[Scalars, Operation, Sequence[SSAValue]], SSAValue]
-
-
-def _result_type(op: Operation, like: SSAValue) -> Attribute:
-    return vector(carrier_type(op.results[0].type), lanes_of(like.type))
+Rule = Callable[[Scalars, Operation, Sequence[SSAValue]], SSAValue]
 
 
 # ---- floats -------------------------------------------------------------------------
 
 
-def _float(name: str) -> _Rule:
+def _float(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
-        narrow = is_rounded(op.results[0].type)
-        half = isinstance(op.results[0].type, Float16Type)
+        narrow = is_rounded(op.results[0].type, s.carriers)
+        half = isinstance(op.results[0].type, _HALVES)
         flags = PLAIN if narrow or half or name == "fdiv" else CONTRACT
         return s.b.binary(name, operands[0], operands[1], flags)
 
@@ -168,12 +182,17 @@ def _is_number(value: SSAValue) -> bool:
     return all(v == v for v in attr.iter_values())
 
 
-def float_extremum(b: Builder, name: str, left: SSAValue, right: SSAValue) -> SSAValue:
+def float_extremum(
+    b: Builder, name: str, left: SSAValue, right: SSAValue, on: Carriers = CPU
+) -> SSAValue:
     """`max` or `min` of floats that gives NaN where either is NaN.
 
     `left > right ? left : right` is one instruction, and gives `right` where one side
     is NaN; so only a NaN on the left needs care.
     """
+    if on.nan_extrema and element_of(left.type) == f32:
+        full = f"llvm.{name}imum.{type_suffix(left.type)}"
+        return b.intrinsic(full, (left, right), left.type)
     if _is_number(right):
         left, right = right, left
     predicate = "ogt" if name == "max" else "olt"
@@ -183,14 +202,14 @@ def float_extremum(b: Builder, name: str, left: SSAValue, right: SSAValue) -> SS
     return b.select(b.fcmp("uno", left, left), left, chosen)
 
 
-def _extremum(name: str) -> _Rule:
+def _extremum(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
-        return float_extremum(s.b, name, operands[0], operands[1])
+        return float_extremum(s.b, name, operands[0], operands[1], s.carriers)
 
     return rule
 
 
-def _number_extremum(predicate: str) -> _Rule:
+def _number_extremum(predicate: str) -> Rule:
     """The other operand where one is NaN."""
 
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
@@ -204,12 +223,12 @@ def _number_extremum(predicate: str) -> _Rule:
     return rule
 
 
-def _through_f32(rule: _Rule) -> _Rule:
+def _through_f32(rule: Rule) -> Rule:
     """Half precision computed in f32 and rounded once."""
 
     def wrapped(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         type_ = operands[0].type
-        if not isinstance(element_of(type_), Float16Type):
+        if not isinstance(element_of(type_), _HALVES):
             return rule(s, op, operands)
         wide = vector(f32, lanes_of(type_))
         widened = [s.b.cast("fpext", v, wide) for v in operands]
@@ -218,7 +237,7 @@ def _through_f32(rule: _Rule) -> _Rule:
     return wrapped
 
 
-def _intrinsic(name: str) -> _Rule:
+def _intrinsic(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         type_ = operands[0].type
         return s.b.intrinsic(f"llvm.{name}.{type_suffix(type_)}", operands, type_)
@@ -246,7 +265,7 @@ def _float_to_integer_power(
     s: Scalars, op: Operation, operands: Sequence[SSAValue]
 ) -> SSAValue:
     x, n = operands
-    return s.library.call(s.b, "math.powf", [x, s.b.cast("sitofp", n, x.type)])
+    return s.function("math.powf", [x, s.b.cast("sitofp", n, x.type)])
 
 
 def _rsqrt(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
@@ -286,7 +305,7 @@ _ICMP_NAMES = ["eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge
 # ---- integers -----------------------------------------------------------------------
 
 
-def _integer(name: str) -> _Rule:
+def _integer(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         return s.b.binary(name, operands[0], operands[1])
 
@@ -341,7 +360,7 @@ def _remsi(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     return b.select(b.icmp("eq", right, b.constant(0, left.type)), left, rest)
 
 
-def _rounded_division(towards: str) -> _Rule:
+def _rounded_division(towards: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         b = s.b
         left, right = operands
@@ -360,7 +379,7 @@ def _rounded_division(towards: str) -> _Rule:
     return rule
 
 
-def _unsigned_division(name: str) -> _Rule:
+def _unsigned_division(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         b = s.b
         left, right = operands
@@ -376,7 +395,7 @@ def _unsigned_division(name: str) -> _Rule:
     return rule
 
 
-def _shift(name: str) -> _Rule:
+def _shift(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         b = s.b
         left, by = operands
@@ -394,7 +413,7 @@ def _shift(name: str) -> _Rule:
     return rule
 
 
-def _integer_intrinsic(name: str) -> _Rule:
+def _integer_intrinsic(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         type_ = operands[0].type
         flags = (s.b.constant(0, i1),) if name in ("abs", "ctlz", "cttz") else ()
@@ -421,20 +440,20 @@ def _select(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue
 # ---- casts --------------------------------------------------------------------------
 
 
-def _cast(name: str) -> _Rule:
+def _cast(name: str) -> Rule:
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
-        return s.b.cast(name, operands[0], _result_type(op, operands[0]))
+        return s.b.cast(name, operands[0], s.result_type(op, operands[0]))
 
     return rule
 
 
-def _int_to_float(name: str) -> _Rule:
+def _int_to_float(name: str) -> Rule:
     """Through f32 where the result is narrower, as its own rounding comes after."""
 
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         b, x = s.b, operands[0]
-        target = _result_type(op, x)
-        if not isinstance(element_of(target), Float16Type):
+        target = s.result_type(op, x)
+        if not isinstance(element_of(target), _HALVES):
             return b.cast(name, x, target)
         wide = b.cast(name, x, vector(f32, lanes_of(x.type)))
         return b.cast("fptrunc", wide, target)
@@ -442,15 +461,15 @@ def _int_to_float(name: str) -> _Rule:
     return rule
 
 
-def _float_to_int(signed: bool) -> _Rule:
+def _float_to_int(signed: bool) -> Rule:
     """Towards zero; saturated at the wide type, then wrapped to the narrow one."""
 
     def rule(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
         b, x = s.b, operands[0]
-        target = element_of(_result_type(op, x))
+        target = element_of(s.result_type(op, x))
         assert isinstance(target, IntegerType)
         lanes = lanes_of(x.type)
-        if isinstance(element_of(x.type), Float16Type):
+        if isinstance(element_of(x.type), _HALVES):
             x = b.cast("fpext", x, vector(f32, lanes))
         width = target.width.data
         unsigned = not signed and width >= 32
@@ -469,13 +488,13 @@ def _float_to_int(signed: bool) -> _Rule:
 def _truncf(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     """To a narrower float; f64 to 16 bits through f32 rounded to odd."""
     b, x = s.b, operands[0]
-    target = _result_type(op, x)
-    narrow = is_rounded(op.results[0].type)
+    target = s.result_type(op, x)
+    narrow = is_rounded(op.results[0].type, s.carriers)
     if isinstance(element_of(x.type), Float64Type) and (
-        narrow or isinstance(element_of(target), Float16Type)
+        narrow or isinstance(element_of(target), _HALVES)
     ):
         x = _to_f32_odd(b, x)
-    elif narrow and isinstance(element_of(x.type), Float16Type):
+    elif narrow and isinstance(element_of(x.type), _HALVES):
         return b.cast("fpext", x, target)
     return b.cast("fptrunc", x, target)
 
@@ -497,12 +516,12 @@ def _to_f32_odd(b: Builder, x: SSAValue) -> SSAValue:
 
 
 def _extf(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
-    return s.b.cast("fpext", operands[0], _result_type(op, operands[0]))
+    return s.b.cast("fpext", operands[0], s.result_type(op, operands[0]))
 
 
 def _index_cast(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     x = operands[0]
-    target = _result_type(op, x)
+    target = s.result_type(op, x)
     source, wanted = element_of(x.type), element_of(target)
     assert isinstance(source, IntegerType) and isinstance(wanted, IntegerType)
     if source.width.data == wanted.width.data:
@@ -512,16 +531,17 @@ def _index_cast(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAV
 
 
 def _bitcast(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
-    if is_rounded(op.results[0].type) or is_rounded(op.operands[0].type):
+    kinds = (op.results[0].type, op.operands[0].type)
+    if any(is_rounded(kind, s.carriers) for kind in kinds):
         raise _no_rule(op)
-    return s.b.cast("bitcast", operands[0], _result_type(op, operands[0]))
+    return s.b.cast("bitcast", operands[0], s.result_type(op, operands[0]))
 
 
 def _fma(s: Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     return s.b.fma(*operands)
 
 
-_RULES: dict[type[Operation], _Rule] = {
+RULES: Mapping[type[Operation], Rule] = {
     arith.AddfOp: _float("fadd"),
     arith.SubfOp: _float("fsub"),
     arith.MulfOp: _float("fmul"),

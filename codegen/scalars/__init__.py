@@ -1,0 +1,1 @@
+"""Scalar bodies, element types and monoids, on vectors: shared by all devices."""
