@@ -28,6 +28,8 @@ from stepwell.lowering.pipelines import parse_passes
 FILES = Path(__file__).parents[3] / "filecheck" / "lowering"
 PASSES = re.compile(r"RUN: stepwell-opt %s -p '?([^' ]+)'?")
 SIZE = 4
+TOLERANCES = {"convert-precision": 2e-2}
+"""Of max|a-b| / max|b|, for passes that round on purpose; 4e-6 for the others."""
 
 
 def chunks() -> Iterator[Any]:
@@ -75,12 +77,12 @@ def run(module: ModuleOp, context: StepwellContext) -> dict[str, list[Any]]:
     }
 
 
-def assert_same(before: list[Any], after: list[Any]) -> None:
+def assert_same(before: list[Any], after: list[Any], tolerance: float = 4e-6) -> None:
     for left, right in zip(before, after, strict=True):
         assert left.dtype == right.dtype and left.shape == right.shape
         if left.dtype.kind == "f":
             scale = max(1e-30, float(np.abs(left).max(initial=0)))
-            assert float(np.abs(left - right).max(initial=0)) <= 4e-6 * scale
+            assert float(np.abs(left - right).max(initial=0)) <= tolerance * scale
             assert not np.isnan(right).any()
         else:
             np.testing.assert_array_equal(left, right)
@@ -96,7 +98,7 @@ def test_a_pass_keeps_the_results(chunk: str, passes: str) -> None:
     module.verify()
     after = run(module, context)
     for name, results in before.items():
-        assert_same(results, after[name])
+        assert_same(results, after[name], TOLERANCES.get(passes, 4e-6))
 
 
 def test_a_wrong_result_is_seen() -> None:
