@@ -29,6 +29,7 @@ from .dce import erase_dead_ops
 from .precision_policy import (
     BOUNDED,
     FOLLOWING,
+    MULTIPLYING,
     constants_do_not_fit,
     element_or_none,
     finfo,
@@ -105,13 +106,13 @@ class Walk:
         if op in self.kept:
             return "an index or a size is computed from it"
         operands = [v for v in op.operands if self.is_converted(v)]
-        elementwise = role_of(op) in FOLLOWING
-        if elementwise and any(v in self.wide for v in operands):
+        role = role_of(op)
+        if role not in MULTIPLYING and any(v in self.wide for v in operands):
             return "it reads values beyond the type"
         if (unfit := constants_do_not_fit(op, self.narrow, self.weights)) is not None:
             return unfit
         variable = [v for v in operands if not isinstance(v.owner, nn.ConstantOp)]
-        follows = elementwise and all(
+        follows = role in FOLLOWING and all(
             v not in self.born_half and not self.is_input(v) for v in variable
         )
         return "" if variable and follows else None

@@ -60,6 +60,9 @@ BOUNDED = (
 FOLLOWING = (Role.POINTWISE, Role.MOVEMENT, Role.CONCAT)
 """Roles of ops that stay in f32 when all they read is there already."""
 
+MULTIPLYING = (Role.CONTRACTION, Role.ATTENTION)
+"""Roles of ops that are worth narrowing even where they read clamped values."""
+
 
 def reason_to_keep(op: Operation) -> str | None:
     """Why `op` stays in f32 whatever it reads, or None."""
@@ -93,7 +96,7 @@ def constants_do_not_fit(
         found = range_of(operand, weights)
         if found is not None and found[1] > greatest:
             return f"a constant of {found[1]:.3g} is beyond the type"
-        is_weight = role_of(op) in (Role.CONTRACTION, Role.REDUCTION, Role.ATTENTION)
+        is_weight = role_of(op) in (*MULTIPLYING, Role.REDUCTION)
         if found is not None and found[1] < least and not is_weight:
             return f"a constant of {found[1]:.3g} would vanish"
     return None

@@ -17,21 +17,22 @@ module attributes {stepwell.precision = "fp16"} {
 
 // -----
 
-// A mask of -1e9 is beyond f16: it stays, its reader too, and the softmax reads a
-// clamped copy.
+// A mask of -1e9 is beyond f16: it stays, its readers too, down to the product, which
+// reads what is bounded again.
 // CHECK-LABEL: func.func @main(%s
 // CHECK: nn.mul {{.*}}stepwell.kept_in_f32 = "a constant of 1e+09 is beyond the type"
 // CHECK: %[[SUM:.*]] = nn.add {{.*}}stepwell.kept_in_f32 = "it reads values beyond the type"{{.*}}-> tensor<4x4xf32>
-// CHECK: %[[SAFE:.*]] = nn.clamp %[[SUM]] {{.*}}6.5504
-// CHECK: %[[HALF:.*]] = nn.cast %[[SAFE]] {to = f16}
-// CHECK: nn.softmax %[[HALF]]
+// CHECK: %[[P:.*]] = nn.softmax %[[SUM]] {{.*}}-> tensor<4x4xf32>
+// CHECK: %[[HALF:.*]] = nn.cast %[[P]] {to = f16}
+// CHECK: nn.matmul %[[HALF]], %{{.*}} -> tensor<4x4xf16>
 module attributes {stepwell.precision = "fp16"} {
   func.func @main(%s: tensor<4x4xf32>, %m: tensor<4x4xf32>) -> tensor<4x4xf32> {
     %big = nn.constant {value = dense<-1.0e9> : tensor<f32>} : tensor<f32>
     %k = nn.mul %m, %big : (tensor<4x4xf32>, tensor<f32>) -> tensor<4x4xf32> loc("mask")
     %a = nn.add %s, %k : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32> loc("add")
     %y = nn.softmax %a {axis = -1 : i64} : (tensor<4x4xf32>) -> tensor<4x4xf32> loc("softmax")
-    func.return %y : tensor<4x4xf32>
+    %z = nn.matmul %y, %m : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32> loc("values")
+    func.return %z : tensor<4x4xf32>
   }
 }
 
