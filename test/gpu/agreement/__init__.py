@@ -1,0 +1,24 @@
+"""Instruction forms that run on a GPU and in the emulator, to compare the outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from . import conversions, floats, integers
+from .form import Form, Table
+
+SOURCES: tuple[Callable[[], Iterator[Form]], ...] = (
+    integers.forms,
+    floats.forms,
+    conversions.forms,
+    integers.video,
+)
+
+
+def all_forms() -> dict[str, Form]:
+    """Every form, by family and name."""
+    table = Table()
+    for source in SOURCES:
+        for form in source():
+            table.add(form)
+    return table.forms

@@ -1,0 +1,126 @@
+"""The emulator beside a GPU: every form of an instruction, bit for bit.
+
+    PYTHONPATH=python python3 test/gpu/emulator_agreement.py --keep results.npz \\
+        --log agreement.log --write docs/benchmarks/emulator-agreement.md
+    PYTHONPATH=python python3 test/gpu/emulator_agreement.py --against results.npz
+
+The first needs a Hopper GPU and cuda-bindings, and keeps what the GPU answered; the
+second compares the emulator with what was kept, anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from agreement import all_forms, report
+from agreement.emulator import emulate
+from agreement.form import Form
+from agreement.gpu import run_forms
+
+Outcomes = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, compare, print; 1 if anything differs."""
+    options = _parser().parse_args(arguments)
+    forms = {k: f for k, f in all_forms().items() if re.search(options.only, k)}
+    log = _Log(options.log)
+    started = time.monotonic()
+    if options.against:
+        recorded = load(options.against, forms)
+        forms = {k: f for k, f in forms.items() if k in recorded}
+    else:
+        recorded = dict(zip(forms, run_forms(list(forms.values()), log), strict=True))
+        log(f"GPU: {len(forms)} forms, {time.monotonic() - started:.0f} seconds")
+    if options.keep:
+        keep(options.keep, forms, recorded)
+    emulated = run_emulator(forms, options.jobs)
+    verdicts = [report.compare(f, recorded[k], emulated[k]) for k, f in forms.items()]
+    for one in verdicts:
+        if one.verdict != "exact" or one.nan_bits:
+            name = f"{one.form.family}/{one.form.name}"
+            nan = f", NaN bits in {one.nan_bits}" if one.nan_bits else ""
+            log(f"{one.verdict}: {name}: {one.differing} of {one.lanes}{nan}")
+            log(f"      {one.note}" if one.note else "")
+    rows = report.table(verdicts)
+    if options.write:
+        options.write.write_text(PAGE.format(table=report.markdown(rows)))
+    log(f"{len(forms)} forms, {time.monotonic() - started:.0f} seconds")
+    print(report.plain(rows))
+    return any(v.verdict in ("differs", "no emulator") for v in verdicts)
+
+
+PAGE = """# The emulator beside a GPU
+
+`test/gpu/emulator_agreement.py` runs each form of an instruction as a small kernel on
+a GPU and in the emulator, over edge values and random bits, and compares the results
+bit for bit. "Within bound": approximate functions within the bound that the ISA
+states, and products of matrices of floats within the bound that the script states.
+"NaN bits differ" counts forms that agree but for the bits of a NaN, which the ISA
+leaves open.
+
+{table}
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="forms whose name matches")
+    parser.add_argument("--against", type=Path, help="a file that --keep made")
+    parser.add_argument("--keep", type=Path, help="where to keep the GPU's results")
+    parser.add_argument("--log", type=Path, help="where to write every difference")
+    parser.add_argument("--write", type=Path, help="where to write the table")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that emulate")
+    return parser
+
+
+class _Log:
+    """Lines to a file, or to standard output."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = path.open("w") if path else sys.stdout
+
+    def __call__(self, line: str) -> None:
+        if line:
+            print(line, file=self._file, flush=True)
+
+
+def run_emulator(forms: dict[str, Form], jobs: int) -> Outcomes:
+    """The emulator's outcomes."""
+    if jobs <= 1:
+        return {key: emulate(form) for key, form in forms.items()}
+    with ProcessPoolExecutor(jobs) as pool:
+        found = pool.map(emulate, forms.values(), chunksize=16)
+        return dict(zip(forms, found, strict=True))
+
+
+def keep(path: Path, forms: dict[str, Form], outcomes: Outcomes) -> None:
+    """Write outcomes, with the digests of what they are outcomes of."""
+    arrays = {f"r{index}": np.asarray(outcomes[key]) for index, key in enumerate(forms)}
+    digests = np.array([form.digest for form in forms.values()], "u4")
+    np.savez_compressed(path, names=np.array(list(forms)), digests=digests, **arrays)
+
+
+def load(path: Path, forms: dict[str, Form]) -> Outcomes:
+    """Outcomes that were kept, of forms that are still the same."""
+    found: Outcomes = {}
+    with np.load(path) as kept:
+        for index, (name, digest) in enumerate(
+            zip(kept["names"].tolist(), kept["digests"].tolist(), strict=True)
+        ):
+            if name in forms and forms[name].digest == digest:
+                result = kept[f"r{index}"]
+                found[name] = str(result) if result.dtype.kind == "U" else result
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
