@@ -9,14 +9,24 @@ most bounds checks away.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr, IntegerType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, Value, i64
-from stepwell.dialects.dims import Atom, Dim, DimExpr, symbol, symbols_of
+from stepwell.dialects.dims import (
+    Atom,
+    Dim,
+    DimExpr,
+    ceildiv,
+    dim_max,
+    dim_min,
+    symbol,
+    symbols_of,
+)
 from stepwell.dialects.quasi_affine import (
     INDIRECT,
     Extents,
@@ -24,6 +34,7 @@ from stepwell.dialects.quasi_affine import (
     is_within,
     simplify,
 )
+from stepwell.errors import ShapeError
 
 
 class IndexSpace:
@@ -218,6 +229,54 @@ class IndexSpace:
             return self.b.ibin(op, a, c)
         values = (self.b.value(v, self.type) for v in (a, c))
         return floor_division(self.b, kind, *values)
+
+
+def _floordiv(a: Dim, b: Dim) -> Dim:
+    return a // b
+
+
+def _mod(a: Dim, b: Dim) -> Dim:
+    return a % b
+
+
+_DIM_RULES: dict[type[Operation], Callable[[Dim, Dim], Dim]] = {
+    arith.AddiOp: lambda a, b: a + b,
+    arith.SubiOp: lambda a, b: a - b,
+    arith.MuliOp: lambda a, b: a * b,
+    arith.FloorDivSIOp: _floordiv,
+    arith.DivUIOp: _floordiv,
+    arith.DivSIOp: _floordiv,
+    arith.RemUIOp: _mod,
+    arith.RemSIOp: _mod,
+    arith.CeilDivSIOp: ceildiv,
+    arith.CeilDivUIOp: ceildiv,
+    arith.MinSIOp: dim_min,
+    arith.MinUIOp: dim_min,
+    arith.MaxSIOp: dim_max,
+    arith.MaxUIOp: dim_max,
+}
+_TOWARDS_ZERO = (arith.DivSIOp, arith.RemSIOp, arith.DivUIOp, arith.RemUIOp)
+_SIGN_MATTERS = (arith.MinSIOp, arith.MinUIOp, arith.MaxSIOp, arith.MaxUIOp)
+
+
+def index_expression(space: IndexSpace, op: Operation) -> Dim | None:
+    """What an `arith` op on index values computes, None where no expression says it."""
+    if isinstance(op, arith.ConstantOp):
+        assert isinstance(op.value, IntegerAttr)
+        return op.value.value.data
+    rule = _DIM_RULES.get(type(op))
+    if rule is None or len(op.operands) != 2:
+        return None
+    a, b = (space.of(v) for v in op.operands)
+    if isinstance(op, _TOWARDS_ZERO) and not space.is_non_negative(a):
+        return None
+    unknown = any(is_indirect(n) for n in symbols_of(a) | symbols_of(b))
+    if isinstance(op, _SIGN_MATTERS) and unknown:
+        return None
+    try:
+        return rule(a, b)
+    except ShapeError:
+        return None
 
 
 def floor_division(b: Builder, kind: str, a: SSAValue, c: SSAValue) -> SSAValue:

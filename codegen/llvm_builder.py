@@ -145,6 +145,7 @@ class Builder:
         self.block: Block = self.entry
         self.location = func.location
         self.anchor: Operation | None = None
+        self.index_type: IntegerType = i64
         self._constants: dict[tuple[object, ...], SSAValue] = {}
 
     @staticmethod
@@ -280,9 +281,11 @@ class Builder:
         self._constants[key] = op.results[0]
         return op.results[0]
 
-    def value(self, value: Value, type_: Attribute = i64) -> SSAValue:
-        """A Python int as a constant; an SSA value as it is."""
-        return value if isinstance(value, SSAValue) else self.constant(value, type_)
+    def value(self, value: Value, type_: Attribute | None = None) -> SSAValue:
+        """A Python int as a constant, by default an index; an SSA value as it is."""
+        if isinstance(value, SSAValue):
+            return value
+        return self.constant(value, type_ or self.index_type)
 
     # ---- integers ----
 
@@ -556,8 +559,8 @@ class Builder:
         if at_least_once is None:
             at_least_once = isinstance(trip, int) and trip > 0
         types = [v.type for v in carried]
-        body = self.new_block([i64, *types])
-        zero = self.constant(0, i64)
+        body = self.new_block([self.index_type, *types])
+        zero = self.constant(0, self.index_type)
         done: Block | None = None
         if at_least_once:
             entry = self.br(body, zero, *carried)
@@ -572,7 +575,7 @@ class Builder:
             raise ValueError(
                 f"expected {len(carried)} loop results, got {len(state.results)}"
             )
-        step = self.binary("add", state.index, self.constant(1, i64))
+        step = self.binary("add", state.index, self.constant(1, self.index_type))
         more = self.compare("slt", step, trip)
         if done is None:
             # The body's own values are visible below it: no block arguments needed.

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr
+from xdsl.dialects import scf
+from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from stepwell.codegen.indices import index_expression
 from stepwell.codegen.llvm_builder import vector
 from stepwell.codegen.scalars.elements import carrier_type
 from stepwell.dialects import tile
 from stepwell.dialects.dims import (
     Dim,
     ceildiv,
-    dim_max,
-    dim_min,
-    symbols_of,
 )
-from stepwell.dialects.quasi_affine import is_indirect
-from stepwell.errors import ShapeError
 
 from .kernel import Kernel
 from .values import Recipe, Registers, Scratch, Tile, type_extents
@@ -27,39 +23,11 @@ from .values import Recipe, Registers, Scratch, Tile, type_extents
 # ---- scalars ------------------------------------------------------------------------
 
 
-def _floordiv(a: Dim, b: Dim) -> Dim:
-    return a // b
-
-
-def _mod(a: Dim, b: Dim) -> Dim:
-    return a % b
-
-
-_DIM_RULES: dict[type[Operation], Callable[[Dim, Dim], Dim]] = {
-    arith.AddiOp: lambda a, b: a + b,
-    arith.SubiOp: lambda a, b: a - b,
-    arith.MuliOp: lambda a, b: a * b,
-    arith.FloorDivSIOp: _floordiv,
-    arith.DivUIOp: _floordiv,
-    arith.DivSIOp: _floordiv,
-    arith.RemUIOp: _mod,
-    arith.RemSIOp: _mod,
-    arith.CeilDivSIOp: ceildiv,
-    arith.CeilDivUIOp: ceildiv,
-    arith.MinSIOp: dim_min,
-    arith.MinUIOp: dim_min,
-    arith.MaxSIOp: dim_max,
-    arith.MaxUIOp: dim_max,
-}
-_TOWARDS_ZERO = (arith.DivSIOp, arith.RemSIOp, arith.DivUIOp, arith.RemUIOp)
-_SIGN_MATTERS = (arith.MinSIOp, arith.MinUIOp, arith.MaxSIOp, arith.MaxUIOp)
-
-
 def scalar_op(kernel: Kernel, op: Operation) -> None:
     """An op on index values becomes an expression, any other an instruction."""
     result = op.results[0]
     if isinstance(result.type, IndexType):
-        dim = _as_dim(kernel, op)
+        dim = index_expression(kernel.space, op)
         if dim is not None:
             kernel.space.bind(result, kernel.space.simplify(dim))
             return
@@ -69,25 +37,6 @@ def scalar_op(kernel: Kernel, op: Operation) -> None:
         kernel.space.bind(result, kernel.space.leaf("v", value, None))
     else:
         kernel.values[result] = value
-
-
-def _as_dim(kernel: Kernel, op: Operation) -> Dim | None:
-    if isinstance(op, arith.ConstantOp):
-        assert isinstance(op.value, IntegerAttr)
-        return op.value.value.data
-    rule = _DIM_RULES.get(type(op))
-    if rule is None or len(op.operands) != 2:
-        return None
-    a, b = (kernel.space.of(v) for v in op.operands)
-    if isinstance(op, _TOWARDS_ZERO) and not kernel.space.is_non_negative(a):
-        return None
-    unknown = any(is_indirect(n) for n in symbols_of(a) | symbols_of(b))
-    if isinstance(op, _SIGN_MATTERS) and unknown:
-        return None
-    try:
-        return rule(a, b)
-    except ShapeError:
-        return None
 
 
 def dim(kernel: Kernel, op: Operation) -> None:
