@@ -30,6 +30,7 @@ from stepwell.dialects.dims import (
 from stepwell.dialects.quasi_affine import (
     INDIRECT,
     Extents,
+    is_indirect,
     is_non_negative,
     is_within,
     simplify,
