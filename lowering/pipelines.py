@@ -54,6 +54,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "pack-weights",
         "convert-fusion-to-tile",
         "canonicalize-tile",
+        "assign-layouts",
     ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
     "stepwell.codegen.cpu": ("convert-tile-to-llvm",),
@@ -166,7 +167,30 @@ PHASES: tuple[Phase, ...] = (
     ),
     Phase("memory", "engine", ("convert-nn-to-engine", "plan-memory")),
 )
-"""The road from `nn` to a planned host program with tile kernels."""
+"""The road from `nn` to a planned host program with tile kernels, on a CPU."""
+
+GPU_TILING = Phase(
+    "tiling",
+    "tile",
+    (
+        # Schedules see the fewest and longest dims.
+        "collapse-dims",
+        "assign-schedules",
+        "dce",
+        "convert-fusion-to-tile",
+        "canonicalize-tile",
+        # From what a block computes to who computes it.
+        "assign-layouts",
+    ),
+)
+"""The same stretch on a GPU: weights stay as they are, and kernels get layouts."""
+
+
+def phases_of(target: Target) -> tuple[Phase, ...]:
+    """The phases that lead to kernels for `target`."""
+    if target.is_cpu:
+        return PHASES
+    return tuple(GPU_TILING if one.name == "tiling" else one for one in PHASES)
 
 
 @dataclass(frozen=True)
@@ -246,7 +270,7 @@ def compile_module(
     *,
     stop_after: str | None = None,
     after: After | None = None,
-    phases: Sequence[Phase] = PHASES,
+    phases: Sequence[Phase] | None = None,
 ) -> None:
     """Lower `module` in place from `nn` down to the level `stop_after`.
 
@@ -255,6 +279,7 @@ def compile_module(
             `stepwell.target` counts, and without that the host.
         stop_after: a level of `phases`; `None` runs all of them.
         after: called behind each pass.
+        phases: the road; by default that of the target.
 
     Raises:
         OptionError: no phase reaches `stop_after`.
@@ -262,6 +287,8 @@ def compile_module(
     """
     if target is not None:
         target.attach(module)
+    if phases is None:
+        phases = phases_of(Target.of(module))
     for phase in phases_until(stop_after, phases):
         passes = parse_passes(",".join(phase.passes))
         run_passes(module, context, passes, phase=phase.name, after=after)

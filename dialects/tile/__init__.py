@@ -40,7 +40,13 @@ from .device_types import (
     WindowAttr,
 )
 from .folds import ArgReduceOp, ReduceOp, ScanOp, SortOp
-from .function import LAUNCH_ATTRIBUTE, DimOp, FuncOp, ReturnOp
+from .function import (
+    LAUNCH_ATTRIBUTE,
+    OPTIONS_ATTRIBUTE,
+    DimOp,
+    FuncOp,
+    ReturnOp,
+)
 from .memory import AccessOp, LoadOp, StoreOp, storage_type
 from .rearrange import BroadcastOp, ExtractOp, ReshapeOp, TransposeOp
 from .ring import (
@@ -164,6 +170,7 @@ Tile = Dialect(
 
 __all__ = [
     "LAUNCH_ATTRIBUTE",
+    "OPTIONS_ATTRIBUTE",
     "LOWER_OPS",
     "UPPER_OPS",
     "AccessOp",

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
+    DictionaryAttr,
     IndexType,
+    IntegerAttr,
     StringAttr,
     SymbolNameConstraint,
 )
@@ -43,6 +45,9 @@ from .types import ViewType
 
 LAUNCH_ATTRIBUTE = "tile.launch"
 """The attribute of a `tile.func` in the lower half: a `#tile.launch`."""
+
+OPTIONS_ATTRIBUTE = "tile.options"
+"""The options of the schedule that a `tile.func` was made by: `{warps = 4 : i64}`."""
 
 
 @irdl_op_definition
@@ -107,6 +112,12 @@ class FuncOp(IRDLOperation):
     def symbol_names(self) -> tuple[str, ...]:
         """The symbols that the kernel is given, in order."""
         return tuple(s.data for s in self.symbols)
+
+    def option(self, name: str, default: int) -> int:
+        """The number that the schedule's options give `name`."""
+        options = self.attributes.get(OPTIONS_ATTRIBUTE)
+        found = options.data.get(name) if isinstance(options, DictionaryAttr) else None
+        return found.value.data if isinstance(found, IntegerAttr) else default
 
     def verify_(self) -> None:
         if len(self.body.block.args) < len(self.grid.data):

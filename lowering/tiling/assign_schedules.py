@@ -19,6 +19,7 @@ from stepwell.dialects.shapes import Ranges
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 
+from . import gpu
 from .estimate import tuned_ranges
 from .product import product_of
 from .schedule_attention import schedule_attention
@@ -31,9 +32,13 @@ from .schedule_reduction import schedule_reduction
 def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedule:
     """The schedule of one kernel.
 
+    GPUs have cost models of their own in `gpu/`.
+
     Raises:
         CompileError: the region has none of the forms that kernels come in.
     """
+    if not target.is_cpu:
+        return gpu.schedule_kernel(kernel, target, ranges)
     for op in kernel.block.ops:
         if isinstance(op, AttentionOp):
             return schedule_attention(op, target, ranges)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr, ModuleOp, i64
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
@@ -20,7 +20,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from stepwell.dialects.engine import LaunchOp
 from stepwell.dialects.fusion import KernelOp
 from stepwell.dialects.schedules import Anchor, Schedule, ScheduleAttr
-from stepwell.dialects.tile import FuncOp
+from stepwell.dialects.tile import OPTIONS_ATTRIBUTE, FuncOp
 from stepwell.errors import CompileError
 from stepwell.lowering.rewriting import stamp
 
@@ -84,6 +84,13 @@ def fingerprint(kernel: KernelOp) -> Hashable:
     return tuple(parts)
 
 
+def keep_options(func: FuncOp, schedule: Schedule) -> None:
+    """Leave the schedule's options on the program, for the passes that read them."""
+    if schedule.options:
+        options = {k: IntegerAttr(v, i64) for k, v in schedule.options}
+        func.attributes[OPTIONS_ATTRIBUTE] = DictionaryAttr(options)
+
+
 class Programs:
     """The tile programs made so far: one function for each distinct program."""
 
@@ -104,6 +111,7 @@ class Programs:
             name = self._unused(symbol_name(kernel.kernel_name.data))
             func = CONVERTERS[schedule.anchor](kernel, schedule, name)
             stamp(func, kernel.location)
+            keep_options(func, schedule)
             self._known[key] = func
         return self._known[key]
 

@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects.fusion import Combine, GenericOp, Iterator, KernelOp
 from stepwell.dialects.schedules import SCHEDULE_ATTRIBUTE, Schedule, ScheduleAttr
-from stepwell.dialects.shapes import element_of
+from stepwell.dialects.shapes import element_of, is_zero_or_more
 from stepwell.dialects.tile import CombineKind, FuncOp, ReduceOp, tile_of
 
 from .combines import identity, is_unsigned
@@ -143,7 +143,7 @@ def _map(
             parts.write(op, position, tile, here)
         return []
 
-    is_whole = all(schedule.extent(d) == op.extents[d] for d in inner)
+    is_whole = all(is_zero_or_more(schedule.extent(d) - op.extents[d]) for d in inner)
     if is_whole:
         for value, tile in zip(op.outputs, parts.compute(op, frame), strict=True):
             parts.tiles[value] = tile

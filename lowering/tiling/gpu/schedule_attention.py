@@ -1,0 +1,60 @@
+"""The cost model of attention on a GPU: rows and columns of a tile of scores."""
+
+from __future__ import annotations
+
+from stepwell.dialects.nn import AttentionOp
+from stepwell.dialects.schedules import Anchor, Schedule
+from stepwell.dialects.shapes import Dim, Ranges
+from stepwell.dialects.target import Target
+from stepwell.errors import CompileError
+
+from ..attention import COLUMN, HEAD, INNER, ROW, VALUE, attention_sizes
+from ..estimate import estimates
+from .block import MULTIPROCESSORS, WARPS_OPTION, power_of_two, volume
+
+ROWS = 64
+"""Rows of q of a block: 16 for each of four warps."""
+
+COLUMNS = 64
+"""Keys of a chunk."""
+
+FRAGMENT = 16
+"""The least rows, and inner features, of a product on tensor cores."""
+
+WIDEST = 512
+"""The most features of a head."""
+
+
+def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Schedule:
+    """Choose the tiles: a block per head and tile of rows.
+
+    Raises:
+        CompileError: the heads have no known size, or too many features.
+    """
+    dims = attention_sizes(op)
+    sizes = estimates(dims, ranges)
+    inner, values = (_features(op, dims[name]) for name in (INNER, VALUE))
+    batch = [name for name in dims if name.startswith("b")]
+    outer = volume(sizes, [*batch, HEAD])
+    rows = ROWS
+    while rows > FRAGMENT and outer * -(-sizes[ROW] // rows) < MULTIPROCESSORS:
+        rows //= 2
+    rows = min(rows, max(FRAGMENT, power_of_two(sizes[ROW])))
+    columns = COLUMNS if max(inner, values) <= 128 else COLUMNS // 2
+    columns = min(columns, max(FRAGMENT, power_of_two(sizes[COLUMN])))
+    grid = (*((name, 1) for name in (*batch, HEAD)), (ROW, rows))
+    return Schedule(
+        Anchor.ATTENTION,
+        grid=grid,
+        tile=((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values)),
+        options=((WARPS_OPTION, max(1, rows // FRAGMENT)),),
+    )
+
+
+def _features(op: AttentionOp, size: Dim) -> int:
+    if not isinstance(size, int) or size > WIDEST:
+        raise CompileError(
+            f"expected heads of at most {WIDEST} features, a known number, got {size}",
+            where=str(op.location),
+        )
+    return -(-size // FRAGMENT) * FRAGMENT
