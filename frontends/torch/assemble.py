@@ -1,0 +1,186 @@
+"""From a program to `func.func @main`: symbols, arguments, the graph, results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+import torch
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.dtypes import i64
+from stepwell.dialects.shapes import DimExpr, DimRange
+from stepwell.errors import OptionError
+from stepwell.frontends.builder import GraphBuilder
+from stepwell.frontends.profiles import Profile
+from stepwell.frontends.report import Report
+
+from .importer import CallIssue, GraphImporter, Poison, Weight
+from .program import Input, Program
+from .symbols import Symbols
+from .tensors import element_of_dtype
+
+
+class Assembler:
+    """Imports one program. With `weights` false its weights become arguments."""
+
+    def __init__(
+        self,
+        program: Program,
+        context: StepwellContext,
+        profiles: Mapping[str, Profile],
+        *,
+        weights: bool = True,
+    ) -> None:
+        self.program = program
+        self.profiles = profiles
+        self.weights = weights
+        self.builder = GraphBuilder(context)
+        self.symbols = Symbols(self.builder, program.ranges)
+        self.importer = GraphImporter(self.builder, self.symbols)
+
+    def run(self) -> ModuleOp:
+        """The module.
+
+        Raises:
+            UnsupportedError: lists all that is not supported.
+            OptionError: a profile does not fit the program.
+        """
+        self.check_profiles()
+        with self.builder.inside(self.builder.entry):
+            values = self.import_graph()
+            if self.importer.issues:
+                raise self.report().error()
+            results: dict[str, SSAValue] = {}
+            for name, value in zip(self.program.outputs, values, strict=True):
+                if name is not None and value is not None:
+                    results[name] = self.result(value)
+        return self.builder.finish(list(results), list(results.values()))
+
+    def check(self) -> list[CallIssue]:
+        """All that is not supported."""
+        with self.builder.inside(self.builder.entry):
+            self.import_graph()
+        return self.importer.issues
+
+    def report(self) -> Report:
+        """The issues found so far."""
+        importer = self.importer
+        return Report(self.program.name, dict(importer.ops), tuple(importer.issues))
+
+    def import_graph(self) -> list[Any]:
+        """The values of the outputs."""
+        self.define_symbols()
+        inputs = [self.argument(entry) for entry in self.program.inputs]
+        return self.importer.import_graph(self.program.module, inputs)
+
+    # Inputs
+
+    def define_symbols(self) -> None:
+        """Name every symbol that is the size of an input."""
+        for entry in self.program.inputs:
+            fake = entry.node.meta.get("val")
+            if not entry.is_input or not isinstance(fake, torch.Tensor):
+                continue
+            profile = self.profiles.get(entry.name)
+            for axis, size in enumerate(fake.shape):
+                if isinstance(size, torch.SymInt):
+                    wanted = None if profile is None else profile[axis]
+                    self.define(size, f"{entry.name}_{axis}", wanted)
+
+    def define(
+        self, size: torch.SymInt, label: str, wanted: int | DimRange | None
+    ) -> None:
+        """Name the symbol that is a size, if it is a bare one."""
+        expression = size.node.expr
+        if not isinstance(expression, sympy.Symbol) or self.symbols.is_known(
+            expression
+        ):
+            return
+        name = given_name(size, expression) or label
+        if wanted is None and name in self.profiles:
+            (wanted,) = self.profiles[name]
+        self.symbols.define(expression, name, wanted)
+
+    def argument(self, entry: Input) -> Any:
+        """What a placeholder stands for."""
+        fake = entry.node.meta.get("val")
+        if isinstance(entry.value, Weight) and self.weights:
+            return entry.value
+        if not entry.is_input and not isinstance(entry.value, Weight):
+            return entry.value
+        if isinstance(fake, torch.SymInt):
+            return self.size_argument(entry, fake)
+        if not isinstance(fake, torch.Tensor):
+            return fake
+        dims = self.symbols.dims(fake.shape)
+        element = element_of_dtype(fake.dtype)
+        return self.builder.argument(entry.name, dims, element)
+
+    def size_argument(self, entry: Input, size: torch.SymInt) -> Any:
+        """A placeholder that is a size: known from a tensor, or an argument."""
+        expression = size.node.expr
+        if isinstance(expression, sympy.Symbol) and not self.symbols.is_known(
+            expression
+        ):
+            dim = self.symbols.define(expression, entry.name)
+            assert isinstance(dim, DimExpr)
+            value = self.builder.argument(entry.name, (), i64)
+            self.builder.read_symbols(value, [str(dim.as_symbol())])
+            return dim
+        return self.symbols.dim(size)
+
+    # Outputs
+
+    def result(self, value: Any) -> SSAValue:
+        """An output of the graph as a tensor."""
+        value = self.importer.read(value)
+        if isinstance(value, SSAValue):
+            return value
+        if isinstance(value, int | DimExpr) and not isinstance(value, bool):
+            return self.builder.dim_value(value)
+        assert not isinstance(value, Poison)
+        return self.importer.number_tensor(value)
+
+    def check_profiles(self) -> None:
+        """Refuse profiles of inputs or symbols that the program does not have."""
+        inputs = {entry.name: entry for entry in self.program.inputs if entry.is_input}
+        names = set(inputs)
+        for entry in inputs.values():
+            fake = entry.node.meta.get("val")
+            if not isinstance(fake, torch.Tensor):
+                continue
+            for axis, size in enumerate(fake.shape):
+                if isinstance(size, torch.SymInt):
+                    names.add(given_name(size, size.node.expr) or "")
+                    names.add(f"{entry.name}_{axis}")
+            profile = self.profiles.get(entry.name)
+            if profile is not None and len(profile) != len(fake.shape):
+                raise OptionError(
+                    f"expected {len(fake.shape)} dims of input {entry.name!r}, "
+                    f"got {len(profile)}: {profile}"
+                )
+        for unknown in sorted(self.profiles.keys() - names):
+            raise OptionError(
+                f"the model has no input {unknown!r}",
+                notes=[f"its inputs: {', '.join(inputs)}"],
+            )
+
+
+def given_name(size: torch.SymInt, symbol: Any) -> str | None:
+    """The name of the `torch.export.Dim` that a symbol was made for."""
+    environment = size.node.shape_env
+    if environment is None:
+        return None
+    sources = getattr(environment, "var_to_sources", {}).get(symbol, [])
+    names = getattr(environment, "source_name_to_debug_name", {})
+    given = (names.get(_text(source)) for source in sources)
+    return next((name for name in given if name), None)
+
+
+def _text(source: Any) -> str:
+    name = source.name
+    return name() if callable(name) else name

@@ -1,0 +1,114 @@
+"""From a `torch.nn.Module` to the ATen graph that the importer reads.
+
+An op that the table has a rule for stays whole: `linear`, `layer_norm`, `lstm`,
+`scaled_dot_product_attention`. All others are decomposed as PyTorch itself does, and
+changes in place become new values.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram, default_decompositions
+
+from stepwell.errors import ModelError, OptionError
+
+from .ops import TABLE
+
+
+def export_module(
+    module: torch.nn.Module,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    dynamic_shapes: Any,
+) -> ExportedProgram:
+    """Trace a module as it is at inference (`module.eval()`, restored afterwards).
+
+    Raises:
+        OptionError: there is nothing to call the module with.
+        ModelError: PyTorch cannot export it; its own words are in the notes.
+    """
+    if args is None and kwargs is None:
+        raise OptionError(
+            "a torch.nn.Module is traced: expected inputs to call it with, got none",
+            fix="stepwell.build(module, args=(x,))",
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            "expected a torch.nn.Module, got a ScriptModule",
+            fix="build from the module that the script was made of",
+        )
+    given = (args,) if isinstance(args, torch.Tensor) else tuple(args or ())
+    training = [child for child in module.modules() if child.training]
+    try:
+        module.eval()
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.export(
+                module,
+                given,
+                dict(kwargs or {}),
+                dynamic_shapes=dynamic_shapes,
+                strict=False,
+            )
+    except Exception as error:
+        raise ModelError(
+            f"torch.export cannot trace {type(module).__name__}",
+            notes=_first_lines(error),
+        ) from error
+    finally:
+        for child in training:
+            child.training = True
+
+
+def decompose(exported: ExportedProgram) -> ExportedProgram:
+    """The same program in ops of the table, without changes in place, if it can be."""
+    if not needs_decomposition(exported):
+        return exported
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return exported.run_decompositions(decomposition_table())
+
+
+def needs_decomposition(exported: ExportedProgram) -> bool:
+    """Whether a call of the graph has no rule, or changes a tensor in place."""
+    for module in exported.graph_module.modules():
+        if not isinstance(module, torch.fx.GraphModule):
+            continue
+        for node in module.graph.nodes:
+            target = node.target
+            if not isinstance(target, torch._ops.OpOverload):
+                continue
+            if target._schema.is_mutable or (target.is_view and node.users):
+                return True
+            if str(target) not in TABLE and isinstance(
+                node.meta.get("val"), torch.Tensor | tuple | list
+            ):
+                return True
+    return False
+
+
+def decomposition_table() -> dict[Any, Any]:
+    """PyTorch's decompositions, but for ops that the table has a rule for."""
+    table = default_decompositions()
+    for name in TABLE:
+        if (overload := find_overload(name)) is not None:
+            table.pop(overload, None)
+    return table
+
+
+def find_overload(name: str) -> torch._ops.OpOverload | None:
+    """The op of a row's name, `aten.relu.default`; None if this PyTorch has none."""
+    parts = name.split(".")
+    if len(parts) != 3 or not hasattr(torch.ops, parts[0]):
+        return None
+    packet = getattr(getattr(torch.ops, parts[0]), parts[1], None)
+    return getattr(packet, parts[2], None)
+
+
+def _first_lines(error: Exception) -> list[str]:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return [f"{type(error).__name__}: {line}" for line in lines[:1]] + lines[1:6]

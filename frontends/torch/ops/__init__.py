@@ -1,0 +1,29 @@
+"""The op table: rules by family. A new op is a row of its family's `RULES`."""
+
+from __future__ import annotations
+
+from stepwell.frontends.torch.registry import merge
+
+from . import (
+    contraction,
+    creation,
+    elementwise,
+    indexing,
+    normalisation,
+    pooling,
+    reduction,
+    shape,
+)
+
+FAMILIES = {
+    "elementwise": elementwise.RULES,
+    "contraction": contraction.RULES,
+    "reduction": reduction.RULES,
+    "pooling": pooling.RULES,
+    "normalisation": normalisation.RULES,
+    "shape": shape.RULES,
+    "indexing": indexing.RULES,
+    "creation": creation.RULES,
+}
+
+TABLE = merge(*FAMILIES.values())

@@ -1,0 +1,193 @@
+"""Matrix products and convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.frontends.torch.call import Call, Operand, cast, rank_of, reshape
+from stepwell.frontends.torch.registry import Output, Rules
+
+from .elementwise import scaled
+from .rows import pair, value
+
+
+def matmul(call: Call, a: SSAValue, b: SSAValue) -> Operation:
+    """Matrix product; leading dims broadcast."""
+    return nn.MatmulOp(a, b)
+
+
+def linear(
+    call: Call, x: SSAValue, w: SSAValue, bias: SSAValue | None = None
+) -> Operation:
+    """`x w' + bias`."""
+    turned = w if rank_of(w) == 1 else value(nn.TransposeOp(w, [1, 0]))
+    product = nn.MatmulOp(x, turned)
+    return product if bias is None else nn.AddOp(product, bias)
+
+
+def addmm(
+    call: Call,
+    bias: SSAValue,
+    a: SSAValue,
+    b: SSAValue,
+    beta: Operand = 1,
+    alpha: Operand = 1,
+) -> Operation:
+    """`beta * bias + alpha * (a @ b)`."""
+    product = scaled(call, value(nn.MatmulOp(a, b)), alpha)
+    if not isinstance(beta, SSAValue) and beta == 0:
+        return nn.BroadcastToOp(product, call.dims())
+    return nn.AddOp(product, scaled(call, cast(bias, element_of(product)), beta))
+
+
+def addbmm_like(
+    call: Call,
+    bias: SSAValue,
+    a: SSAValue,
+    b: SSAValue,
+    beta: Operand = 1,
+    alpha: Operand = 1,
+) -> Operation:
+    """`beta * bias + alpha * (a @ b)` per batch entry."""
+    return addmm(call, bias, a, b, beta, alpha)
+
+
+def convolution(
+    call: Call,
+    x: SSAValue,
+    w: SSAValue,
+    bias: SSAValue | None,
+    stride: Sequence[int],
+    padding: Sequence[Dim],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[Dim],
+    groups: int,
+) -> Output:
+    """Convolution or transposed convolution, in 1 to 3 dims."""
+    count = rank_of(w) - 2
+    is_single = rank_of(x) == count + 1
+    if is_single:
+        x = reshape(x, [1, *dims_of(x)])
+    parameters: dict[str, Any] = {
+        "strides": pair(stride, count),
+        "pads": pair(padding, count) * 2,
+        "dilations": pair(dilation, count),
+        "groups": groups,
+    }
+    if transposed:
+        extra = pair(output_padding, count)
+        y = nn.ConvTransposeOp(x, w, bias, output_padding=extra, **parameters)
+    else:
+        y = nn.ConvOp(x, w, bias, **parameters)
+    return reshape(value(y), call.dims()) if is_single else y
+
+
+def conv(
+    call: Call,
+    x: SSAValue,
+    w: SSAValue,
+    bias: SSAValue | None,
+    stride: Sequence[int],
+    padding: Sequence[Dim],
+    dilation: Sequence[int],
+    groups: int,
+) -> Output:
+    """Convolution."""
+    return convolution(call, x, w, bias, stride, padding, dilation, False, [0], groups)
+
+
+def conv_by_name(
+    call: Call,
+    x: SSAValue,
+    w: SSAValue,
+    bias: SSAValue | None,
+    stride: Sequence[int],
+    padding: str,
+    dilation: Sequence[int],
+    groups: int,
+) -> Output:
+    """Convolution with padding `same` (one more at the end if odd) or `valid`."""
+    count = rank_of(w) - 2
+    if padding == "valid":
+        return conv(call, x, w, bias, stride, [0], dilation, groups)
+    kernel = [size for size in dims_of(w)[2:] if isinstance(size, int)]
+    total = [
+        step * (size - 1)
+        for step, size in zip(pair(dilation, count), kernel, strict=True)
+    ]
+    low = [each // 2 for each in total]
+    high = [each - less for each, less in zip(total, low, strict=True)]
+    is_single = rank_of(x) == count + 1
+    if is_single:
+        x = reshape(x, [1, *dims_of(x)])
+    y = nn.ConvOp(
+        x,
+        w,
+        bias,
+        strides=pair(stride, count),
+        pads=[*low, *high],
+        dilations=pair(dilation, count),
+        groups=groups,
+    )
+    return reshape(value(y), call.dims()) if is_single else y
+
+
+def conv_transpose(
+    call: Call,
+    x: SSAValue,
+    w: SSAValue,
+    bias: SSAValue | None,
+    stride: Sequence[int],
+    padding: Sequence[Dim],
+    output_padding: Sequence[Dim],
+    groups: int,
+    dilation: Sequence[int],
+) -> Output:
+    """Transposed convolution."""
+    return convolution(
+        call, x, w, bias, stride, padding, dilation, True, output_padding, groups
+    )
+
+
+def einsum(
+    call: Call, equation: str, operands: Sequence[SSAValue], *_: Any
+) -> Operation:
+    """Sum of products by index letters."""
+    return nn.EinsumOp(*operands, equation=equation.replace(" ", ""))
+
+
+def outer(call: Call, a: SSAValue, b: SSAValue) -> Operation:
+    """Each element of `a` times each of `b`."""
+    element = call.element()
+    column = reshape(cast(a, element), [dims_of(a)[0], 1])
+    return nn.MulOp(column, cast(b, element))
+
+
+RULES: Rules = {
+    "aten.mm.default": matmul,
+    "aten.bmm.default": matmul,
+    "aten.mv.default": matmul,
+    "aten.dot.default": matmul,
+    "aten.matmul.default": matmul,
+    "aten.linear.default": linear,
+    "aten.addmm.default": addmm,
+    "aten.addmv.default": addmm,
+    "aten.baddbmm.default": addbmm_like,
+    "aten.convolution.default": convolution,
+    "aten.conv1d.default": conv,
+    "aten.conv2d.default": conv,
+    "aten.conv3d.default": conv,
+    "aten.conv1d.padding": conv_by_name,
+    "aten.conv2d.padding": conv_by_name,
+    "aten.conv3d.padding": conv_by_name,
+    "aten.conv_transpose1d.default": conv_transpose,
+    "aten.conv_transpose2d.input": conv_transpose,
+    "aten.conv_transpose3d.input": conv_transpose,
+    "aten.outer.default": outer,
+}

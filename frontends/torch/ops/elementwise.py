@@ -1,0 +1,479 @@
+"""Elementwise arithmetic, comparisons, activations, casts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.dtypes import i1, is_bool, is_float
+from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.frontends.torch.call import (
+    Call,
+    Operand,
+    broadcast_to,
+    cast,
+    promoted,
+    reshape,
+)
+from stepwell.frontends.torch.registry import Output, Rules
+
+from .rows import binary, compare, same, unary, value
+
+
+def add(call: Call, a: Operand, b: Operand, alpha: Operand = 1) -> Operation:
+    """`a + alpha * b`; on booleans `or`."""
+    element = call.element()
+    left, right = call.operand(a, element), call.operand(b, element)
+    if is_bool(element):
+        return nn.OrOp(left, right)
+    return nn.AddOp(left, scaled(call, right, alpha))
+
+
+def sub(call: Call, a: Operand, b: Operand, alpha: Operand = 1) -> Operation:
+    """`a - alpha * b`."""
+    element = call.element()
+    right = scaled(call, call.operand(b, element), alpha)
+    return nn.SubOp(call.operand(a, element), right)
+
+
+def rsub(call: Call, a: Operand, b: Operand, alpha: Operand = 1) -> Operation:
+    """`b - alpha * a`."""
+    return sub(call, b, a, alpha)
+
+
+def scaled(call: Call, x: SSAValue, factor: Operand) -> SSAValue:
+    """`factor * x`."""
+    if not isinstance(factor, SSAValue) and factor == 1:
+        return x
+    return value(nn.MulOp(x, call.operand(factor, element_of(x))))
+
+
+def mul(call: Call, a: Operand, b: Operand) -> Operation:
+    """`a * b`; on booleans `and`."""
+    element = call.element()
+    op = nn.AndOp if is_bool(element) else nn.MulOp
+    return op(call.operand(a, element), call.operand(b, element))
+
+
+def div(
+    call: Call, a: Operand, b: Operand, *, rounding_mode: str | None = None
+) -> Operation:
+    """`a / b`, rounded as `rounding_mode` says."""
+    return div_mode(call, a, b, rounding_mode)
+
+
+def div_mode(call: Call, a: Operand, b: Operand, mode: str | None) -> Operation:
+    """`a / b`: exact, or rounded to zero (`trunc`) or down (`floor`)."""
+    element = call.element()
+    left, right = call.operand(a, element), call.operand(b, element)
+    if mode is None:
+        return nn.DivOp(left, right)
+    if mode == "trunc":
+        quotient = nn.DivOp(left, right)
+        return truncated(value(quotient)) if is_float(element) else quotient
+    rest = value(nn.ModOp(left, right))
+    quotient = nn.DivOp(nn.SubOp(left, rest), right)
+    return nn.RoundOp(quotient) if is_float(element) else quotient
+
+
+def floor_divide(call: Call, a: Operand, b: Operand) -> Operation:
+    """`a / b`, rounded down."""
+    return div_mode(call, a, b, "floor")
+
+
+def truncated(x: SSAValue) -> Operation:
+    """`x` rounded to zero."""
+    return nn.MulOp(nn.SignOp(x), nn.FloorOp(nn.AbsOp(x)))
+
+
+def trunc(call: Call, x: SSAValue) -> Output:
+    """`x` rounded to zero."""
+    return truncated(x) if is_float(element_of(x)) else x
+
+
+def rounding(op: Any) -> Any:
+    """A rounding, which leaves integers alone."""
+
+    def build(call: Call, x: SSAValue, *_: Any) -> Output:
+        return op(x) if is_float(element_of(x)) else x
+
+    return build
+
+
+def round_decimals(call: Call, x: SSAValue, decimals: int) -> Output:
+    """`x` rounded to a number of decimals."""
+    if not is_float(element_of(x)):
+        return x
+    scale = call.scalar(10.0 ** abs(decimals), element_of(x))
+    up, down = (nn.MulOp, nn.DivOp) if decimals >= 0 else (nn.DivOp, nn.MulOp)
+    return down(nn.RoundOp(up(x, scale)), scale)
+
+
+def frac(call: Call, x: SSAValue) -> Operation:
+    """What `trunc` takes away."""
+    return nn.SubOp(x, truncated(x))
+
+
+def power(call: Call, a: Operand, b: Operand) -> Operation:
+    """`a ** b`."""
+    element = call.element()
+    base = call.operand(a, element)
+    if b == 2 and not isinstance(b, SSAValue):
+        return nn.MulOp(base, base)
+    if b == 0.5 and not isinstance(b, SSAValue):
+        return nn.SqrtOp(base)
+    return nn.PowOp(base, call.operand(b, element))
+
+
+def logical(op: Any) -> Any:
+    """A logical op of truth values: everything but 0 is true."""
+
+    def build(call: Call, a: SSAValue, b: SSAValue) -> Operation:
+        return op(truth(call, a), truth(call, b))
+
+    return build
+
+
+def truth(call: Call, x: SSAValue) -> SSAValue:
+    """Whether each element is not 0."""
+    if is_bool(element_of(x)):
+        return x
+    return value(nn.CompareOp(x, call.scalar(0, element_of(x)), predicate="ne"))
+
+
+def logical_not(call: Call, x: SSAValue) -> Operation:
+    """Whether each element is 0."""
+    if is_bool(element_of(x)):
+        return nn.NotOp(x)
+    return nn.CompareOp(x, call.scalar(0, element_of(x)), predicate="eq")
+
+
+def predicate(op: Any) -> Any:
+    """A test of floats, false for integers."""
+
+    def build(call: Call, x: SSAValue) -> Output:
+        if is_float(element_of(x)):
+            return op(x)
+        return broadcast_to(call.scalar(False, i1), call.dims())
+
+    return build
+
+
+def where(call: Call, condition: SSAValue, a: Operand, b: Operand) -> Operation:
+    """`a` where the condition holds, else `b`."""
+    element = call.element()
+    test = truth(call, condition)
+    return nn.SelectOp(test, call.operand(a, element), call.operand(b, element))
+
+
+def masked_fill(call: Call, x: SSAValue, mask: SSAValue, number: Operand) -> Operation:
+    """`number` where the mask holds, else `x`."""
+    return nn.SelectOp(mask, call.operand(number, element_of(x)), x)
+
+
+def clamp(call: Call, x: SSAValue, low: Any = None, high: Any = None) -> Output:
+    """`x` between two bounds, numbers or tensors."""
+    element = call.element()
+    result = cast(x, element)
+    for bound, op in ((low, nn.MaximumOp), (high, nn.MinimumOp)):
+        if bound is not None:
+            result = value(op(result, call.operand(bound, element)))
+    return result
+
+
+def clamp_min(call: Call, x: SSAValue, low: Any) -> Output:
+    """`x`, but at least `low`."""
+    return clamp(call, x, low)
+
+
+def clamp_max(call: Call, x: SSAValue, high: Any) -> Output:
+    """`x`, but at most `high`."""
+    return clamp(call, x, None, high)
+
+
+def hardtanh(call: Call, x: SSAValue, low: float, high: float) -> Output:
+    """`x` between two numbers."""
+    return clamp(call, x, low, high)
+
+
+def gelu(call: Call, x: SSAValue, approximate: str) -> Operation:
+    """Gaussian error linear unit, exact or by tanh."""
+    return nn.GeluOp(x, approximate=approximate)
+
+
+def softplus(call: Call, x: SSAValue, beta: float, threshold: float) -> Operation:
+    """`ln(1 + e**(beta x)) / beta`, and `x` itself where `beta x` is large."""
+    element = element_of(x)
+    inner = scaled(call, x, beta)
+    soft = value(nn.SoftplusOp(inner))
+    if beta != 1:
+        soft = value(nn.DivOp(soft, call.scalar(beta, element)))
+    is_large = nn.CompareOp(inner, call.scalar(threshold, element), predicate="gt")
+    return nn.SelectOp(is_large, x, soft)
+
+
+def elu(
+    call: Call, x: SSAValue, alpha: float, scale: float, input_scale: float
+) -> Output:
+    """`scale * x`, and `scale * alpha * (e**(input_scale x) - 1)` below 0."""
+    if input_scale == 1:
+        return scaled(call, value(nn.EluOp(x, alpha=alpha)), scale)
+    zero = call.scalar(0, element_of(x))
+    below = scaled(call, value(nn.Expm1Op(scaled(call, x, input_scale))), alpha)
+    whole = nn.SelectOp(nn.CompareOp(x, zero, predicate="gt"), x, below)
+    return scaled(call, value(whole), scale)
+
+
+def celu(call: Call, x: SSAValue, alpha: float) -> Operation:
+    """`x`, and `alpha (e**(x/alpha) - 1)` below 0."""
+    return nn.CeluOp(x, alpha=alpha)
+
+
+def leaky_relu(call: Call, x: SSAValue, slope: float) -> Operation:
+    """`x`, and `slope * x` below 0."""
+    return nn.LeakyReluOp(x, alpha=slope)
+
+
+def prelu(call: Call, x: SSAValue, weight: SSAValue) -> Operation:
+    """`x`, and `weight[c] * x` below 0."""
+    (count,), rank = dims_of(weight) or (1,), len(dims_of(x))
+    dims = [1, count, *[1] * (rank - 2)] if rank > 1 else [count]
+    if count == 1:
+        dims = [1] * rank
+    return nn.PreluOp(x, reshape(weight, dims))
+
+
+def hardsigmoid(call: Call, x: SSAValue) -> Operation:
+    """`min(max(x + 3, 0), 6) / 6`."""
+    return nn.HardSigmoidOp(x, alpha=1 / 6, beta=0.5)
+
+
+def log_base(base: float) -> Any:
+    """The logarithm to a base."""
+
+    def build(call: Call, x: SSAValue) -> Operation:
+        import math
+
+        element = call.element()
+        factor = call.scalar(1 / math.log(base), element)
+        return nn.MulOp(nn.LogOp(cast(x, element)), factor)
+
+    return build
+
+
+def exp2(call: Call, x: SSAValue) -> Operation:
+    """`2 ** x`."""
+    element = call.element()
+    return nn.PowOp(call.scalar(2.0, element), cast(x, element))
+
+
+def threshold(call: Call, x: SSAValue, limit: float, other: float) -> Operation:
+    """`x` where it is above a limit, else another number."""
+    element = element_of(x)
+    above = nn.CompareOp(x, call.scalar(limit, element), predicate="gt")
+    return nn.SelectOp(above, x, call.scalar(other, element))
+
+
+def to_dtype(call: Call, x: SSAValue, *_: Any) -> SSAValue:
+    """`x` in the result's type."""
+    return cast(x, call.element())
+
+
+def sigmoid_like(call: Call, x: SSAValue, *_: Any) -> Operation:
+    """`1 / (1 + e**-x)`."""
+    return nn.SigmoidOp(cast(x, call.element()))
+
+
+def logit(call: Call, x: SSAValue, eps: float | None = None) -> Operation:
+    """`ln(x / (1 - x))`, with x at least eps from 0 and 1."""
+    element = call.element()
+    x = cast(x, element)
+    if eps is not None:
+        low, high = call.scalar(eps, element), call.scalar(1 - eps, element)
+        x = value(nn.MinimumOp(nn.MaximumOp(x, low), high))
+    one = call.scalar(1, element)
+    return nn.LogOp(nn.DivOp(x, nn.SubOp(one, x)))
+
+
+def shift(op: Any) -> Any:
+    """A shift of integers."""
+    return binary(op)
+
+
+def atan2(call: Call, y: SSAValue, x: SSAValue) -> Operation:
+    """The angle of the point (x, y), in (-pi, pi]."""
+    import math
+
+    element = call.element()
+    y, x = cast(y, element), cast(x, element)
+    zero, pi = call.scalar(0, element), call.scalar(math.pi, element)
+    is_left = nn.CompareOp(x, zero, predicate="lt")
+    is_below = nn.CompareOp(y, zero, predicate="lt")
+    is_steep = nn.CompareOp(nn.AbsOp(y), nn.AbsOp(x), predicate="gt")
+    turn = nn.SelectOp(is_below, nn.NegOp(pi), pi)
+    is_origin = nn.AndOp(
+        nn.CompareOp(x, zero, predicate="eq"), nn.CompareOp(y, zero, predicate="eq")
+    )
+    flat = nn.AtanOp(nn.DivOp(y, nn.SelectOp(is_origin, call.scalar(1, element), x)))
+    half = nn.SelectOp(
+        is_below, call.scalar(-math.pi / 2, element), call.scalar(math.pi / 2, element)
+    )
+    upright = nn.SubOp(half, nn.AtanOp(nn.DivOp(x, y)))
+    level = nn.SelectOp(is_left, nn.AddOp(flat, turn), flat)
+    return nn.SelectOp(is_steep, upright, level)
+
+
+def lerp(call: Call, a: SSAValue, b: SSAValue, weight: Operand) -> Operation:
+    """`a + weight * (b - a)`."""
+    difference = value(nn.SubOp(b, a))
+    return nn.AddOp(a, scaled(call, difference, weight))
+
+
+def copy(call: Call, into: SSAValue, source: Operand, *_: Any) -> Output:
+    """The second argument in the type and shape of the first."""
+    return broadcast_to(call.operand(source, call.element()), call.dims())
+
+
+def promote_two(call: Call, a: Operand, b: Operand) -> tuple[SSAValue, SSAValue]:
+    """Both operands in their common type."""
+    element = promoted(a, b)
+    return call.operand(a, element), call.operand(b, element)
+
+
+_UNARY = {
+    "abs": nn.AbsOp,
+    "acos": nn.AcosOp,
+    "acosh": nn.AcoshOp,
+    "asin": nn.AsinOp,
+    "asinh": nn.AsinhOp,
+    "atan": nn.AtanOp,
+    "atanh": nn.AtanhOp,
+    "bitwise_not": nn.NotOp,
+    "cos": nn.CosOp,
+    "cosh": nn.CoshOp,
+    "erf": nn.ErfOp,
+    "exp": nn.ExpOp,
+    "expm1": nn.Expm1Op,
+    "hardswish": nn.HardSwishOp,
+    "log": nn.LogOp,
+    "log1p": nn.Log1pOp,
+    "mish": nn.MishOp,
+    "neg": nn.NegOp,
+    "reciprocal": nn.ReciprocalOp,
+    "relu": nn.ReluOp,
+    "rsqrt": nn.RsqrtOp,
+    "sigmoid": nn.SigmoidOp,
+    "sign": nn.SignOp,
+    "sgn": nn.SignOp,
+    "silu": nn.SiluOp,
+    "sin": nn.SinOp,
+    "sinh": nn.SinhOp,
+    "sqrt": nn.SqrtOp,
+    "tan": nn.TanOp,
+    "tanh": nn.TanhOp,
+}
+_BINARY = {
+    "bitwise_and": nn.AndOp,
+    "bitwise_or": nn.OrOp,
+    "bitwise_xor": nn.XorOp,
+    "bitwise_left_shift": nn.ShiftLeftOp,
+    "bitwise_right_shift": nn.ShiftRightOp,
+    "remainder": nn.ModOp,
+}
+_COMPARISONS = {
+    "eq": "eq",
+    "ne": "ne",
+    "lt": "lt",
+    "le": "le",
+    "gt": "gt",
+    "ge": "ge",
+}
+_OVERLOADS = ("Tensor", "Scalar")
+_BIT_OVERLOADS = ("Tensor", "Scalar", "Tensor_Scalar", "Scalar_Tensor")
+
+RULES: Rules = {
+    **{f"aten.{name}.default": unary(op) for name, op in _UNARY.items()},
+    **{
+        f"aten.{name}.{overload}": binary(op)
+        for name, op in _BINARY.items()
+        for overload in _BIT_OVERLOADS
+    },
+    **{
+        f"aten.{name}.{overload}": compare(predicate)
+        for name, predicate in _COMPARISONS.items()
+        for overload in _OVERLOADS
+    },
+    **{f"aten.add.{overload}": add for overload in _OVERLOADS},
+    **{f"aten.sub.{overload}": sub for overload in _OVERLOADS},
+    **{f"aten.rsub.{overload}": rsub for overload in _OVERLOADS},
+    **{f"aten.mul.{overload}": mul for overload in _OVERLOADS},
+    **{f"aten.div.{overload}": div for overload in _OVERLOADS},
+    **{f"aten.div.{overload}_mode": div_mode for overload in _OVERLOADS},
+    **{f"aten.fmod.{overload}": binary(nn.ModOp, fmod=True) for overload in _OVERLOADS},
+    "aten.true_divide.Tensor": div,
+    "aten.floor_divide.default": floor_divide,
+    "aten.floor_divide.Scalar": floor_divide,
+    "aten.pow.Tensor_Tensor": power,
+    "aten.pow.Tensor_Scalar": power,
+    "aten.pow.Scalar": power,
+    "aten.minimum.default": binary(nn.MinimumOp),
+    "aten.maximum.default": binary(nn.MaximumOp),
+    "aten.atan2.default": atan2,
+    "aten.ceil.default": rounding(nn.CeilOp),
+    "aten.floor.default": rounding(nn.FloorOp),
+    "aten.round.default": rounding(nn.RoundOp),
+    "aten.round.decimals": round_decimals,
+    "aten.trunc.default": trunc,
+    "aten.frac.default": frac,
+    "aten.log2.default": log_base(2),
+    "aten.log10.default": log_base(10),
+    "aten.exp2.default": exp2,
+    "aten.logical_and.default": logical(nn.AndOp),
+    "aten.logical_or.default": logical(nn.OrOp),
+    "aten.logical_xor.default": logical(nn.XorOp),
+    "aten.logical_not.default": logical_not,
+    "aten.isnan.default": predicate(nn.IsNanOp),
+    "aten.isinf.default": predicate(nn.IsInfOp),
+    "aten.where.self": where,
+    "aten.where.ScalarOther": where,
+    "aten.where.ScalarSelf": where,
+    "aten.where.Scalar": where,
+    "aten.masked_fill.Scalar": masked_fill,
+    "aten.masked_fill.Tensor": masked_fill,
+    "aten.clamp.default": clamp,
+    "aten.clamp.Tensor": clamp,
+    "aten.clamp_min.default": clamp_min,
+    "aten.clamp_max.default": clamp_max,
+    "aten.hardtanh.default": hardtanh,
+    "aten.relu6.default": lambda call, x: clamp(call, x, 0, 6),
+    "aten.gelu.default": gelu,
+    "aten.softplus.default": softplus,
+    "aten.elu.default": elu,
+    "aten.celu.default": celu,
+    "aten.leaky_relu.default": leaky_relu,
+    "aten.prelu.default": prelu,
+    "aten._prelu_kernel.default": lambda call, x, w: nn.PreluOp(x, w),
+    "aten.hardsigmoid.default": hardsigmoid,
+    "aten.threshold.default": threshold,
+    "aten.logit.default": logit,
+    "aten.lerp.Scalar": lerp,
+    "aten.lerp.Tensor": lerp,
+    "aten._to_copy.default": to_dtype,
+    "aten.to.dtype": to_dtype,
+    "aten.to.dtype_layout": to_dtype,
+    "aten.to.device": to_dtype,
+    "aten.to.other": to_dtype,
+    "aten.type_as.default": to_dtype,
+    "aten.copy.default": copy,
+    "aten.clone.default": same,
+    "aten.contiguous.default": same,
+    "aten.alias.default": same,
+    "aten.detach.default": same,
+    "aten.detach_.default": same,
+    "aten.lift_fresh_copy.default": same,
+    "aten.lift_fresh.default": same,
+    "aten._assert_tensor_metadata.default": lambda *_: None,
+    "prims.convert_element_type.default": to_dtype,
+}

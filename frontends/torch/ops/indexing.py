@@ -1,0 +1,259 @@
+"""Gathers and scatters, embedding, indexing by tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.dtypes import i64, is_bool
+from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.frontends.torch.call import (
+    Call,
+    Operand,
+    as_index,
+    broadcast_to,
+    cast,
+    rank_of,
+    reshape,
+    transpose,
+)
+from stepwell.frontends.torch.registry import Output, Rules
+
+from .rows import value
+
+
+def embedding(call: Call, weight: SSAValue, indices: SSAValue, *_: Any) -> Operation:
+    """Rows of a table."""
+    return nn.GatherOp(weight, indices, axis=0)
+
+
+def index_select(call: Call, x: SSAValue, dim: int, index: SSAValue) -> Operation:
+    """Positions along a dim."""
+    if not rank_of(index):
+        index = reshape(index, [1])
+    return nn.GatherOp(x, index, axis=dim % rank_of(x))
+
+
+def gather(call: Call, x: SSAValue, dim: int, index: SSAValue, *_: Any) -> Output:
+    """One element per index along a dim."""
+    rank = rank_of(x)
+    if not rank:
+        return broadcast_to(x, dims_of(index))
+    axis = dim % rank
+    for other in range(rank):
+        size = dims_of(index)[other]
+        if other != axis and size != dims_of(x)[other]:
+            starts: list[Dim] = [0] * rank
+            limits = list(dims_of(x))
+            limits[other] = size
+            x = value(nn.SliceOp(x, starts, limits))
+    return nn.GatherElementsOp(x, index, axis=axis)
+
+
+def index(call: Call, x: SSAValue, indices: Sequence[SSAValue | None]) -> Output:
+    """`x[i, :, j]` with integer tensors that broadcast together."""
+    rank = rank_of(x)
+    given = {axis: each for axis, each in enumerate(indices) if each is not None}
+    if any(is_bool(element_of(each)) for each in given.values()):
+        raise call.unsupported(
+            "indexing by a boolean mask", fix="use torch.where, or a mask times x"
+        )
+    axes = list(given)
+    if len(axes) == 1:
+        return nn.GatherOp(x, given[axes[0]], axis=axes[0])
+    rest = [axis for axis in range(rank) if axis not in given]
+    moved = transpose(x, [*axes, *rest])
+    tuples, shape = index_tuples(list(given.values()))
+    found = value(nn.GatherNdOp(moved, tuples))
+    if not is_adjacent(axes) or axes[0] == 0:
+        return found
+    before, wide = axes[0], len(shape)
+    perm = [
+        *(wide + i for i in range(before)),
+        *range(wide),
+        *range(wide + before, wide + len(rest)),
+    ]
+    return transpose(found, perm)
+
+
+def is_adjacent(axes: Sequence[int]) -> bool:
+    """Whether axes follow one another."""
+    return list(axes) == list(range(axes[0], axes[0] + len(axes)))
+
+
+def index_tuples(indices: Sequence[SSAValue]) -> tuple[SSAValue, tuple[Dim, ...]]:
+    """Index tensors, broadcast, side by side in a new last dim; their common shape."""
+    shape = nn.broadcast(*map(dims_of, indices))
+    columns = [
+        reshape(broadcast_to(as_index(each), shape), [*shape, 1]) for each in indices
+    ]
+    if len(columns) == 1:
+        return columns[0], shape
+    return value(nn.ConcatOp(columns, axis=len(shape))), shape
+
+
+def index_put(
+    call: Call,
+    x: SSAValue,
+    indices: Sequence[SSAValue | None],
+    values: SSAValue,
+    accumulate: bool = False,
+    *_: Any,
+) -> Output:
+    """`x` with the elements at index tensors replaced, or added to."""
+    given = {axis: each for axis, each in enumerate(indices) if each is not None}
+    values = cast(values, element_of(x))
+    masks = [each for each in given.values() if is_bool(element_of(each))]
+    if masks:
+        return masked_put(call, x, given, values, accumulate)
+    rest = [axis for axis in range(rank_of(x)) if axis not in given]
+    axes = list(given)
+    order = [*axes, *rest]
+    moved = transpose(x, order)
+    tuples, shape = index_tuples(list(given.values()))
+    kept = [dims_of(x)[axis] for axis in rest]
+    before = axes[0] if is_adjacent(axes) else 0
+    wide = len(shape)
+    full = [*kept[:before], *shape, *kept[before:]]
+    updates = broadcast_to(values, full)
+    if before:
+        perm = [
+            *range(before, before + wide),
+            *range(before),
+            *range(before + wide, len(full)),
+        ]
+        updates = transpose(updates, perm)
+    reduction = "add" if accumulate else "none"
+    put = value(nn.ScatterNdOp(moved, tuples, updates, reduction=reduction))
+    return transpose(put, [order.index(axis) for axis in range(rank_of(x))])
+
+
+def masked_put(
+    call: Call,
+    x: SSAValue,
+    given: dict[int, SSAValue],
+    values: SSAValue,
+    accumulate: bool,
+) -> Output:
+    """`x` with one value wherever a mask over its first dims holds."""
+    if list(given) != [0] or (rank_of(values) > 0 and dims_of(values) != (1,)):
+        raise call.unsupported(
+            "assignment of several values through a boolean mask",
+            fix="use torch.where",
+        )
+    mask = given[0]
+    extra = [1] * (rank_of(x) - rank_of(mask))
+    keep = reshape(mask, [*dims_of(mask), *extra])
+    new = reshape(values, [])
+    if accumulate:
+        new = value(nn.AddOp(x, new))
+    return nn.SelectOp(keep, new, x)
+
+
+def scatter(reduction: str) -> Any:
+    """`x` with one element per index replaced, or combined, along a dim."""
+
+    def build(
+        call: Call, x: SSAValue, dim: int, index: SSAValue, source: Operand, *_: Any
+    ) -> Output:
+        element = element_of(x)
+        if not isinstance(source, SSAValue):
+            source = broadcast_to(call.scalar(source, element), dims_of(index))
+        elif dims_of(source) != dims_of(index):
+            starts: list[Dim] = [0] * rank_of(source)
+            source = value(nn.SliceOp(source, starts, dims_of(index)))
+        axis = dim % rank_of(x) if rank_of(x) else 0
+        return nn.ScatterElementsOp(
+            x, index, cast(source, element), axis=axis, reduction=reduction
+        )
+
+    return build
+
+
+_REDUCTIONS = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
+_OLD_REDUCTIONS = {"add": "add", "multiply": "mul"}
+
+
+def scatter_reduce(
+    call: Call,
+    x: SSAValue,
+    dim: int,
+    index: SSAValue,
+    source: SSAValue,
+    reduce: str,
+    include_self: bool = True,
+) -> Output:
+    """`x` combined with one element per index along a dim."""
+    if reduce not in _REDUCTIONS or not include_self:
+        raise call.unsupported(f"scatter_reduce of {reduce} without x itself")
+    return scatter(_REDUCTIONS[reduce])(call, x, dim, index, source)
+
+
+def scatter_with_reduce(
+    call: Call, x: SSAValue, dim: int, index: SSAValue, source: Operand, reduce: str
+) -> Output:
+    """`x` combined with one element per index along a dim."""
+    return scatter(_OLD_REDUCTIONS[reduce])(call, x, dim, index, source)
+
+
+def index_add(
+    call: Call,
+    x: SSAValue,
+    dim: int,
+    index: SSAValue,
+    source: SSAValue,
+    alpha: Operand = 1,
+) -> Output:
+    """`x` with slices added at positions of a dim."""
+    from .elementwise import scaled
+
+    axis = dim % rank_of(x)
+    perm = [axis, *(i for i in range(rank_of(x)) if i != axis)]
+    moved = transpose(x, perm)
+    updates = transpose(scaled(call, cast(source, element_of(x)), alpha), perm)
+    rows = reshape(as_index(index), [dims_of(updates)[0], 1])
+    put = value(nn.ScatterNdOp(moved, rows, updates, reduction="add"))
+    return transpose(put, [perm.index(i) for i in range(rank_of(x))])
+
+
+def as_strided(
+    call: Call,
+    x: SSAValue,
+    size: Sequence[Dim],
+    stride: Sequence[Dim],
+    offset: Dim | None = None,
+) -> Output:
+    """Elements of the contiguous tensor at offsets that strides give."""
+    total = call.importer.symbols.dim(call.node.args[0].meta["val"].numel())  # type: ignore[union-attr]
+    flat = reshape(x, [total])
+    place = call.scalar(offset or 0, i64)
+    rank = len(size)
+    for axis, (count, step) in enumerate(zip(size, stride, strict=True)):
+        if step == 0 or count == 1:
+            continue
+        steps = value(nn.MulOp(nn.IotaOp([count], i64), call.scalar(step, i64)))
+        row = reshape(steps, [1] * axis + [count] + [1] * (rank - axis - 1))
+        place = value(nn.AddOp(place, row))
+    return nn.GatherOp(flat, broadcast_to(place, size), axis=0)
+
+
+RULES: Rules = {
+    "aten.embedding.default": embedding,
+    "aten.index_select.default": index_select,
+    "aten.gather.default": gather,
+    "aten.index.Tensor": index,
+    "aten._unsafe_index.Tensor": index,
+    "aten.index_put.default": index_put,
+    "aten._unsafe_index_put.default": index_put,
+    "aten.scatter.src": scatter("none"),
+    "aten.scatter.value": scatter("none"),
+    "aten.scatter_add.default": scatter("add"),
+    "aten.scatter.reduce": scatter_with_reduce,
+    "aten.scatter.value_reduce": scatter_with_reduce,
+    "aten.scatter_reduce.two": scatter_reduce,
+    "aten.index_add.default": index_add,
+    "aten.as_strided.default": as_strided,
+}

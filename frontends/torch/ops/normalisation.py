@@ -1,0 +1,278 @@
+"""Normalisations, softmax, attention: all kept whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.dtypes import is_bool, numpy_dtype
+from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.frontends.torch.call import Call, cast, rank_of
+from stepwell.frontends.torch.registry import Build, Output, Rules
+
+from .reduction import var_mean
+from .rows import described, value
+
+
+def batch_norm(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    mean: SSAValue | None,
+    var: SSAValue | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> Output:
+    """Normalisation of each channel by the stored statistics."""
+    if training or mean is None or var is None:
+        raise call.unsupported(
+            "batch_norm with the statistics of the batch", fix="call model.eval()"
+        )
+    channels = dims_of(x)[1]
+    scale = weight or vector(call, 1, channels, x)
+    shift = bias or vector(call, 0, channels, x)
+    return nn.BatchNormOp(x, scale, shift, mean, var, epsilon=eps)
+
+
+def batch_norm_inference(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    mean: SSAValue,
+    var: SSAValue,
+    momentum: float,
+    eps: float,
+) -> Sequence[Output]:
+    """Normalisation of each channel by the stored statistics."""
+    return [batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)]
+
+
+def vector(call: Call, number: float, count: Dim, like: SSAValue) -> SSAValue:
+    """A vector of one number."""
+    element = element_of(like)
+    if not isinstance(count, int):
+        raise call.unsupported(f"a normalisation of {count} channels without weights")
+    return call.builder.constant(np.full(count, number, numpy_dtype(element)))
+
+
+def layer_norm(
+    call: Call,
+    x: SSAValue,
+    shape: Sequence[Dim],
+    weight: SSAValue | None = None,
+    bias: SSAValue | None = None,
+    eps: float = 1e-5,
+    *_: Any,
+) -> Operation:
+    """Normalisation over the last dims."""
+    return nn.LayerNormOp(x, weight, bias, axis=-len(shape), epsilon=eps)
+
+
+def native_layer_norm(
+    call: Call,
+    x: SSAValue,
+    shape: Sequence[Dim],
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    eps: float,
+) -> Sequence[Output]:
+    """Normalisation over the last dims, and on request its mean and 1 / deviation."""
+    y = layer_norm(call, x, shape, weight, bias, eps)
+    if not wants_more(call):
+        return [y]
+    axes = [rank_of(x) - 1 - i for i in range(len(shape))]
+    var, mean = var_mean(call, x, axes, 0, True)
+    return [y, mean, nn.RsqrtOp(nn.AddOp(var, call.scalar(eps, element_of(x))))]
+
+
+def wants_more(call: Call) -> bool:
+    """Whether a result but the first is used."""
+    return any(user.args[1] != 0 for user in call.node.users)
+
+
+def rms_norm(
+    call: Call,
+    x: SSAValue,
+    shape: Sequence[Dim],
+    weight: SSAValue | None = None,
+    eps: float | None = None,
+) -> Operation:
+    """Division by the root mean square over the last dims."""
+    epsilon = float(np.finfo(np.float32).eps) if eps is None else eps
+    return nn.RmsNormOp(x, weight, axis=-len(shape), epsilon=epsilon)
+
+
+def fused_rms_norm(
+    call: Call,
+    x: SSAValue,
+    shape: Sequence[Dim],
+    weight: SSAValue | None = None,
+    eps: float | None = None,
+) -> Sequence[Output]:
+    """Division by the root mean square over the last dims."""
+    return [rms_norm(call, x, shape, weight, eps)]
+
+
+def group_norm(
+    call: Call,
+    x: SSAValue,
+    groups: int,
+    weight: SSAValue | None = None,
+    bias: SSAValue | None = None,
+    eps: float = 1e-5,
+    *_: Any,
+) -> Operation:
+    """Normalisation of each group of channels of each sample."""
+    channels = dims_of(x)[1]
+    scale = weight or vector(call, 1, channels, x)
+    shift = bias or vector(call, 0, channels, x)
+    return nn.GroupNormOp(x, scale, shift, groups=groups, epsilon=eps)
+
+
+def native_group_norm(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    n: Dim,
+    c: Dim,
+    spatial: Dim,
+    groups: int,
+    eps: float,
+) -> Sequence[Output]:
+    """Normalisation of each group of channels of each sample."""
+    return [group_norm(call, x, groups, weight, bias, eps)]
+
+
+def instance_norm(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    mean: SSAValue | None,
+    var: SSAValue | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> Output:
+    """Normalisation of each channel of each sample over its spatial dims."""
+    if not use_input_stats:
+        return batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)
+    channels = dims_of(x)[1]
+    scale = weight or vector(call, 1, channels, x)
+    shift = bias or vector(call, 0, channels, x)
+    return nn.InstanceNormOp(x, scale, shift, epsilon=eps)
+
+
+def along_dim(op: Any) -> Build:
+    """Softmax or its logarithm along a dim."""
+
+    def build(call: Call, x: SSAValue, dim: int, *_: Any) -> Output:
+        x = cast(x, call.element())
+        if not rank_of(x):
+            x = value(nn.ReshapeOp(x, [1]))
+            return nn.ReshapeOp(op(x, axis=0), [])
+        return op(x, axis=dim % rank_of(x))
+
+    return described(build, f"One `{op.name}`.")
+
+
+def attention(
+    call: Call,
+    q: SSAValue,
+    k: SSAValue,
+    v: SSAValue,
+    mask: SSAValue | None = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Operation:
+    """`softmax(scale q k' + mask) v`, by heads."""
+    rank = rank_of(q)
+    if dropout:
+        raise call.unsupported("attention with dropout", fix="call model.eval()")
+    width = dims_of(q)[-1]
+    if scale is None:
+        if not isinstance(width, int):
+            raise call.unsupported(f"attention with heads of width {width}")
+        scale = width**-0.5
+    if rank == 2:
+        q, k, v = (value(nn.ReshapeOp(x, [1, *dims_of(x)])) for x in (q, k, v))
+    if mask is not None and not is_bool(element_of(mask)):
+        mask = cast(mask, element_of(q))
+    y = nn.AttentionOp(q, k, v, mask, scale=scale, causal=is_causal)
+    return nn.ReshapeOp(y, call.dims()) if rank == 2 else y
+
+
+def cpu_flash_attention(
+    call: Call,
+    q: SSAValue,
+    k: SSAValue,
+    v: SSAValue,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    mask: SSAValue | None = None,
+    scale: float | None = None,
+) -> Sequence[Output]:
+    """`softmax(scale q k' + mask) v`, by heads."""
+    return [attention(call, q, k, v, mask, dropout, is_causal, scale)]
+
+
+def efficient_attention(
+    call: Call,
+    q: SSAValue,
+    k: SSAValue,
+    v: SSAValue,
+    mask: SSAValue | None,
+    compute_log_sumexp: bool,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Sequence[Output]:
+    """`softmax(scale q k' + mask) v`, by heads."""
+    return [attention(call, q, k, v, mask, dropout, is_causal, scale)]
+
+
+def flash_attention(
+    call: Call,
+    q: SSAValue,
+    k: SSAValue,
+    v: SSAValue,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    return_debug_mask: bool = False,
+    scale: float | None = None,
+) -> Sequence[Output]:
+    """`softmax(scale q k') v`, by heads."""
+    return [attention(call, q, k, v, None, dropout, is_causal, scale)]
+
+
+RULES: Rules = {
+    "aten.batch_norm.default": batch_norm,
+    "aten._native_batch_norm_legit_no_training.default": batch_norm_inference,
+    "aten.layer_norm.default": layer_norm,
+    "aten.native_layer_norm.default": native_layer_norm,
+    "aten.rms_norm.default": rms_norm,
+    "aten._fused_rms_norm.default": fused_rms_norm,
+    "aten.group_norm.default": group_norm,
+    "aten.native_group_norm.default": native_group_norm,
+    "aten.instance_norm.default": instance_norm,
+    "aten.softmax.int": along_dim(nn.SoftmaxOp),
+    "aten._softmax.default": along_dim(nn.SoftmaxOp),
+    "aten.log_softmax.int": along_dim(nn.LogSoftmaxOp),
+    "aten._log_softmax.default": along_dim(nn.LogSoftmaxOp),
+    "aten.scaled_dot_product_attention.default": attention,
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": cpu_flash_attention,
+    "aten._scaled_dot_product_efficient_attention.default": efficient_attention,
+    "aten._scaled_dot_product_flash_attention.default": flash_attention,
+}

@@ -1,0 +1,176 @@
+"""Pooling over windows, fixed and adaptive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements
+from stepwell.frontends.torch.call import Call, rank_of, reshape
+from stepwell.frontends.torch.registry import Build, Output, Rules
+
+from .rows import described, pair, value
+from .shape import take
+
+
+def windows(
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    count: int,
+) -> dict[str, Any]:
+    """The parameters of a pooling op; the stride is by default the kernel."""
+    size = pair(kernel, count)
+    return {
+        "kernel": size,
+        "strides": pair(stride, count) if stride else size,
+        "pads": pair(padding, count) * 2,
+        "dilations": pair(dilation, count),
+        "ceil_mode": ceil_mode,
+    }
+
+
+def batched(x: SSAValue, count: int) -> SSAValue:
+    """`x` with a batch dim."""
+    return x if rank_of(x) == count + 2 else reshape(x, [1, *dims_of(x)])
+
+
+def max_pool(count: int) -> Build:
+    """The largest element of each window."""
+
+    def build(
+        call: Call,
+        x: SSAValue,
+        kernel: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        dilation: Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> SSAValue:
+        parameters = windows(kernel, stride, padding, dilation, ceil_mode, count)
+        y = nn.MaxPoolOp(batched(x, count), **parameters)
+        return reshape(value(y), call.dims())
+
+    return described(build, "One `nn.max_pool`.")
+
+
+def max_pool_with_indices(count: int) -> Build:
+    """The largest element of each window, and where in its channel it is."""
+
+    def build(call: Call, x: SSAValue, *arguments: Any) -> Sequence[Output]:
+        y = max_pool(count)(call, x, *arguments)
+        if not any(user.args[1] == 1 for user in call.node.users):
+            return [y]  # type: ignore[list-item]
+        given = [*arguments, *[(), (0,), (1,), False][len(arguments) - 1 :]]
+        x = batched(x, count)
+        flat = value(nn.MaxPoolIndicesOp(x, **windows(*given, count)))
+        plane: Dim = 1
+        for size in dims_of(x)[2:]:
+            plane = plane * size
+        index = nn.ModOp(flat, call.scalar(plane, element_of(flat)))
+        return [y, reshape(value(index), call.dims(1))]  # type: ignore[list-item]
+
+    return described(build, "`nn.max_pool`, and `nn.max_pool_indices` if wanted.")
+
+
+def avg_pool(count: int) -> Build:
+    """The mean of each window."""
+
+    def build(
+        call: Call,
+        x: SSAValue,
+        kernel: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor: int | None = None,
+    ) -> SSAValue:
+        parameters = windows(kernel, stride, padding, [1], ceil_mode, count)
+        if divisor is not None:
+            raise call.unsupported("avg_pool with divisor_override")
+        y = nn.AvgPoolOp(
+            batched(x, count), count_include_pad=count_include_pad, **parameters
+        )
+        return reshape(value(y), call.dims())
+
+    return described(build, "One `nn.avg_pool`.")
+
+
+def adaptive(kind: str, count: int) -> Build:
+    """Pooling to a given size."""
+
+    def build(call: Call, x: SSAValue, *_: Any) -> SSAValue:
+        return adaptive_pool(call, x, kind, count)
+
+    return described(build, f"`nn.reduce` or `nn.{kind}_pool`.")
+
+
+def adaptive_pool(call: Call, x: SSAValue, kind: str, count: int) -> SSAValue:
+    """Pooling to the result's size: a reduction, equal windows, or windows in turn."""
+    dims, wanted = dims_of(x), call.dims()
+    rank = len(dims)
+    axes = list(range(rank - count, rank))
+    name = "mean" if kind == "avg" else "max"
+    if all(wanted[axis] == 1 for axis in axes):
+        return value(nn.ReduceOp(x, kind=name, axes=axes, keepdims=True))
+    sizes: list[int] = []
+    for axis in axes:
+        size, to = dims[axis], wanted[axis]
+        if not isinstance(to, int) or not isinstance(size, int):
+            raise call.unsupported(f"adaptive pooling of {size} to {to}")
+        sizes.append(size)
+    if all(dims[axis] % wanted[axis] == 0 for axis in axes):
+        kernel = [dims[axis] // wanted[axis] for axis in axes]
+        op = nn.AvgPoolOp if kind == "avg" else nn.MaxPoolOp
+        y = op(batched(x, count), kernel=kernel, strides=kernel)
+        return reshape(value(y), wanted)
+    for axis, size in zip(axes, sizes, strict=True):
+        x = _pooled_axis(x, axis, size, wanted[axis], name)  # type: ignore[arg-type]
+    return x
+
+
+def _pooled_axis(x: SSAValue, axis: int, size: int, to: int, kind: str) -> SSAValue:
+    """Window i of an axis runs from `i * size // to` to `ceil((i + 1) * size / to)`."""
+    parts: list[Operation] = []
+    for i in range(to):
+        piece = take(x, axis, i * size // to, -(-(i + 1) * size // to))
+        parts.append(nn.ReduceOp(piece, kind=kind, axes=[axis], keepdims=True))
+    return value(nn.ConcatOp(parts, axis=axis))
+
+
+def with_indices(pool: Build) -> Build:
+    """A pooling op whose second result (the positions) nobody uses."""
+
+    def build(call: Call, *arguments: Any) -> Sequence[Output]:
+        return [pool(call, *arguments)]  # type: ignore[list-item]
+
+    return described(build, pool.__doc__ or "")
+
+
+def count_of(x: SSAValue) -> Dim:
+    """The number of elements."""
+    return num_elements(x)
+
+
+RULES: Rules = {
+    **{f"aten.max_pool{n}d.default": max_pool(n) for n in (1, 2, 3)},
+    **{
+        f"aten.max_pool{n}d_with_indices.default": max_pool_with_indices(n)
+        for n in (1, 2, 3)
+    },
+    **{f"aten.avg_pool{n}d.default": avg_pool(n) for n in (1, 2, 3)},
+    "aten.adaptive_avg_pool1d.default": adaptive("avg", 1),
+    "aten.adaptive_avg_pool2d.default": adaptive("avg", 2),
+    "aten.adaptive_avg_pool3d.default": adaptive("avg", 3),
+    "aten._adaptive_avg_pool2d.default": adaptive("avg", 2),
+    "aten._adaptive_avg_pool3d.default": adaptive("avg", 3),
+    "aten.adaptive_max_pool1d.default": with_indices(adaptive("max", 1)),
+    "aten.adaptive_max_pool2d.default": with_indices(adaptive("max", 2)),
+    "aten.adaptive_max_pool3d.default": with_indices(adaptive("max", 3)),
+}

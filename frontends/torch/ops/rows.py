@@ -1,0 +1,88 @@
+"""Makers of builder functions: an op that is one `nn` op is a row of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.shapes import Dim
+from stepwell.frontends.torch.call import (
+    Call,
+    Operand,
+    broadcast_to,
+    cast,
+    reshape,
+)
+from stepwell.frontends.torch.registry import Build
+
+Make = Callable[..., Operation]
+
+
+def unary(op: Make, **parameters: Any) -> Build:
+    """`op` of the first argument, in the type of the result."""
+
+    def build(call: Call, x: SSAValue, *_: Any) -> Operation:
+        return op(cast(x, call.element()), **parameters)
+
+    return described(build, f"One `{op_name(op)}`.")
+
+
+def binary(op: Make, **parameters: Any) -> Build:
+    """`op` of two arguments, in the type of the result."""
+
+    def build(call: Call, a: Operand, b: Operand, *_: Any) -> Operation:
+        element = call.element()
+        return op(call.operand(a, element), call.operand(b, element), **parameters)
+
+    return described(build, f"One `{op_name(op)}`.")
+
+
+def compare(predicate: str) -> Build:
+    """A comparison, in the type that its operands are promoted to."""
+
+    def build(call: Call, a: Operand, b: Operand) -> Operation:
+        return nn.CompareOp(*call.operands(a, b), predicate=predicate)
+
+    return described(build, "One `nn.compare`.")
+
+
+def reshaped(call: Call, x: SSAValue, *_: Any) -> SSAValue:
+    """The elements in the shape that PyTorch computed."""
+    return reshape(x, call.dims())
+
+
+def same(call: Call, x: SSAValue, *_: Any) -> SSAValue:
+    """The argument itself."""
+    return x
+
+
+def described(build: Build, text: str) -> Build:
+    """`build` with `text` as its line in the list of supported ops."""
+    build.__doc__ = text
+    return build
+
+
+def op_name(op: Make) -> str:
+    """The name of the op that `op` makes."""
+    made = op.func if isinstance(op, partial) else op
+    return getattr(made, "name", str(made))
+
+
+def value(op: Operation) -> SSAValue:
+    """The single result of an op."""
+    return op.results[0]
+
+
+def pair(given: Any, count: int) -> list[Any]:
+    """A list argument of `count` numbers; one number stands for all of them."""
+    numbers = list(given) if isinstance(given, list | tuple) else [given]
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+def filled(call: Call, number: Dim | float) -> SSAValue:
+    """The result's shape filled with one number."""
+    return broadcast_to(call.scalar(number, call.element()), call.dims())

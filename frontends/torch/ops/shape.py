@@ -1,0 +1,360 @@
+"""Reshapes, transposes, slices, concatenation, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import nn
+from stepwell.dialects.shapes import (
+    Dim,
+    bounds,
+    dim_max,
+    dim_min,
+    dims_of,
+    element_of,
+)
+from stepwell.frontends.torch.call import (
+    Call,
+    broadcast_to,
+    cast,
+    rank_of,
+    reshape,
+    transpose,
+)
+from stepwell.frontends.torch.registry import Output, Rules
+
+from .rows import described, reshaped, same, value
+
+OPEN_END = 1 << 62
+"""PyTorch's "up to the end" in a slice is the largest 64-bit integer."""
+
+
+def permute(call: Call, x: SSAValue, dims: Sequence[int]) -> SSAValue:
+    """Dims in another order."""
+    return transpose(x, [axis % rank_of(x) for axis in dims])
+
+
+def swap(call: Call, x: SSAValue, first: int, second: int) -> SSAValue:
+    """Two dims exchanged."""
+    rank = rank_of(x)
+    if rank == 0:
+        return x
+    perm = list(range(rank))
+    perm[first], perm[second] = perm[second], perm[first]
+    return transpose(x, perm)
+
+
+def matrix_transpose(call: Call, x: SSAValue) -> SSAValue:
+    """All dims reversed (of a matrix)."""
+    return transpose(x, list(range(rank_of(x)))[::-1])
+
+
+def expand(call: Call, x: SSAValue, *_: Any) -> SSAValue:
+    """`x` repeated along dims of 1 and new leading dims."""
+    return broadcast_to(x, call.dims())
+
+
+def cat(call: Call, tensors: Sequence[SSAValue], dim: int = 0) -> Output:
+    """Tensors one after another; empty vectors are left out."""
+    element = call.element()
+    parts = [cast(x, element) for x in tensors if dims_of(x) != (0,)]
+    if not parts:
+        return cast(tensors[0], element)
+    return (
+        parts[0]
+        if len(parts) == 1
+        else nn.ConcatOp(parts, axis=dim % rank_of(parts[0]))
+    )
+
+
+def stack(call: Call, tensors: Sequence[SSAValue], dim: int = 0) -> Operation:
+    """Tensors along a new dim."""
+    axis, element = dim % (rank_of(tensors[0]) + 1), call.element()
+    parts = [
+        reshape(cast(x, element), [*dims_of(x)[:axis], 1, *dims_of(x)[axis:]])
+        for x in tensors
+    ]
+    return nn.ConcatOp(parts, axis=axis)
+
+
+def take(x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1) -> SSAValue:
+    """The elements from `start` to `limit` along one axis."""
+    dims = dims_of(x)
+    if start == 0 and limit == dims[axis] and step == 1:
+        return x
+    starts: list[Dim] = [0] * len(dims)
+    limits, steps = list(dims), [1] * len(dims)
+    starts[axis], limits[axis], steps[axis] = start, limit, step
+    return value(nn.SliceOp(x, starts, limits, steps))
+
+
+def position(call: Call, index: Dim, size: Dim) -> Dim:
+    """A slice's bound: counted from the end if negative, and inside of the dim."""
+    ranges = call.builder.ranges
+    low, high = bounds(index, ranges)
+    if high < 0:
+        index = size + index
+    elif low < 0:
+        raise call.unsupported(f"a position {index} that may be before 0")
+    below = bounds(size - index, ranges)
+    if below[0] < 0:
+        index = size if below[1] <= 0 else dim_min(index, size)
+    if bounds(index, ranges)[0] < 0:
+        index = dim_max(index, 0)
+    return index
+
+
+def bound(call: Call, x: SSAValue, dim: int, start: Any, end: Any) -> tuple[Dim, Dim]:
+    """The start and limit of a slice along a dim."""
+    size = dims_of(x)[dim]
+    first = 0 if start is None else position(call, start, size)
+    if end is None or (isinstance(end, int) and end >= OPEN_END):
+        return first, size
+    last = position(call, end, size)
+    if bounds(last - first, call.builder.ranges)[0] < 0:
+        last = dim_max(last, first)
+    return first, last
+
+
+def slice_(
+    call: Call,
+    x: SSAValue,
+    dim: int = 0,
+    start: Any = None,
+    end: Any = None,
+    step: int = 1,
+) -> SSAValue:
+    """Every `step`-th element from `start` to `end` along a dim."""
+    axis = dim % rank_of(x)
+    first, last = bound(call, x, axis, start, end)
+    wanted = call.dims()[axis]
+    if step == 1 and last - first != wanted:
+        last = first + wanted
+    return take(x, axis, first, last, step)
+
+
+def select(call: Call, x: SSAValue, dim: int, index: Dim) -> SSAValue:
+    """One position of a dim, which vanishes."""
+    axis = dim % rank_of(x)
+    size = dims_of(x)[axis]
+    if bounds(index, call.builder.ranges)[1] < 0:
+        index = size + index
+    return reshape(take(x, axis, index, index + 1), call.dims())
+
+
+def narrow(call: Call, x: SSAValue, dim: int, start: Dim, length: Dim) -> SSAValue:
+    """`length` elements from `start` on along a dim."""
+    axis = dim % rank_of(x)
+    if bounds(start, call.builder.ranges)[1] < 0:
+        start = dims_of(x)[axis] + start
+    return take(x, axis, start, start + length)
+
+
+def split_with_sizes(
+    call: Call, x: SSAValue, sizes: Sequence[Dim], dim: int = 0
+) -> list[SSAValue]:
+    """Pieces of given sizes along a dim."""
+    axis, at, pieces = dim % rank_of(x), 0, list[SSAValue]()
+    for size in sizes:
+        pieces.append(take(x, axis, at, at + size))
+        at = at + size
+    return pieces
+
+
+def split(call: Call, x: SSAValue, _: Any, dim: int = 0) -> list[SSAValue]:
+    """Pieces along a dim, of the sizes that PyTorch computed."""
+    axis = dim % rank_of(x)
+    count = len(call.node.meta["val"])
+    return split_with_sizes(call, x, [call.dims(i)[axis] for i in range(count)], axis)
+
+
+def unbind(call: Call, x: SSAValue, dim: int = 0) -> list[SSAValue]:
+    """Every position of a dim."""
+    axis = dim % rank_of(x)
+    count = len(call.node.meta["val"])
+    return [reshape(take(x, axis, i, i + 1), call.dims(i)) for i in range(count)]
+
+
+def repeat(call: Call, x: SSAValue, repeats: Sequence[Dim]) -> SSAValue:
+    """`x` laid side by side along each dim."""
+    dims = [1] * (len(repeats) - rank_of(x)) + list(dims_of(x))
+    if all(times == 1 for times in repeats):
+        return reshape(x, call.dims())
+    split_dims: list[Dim] = []
+    wide: list[Dim] = []
+    for times, size in zip(repeats, dims, strict=True):
+        split_dims += [1, size]
+        wide += [times, size]
+    return reshape(broadcast_to(reshape(x, split_dims), wide), call.dims())
+
+
+def flip(call: Call, x: SSAValue, dims: Sequence[int]) -> SSAValue:
+    """Dims reversed."""
+    sizes = dims_of(x)
+    turned = {axis % len(sizes) for axis in dims}
+    if not turned:
+        return x
+    starts: list[Dim] = [size - 1 if i in turned else 0 for i, size in enumerate(sizes)]
+    limits: list[Dim] = [-1 if i in turned else size for i, size in enumerate(sizes)]
+    steps = [-1 if i in turned else 1 for i in range(len(sizes))]
+    return value(nn.SliceOp(x, starts, limits, steps))
+
+
+def roll(
+    call: Call, x: SSAValue, shifts: Sequence[int], dims: Sequence[int] = ()
+) -> SSAValue:
+    """Dims rotated."""
+    if not dims:
+        flat = reshape(x, [call.importer.symbols.dim(call.fake().numel())])
+        return reshape(_roll(flat, 0, shifts[0]), dims_of(x))
+    for shift, dim in zip(shifts, dims, strict=True):
+        x = _roll(x, dim % rank_of(x), shift)
+    return x
+
+
+def _roll(x: SSAValue, axis: int, shift: Dim) -> SSAValue:
+    size = dims_of(x)[axis]
+    if size == 0 or shift == 0:
+        return x
+    at = (size - shift) % size
+    parts = [take(x, axis, at, size), take(x, axis, 0, at)]
+    return value(nn.ConcatOp(parts, axis=axis))
+
+
+def pads_of(x: SSAValue, pad: Sequence[Dim]) -> tuple[list[Dim], list[Dim]]:
+    """PyTorch's pads (last dim first, low and high by turns) dim by dim."""
+    rank = rank_of(x)
+    low: list[Dim] = [0] * rank
+    high: list[Dim] = [0] * rank
+    for index in range(len(pad) // 2):
+        low[rank - 1 - index] = pad[2 * index]
+        high[rank - 1 - index] = pad[2 * index + 1]
+    return low, high
+
+
+def constant_pad(
+    call: Call, x: SSAValue, pad: Sequence[Dim], number: float = 0
+) -> SSAValue:
+    """More elements of one value at the ends; fewer where a pad is negative."""
+    low, high = pads_of(x, pad)
+    if not any(each != 0 for each in (*low, *high)):
+        return x
+    fill = call.scalar(number, element_of(x))
+    return value(nn.PadOp(x, fill, low=low, high=high, mode="constant"))
+
+
+def pad_like(mode: str) -> Any:
+    """Padding with what is there: mirrored, repeated, or from the other end."""
+
+    def build(call: Call, x: SSAValue, pad: Sequence[Dim]) -> Operation:
+        low, high = pads_of(x, pad)
+        return nn.PadOp(x, low=low, high=high, mode=mode)
+
+    return described(build, f"One `nn.pad` of mode `{mode}`.")
+
+
+def pad(
+    call: Call,
+    x: SSAValue,
+    pads: Sequence[Dim],
+    mode: str = "constant",
+    number: float | None = None,
+) -> Output:
+    """More elements at the ends."""
+    if mode == "constant":
+        return constant_pad(call, x, pads, number or 0)
+    return pad_like(PAD_MODES[mode])(call, x, pads)
+
+
+PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def slice_scatter(
+    call: Call,
+    x: SSAValue,
+    source: SSAValue,
+    dim: int = 0,
+    start: Any = None,
+    end: Any = None,
+    step: int = 1,
+) -> SSAValue:
+    """`x` with a slice of a dim replaced."""
+    axis = dim % rank_of(x)
+    size = dims_of(x)[axis]
+    first, last = bound(call, x, axis, start, end)
+    if step != 1:
+        raise call.unsupported(f"slice_scatter with a step of {step}")
+    limit = first + dims_of(source)[axis]
+    source = cast(source, element_of(x))
+    parts = [
+        take(x, axis, 0, first) if first != 0 else None,
+        source,
+        take(x, axis, limit, size) if last != size else None,
+    ]
+    present = [part for part in parts if part is not None]
+    return present[0] if len(present) == 1 else value(nn.ConcatOp(present, axis=axis))
+
+
+def select_scatter(
+    call: Call, x: SSAValue, source: SSAValue, dim: int, index: int
+) -> SSAValue:
+    """`x` with one position of a dim replaced."""
+    axis, dims = dim % rank_of(x), list(dims_of(x))
+    if isinstance(index, int) and index < 0:
+        index = dims[axis] + index  # type: ignore[assignment]
+    dims[axis] = 1
+    return slice_scatter(call, x, reshape(source, dims), axis, index, index + 1)
+
+
+RULES: Rules = {
+    **{
+        f"aten.{name}": reshaped
+        for name in (
+            "_unsafe_view.default",
+            "flatten.using_ints",
+            "reshape.default",
+            "squeeze.default",
+            "squeeze.dim",
+            "squeeze.dims",
+            "unflatten.int",
+            "unsqueeze.default",
+            "view.default",
+            "view_copy.default",
+            "_reshape_copy.default",
+        )
+    },
+    "aten.permute.default": permute,
+    "aten.transpose.int": swap,
+    "aten.swapaxes.default": swap,
+    "aten.t.default": matrix_transpose,
+    "aten.numpy_T.default": matrix_transpose,
+    "aten.expand.default": expand,
+    "aten.expand_as.default": expand,
+    "aten.broadcast_to.default": expand,
+    "aten.cat.default": cat,
+    "aten.concat.default": cat,
+    "aten.stack.default": stack,
+    "aten.slice.Tensor": slice_,
+    "aten.select.int": select,
+    "aten.narrow.default": lambda call, x, dim, start, length: narrow(
+        call, x, dim, start, length
+    ),
+    "aten.split_with_sizes.default": split_with_sizes,
+    "aten.split.sizes": split_with_sizes,
+    "aten.split.Tensor": split,
+    "aten.chunk.default": split,
+    "aten.unbind.int": unbind,
+    "aten.repeat.default": repeat,
+    "aten.flip.default": flip,
+    "aten.roll.default": roll,
+    "aten.constant_pad_nd.default": constant_pad,
+    "aten.pad.default": pad,
+    **{f"aten.reflection_pad{n}d.default": pad_like("reflect") for n in (1, 2, 3)},
+    **{f"aten.replication_pad{n}d.default": pad_like("edge") for n in (1, 2, 3)},
+    "aten.slice_scatter.default": slice_scatter,
+    "aten.select_scatter.default": select_scatter,
+    "aten.dropout.default": same,
+}

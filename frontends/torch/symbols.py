@@ -1,0 +1,187 @@
+"""Symbolic sizes of PyTorch (`SymInt`, SymPy inside) as dims.
+
+A symbol of an input takes the name that the user gave its `torch.export.Dim`, else
+input and axis (`x_0`). The ranges are those of the exported program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import reduce
+from operator import add, mul
+from typing import Any
+
+import sympy
+import torch
+
+from stepwell.dialects.shapes import (
+    Dim,
+    DimExpr,
+    DimRange,
+    ceildiv,
+    dim_max,
+    dim_min,
+)
+from stepwell.errors import UnsupportedError
+from stepwell.frontends.builder import GraphBuilder
+from stepwell.frontends.inputs import sanitise
+
+Number = Dim | float | bool
+EXACT_DENOMINATOR = 1 << 20
+"""Powers of two up to which a float factor of a size is read as a fraction."""
+
+
+class Symbols:
+    """The symbols of one program.
+
+    `ranges` are those of the exported program, by SymPy's name of the symbol.
+    """
+
+    def __init__(self, builder: GraphBuilder, ranges: Mapping[str, Any]) -> None:
+        self.builder = builder
+        self.ranges = ranges
+        self._dims: dict[str, Dim] = {}
+        self._known: dict[Any, Dim] = {}
+
+    def is_known(self, symbol: sympy.Symbol) -> bool:
+        """Whether the symbol has a name and a value."""
+        return symbol.name in self._dims
+
+    def define(
+        self, symbol: sympy.Symbol, name: str, wanted: int | DimRange | None = None
+    ) -> Dim:
+        """Give a symbol its name, and the number or range that a profile wants."""
+        known = self.range_of(symbol)
+        if isinstance(wanted, int):
+            self._dims[symbol.name] = wanted
+            return wanted
+        stem = sanitise(name)
+        dim = self.builder.symbol(self.builder.fresh_name(stem), wanted or known)
+        self._dims[symbol.name] = dim
+        return dim
+
+    def range_of(self, symbol: sympy.Symbol) -> DimRange:
+        """What the program states of a symbol."""
+        stated = self.ranges.get(symbol.name)
+        if stated is None:
+            return DimRange(min=0)
+        low, high = stated.lower, stated.upper
+        return DimRange(
+            max(int(low), 0) if low.is_Integer else 0,
+            int(high) if high.is_Integer and int(high) < 1 << 62 else None,
+        )
+
+    def dims(self, shape: Any) -> tuple[Dim, ...]:
+        """The dims of a torch shape."""
+        return tuple([each if type(each) is int else self.dim(each) for each in shape])
+
+    def dim(self, value: Any) -> Dim:
+        """An `int` or `SymInt` as a dim.
+
+        Raises:
+            UnsupportedError: the expression is not one of sizes.
+        """
+        return value if isinstance(value, int) else self.dim_of(value.node.expr)
+
+    def dim_of(self, expression: Any) -> Dim:
+        """A SymPy expression as a dim."""
+        found = self._known.get(expression)
+        if found is None:
+            found = self._known[expression] = self._convert(expression)
+        return found
+
+    def number(self, value: Any) -> Number:
+        """A symbolic or plain number: sizes as dims, what is constant as it is.
+
+        Raises:
+            UnsupportedError: a fraction or truth value that depends on sizes.
+        """
+        if isinstance(value, torch.SymInt):
+            return self.dim(value)
+        if isinstance(value, torch.SymFloat | torch.SymBool):
+            expression = value.node.expr
+            if expression.is_number or (expression.is_Boolean and not expression.args):
+                is_bool = isinstance(value, torch.SymBool)
+                return bool(expression) if is_bool else float(expression)
+            raise UnsupportedError(f"a number that depends on sizes: {expression}")
+        return value
+
+    def _convert(self, expression: Any) -> Dim:
+        if expression.is_Integer:
+            return int(expression)
+        if expression.is_Symbol:
+            if expression.name not in self._dims:
+                raise UnsupportedError(f"a size that nothing gives: {expression}")
+            return self._dims[expression.name]
+        name = type(expression).__name__
+        if name in _ROUNDINGS:
+            above, below = self._fraction(expression.args[0])
+            return _ROUNDINGS[name](above, below)
+        if (combine := _FUNCTIONS.get(name)) is None:
+            raise UnsupportedError(f"a size computed by {name}: {expression}")
+        return combine(*map(self.dim_of, expression.args))
+
+    def _fraction(self, expression: Any) -> tuple[Dim, int]:
+        """An expression of floats as a dim over a positive number."""
+        if expression.is_Integer:
+            return int(expression), 1
+        if expression.is_Float or expression.is_Rational:
+            exact = Fraction(float(expression))
+            if exact.denominator <= EXACT_DENOMINATOR:
+                return exact.numerator, exact.denominator
+            raise UnsupportedError(f"a size scaled by {float(expression)}")
+        match type(expression).__name__:
+            case "ToFloat":
+                return self.dim_of(expression.args[0]), 1
+            case "Mul":
+                parts = [self._fraction(each) for each in expression.args]
+                above: Dim = reduce(mul, [part[0] for part in parts])
+                return above, reduce(mul, [part[1] for part in parts])
+            case "FloatTrueDiv" | "IntTrueDiv":
+                top, bottom = map(self._fraction, expression.args)
+                if isinstance(bottom[0], int) and bottom[0] > 0:
+                    return top[0] * bottom[1], top[1] * bottom[0]
+        if type(expression).__name__ in (*_FUNCTIONS, "Symbol"):
+            return self.dim_of(expression), 1
+        raise UnsupportedError(f"a size computed with fractions: {expression}")
+
+
+def _power(base: Dim, exponent: Dim) -> Dim:
+    if not isinstance(exponent, int) or exponent < 1:
+        raise UnsupportedError(f"a size to the power of {exponent}")
+    return reduce(mul, [base] * exponent)
+
+
+def _sum(*terms: Dim) -> Dim:
+    return reduce(add, terms)
+
+
+def _product(*factors: Dim) -> Dim:
+    return reduce(mul, factors)
+
+
+_FUNCTIONS: dict[str, Callable[..., Dim]] = {
+    "Add": _sum,
+    "Mul": _product,
+    "Pow": _power,
+    "PowByNatural": _power,
+    "FloorDiv": lambda top, bottom: top // bottom,
+    "CleanDiv": lambda top, bottom: top // bottom,
+    "CeilDiv": ceildiv,
+    "Mod": lambda top, bottom: top % bottom,
+    "PythonMod": lambda top, bottom: top % bottom,
+    "Max": dim_max,
+    "Min": dim_min,
+    "Identity": lambda dim: dim,
+}
+_ROUNDINGS: dict[str, Callable[[Dim, int], Dim]] = {
+    "FloorToInt": lambda top, bottom: top // bottom,
+    "TruncToInt": lambda top, bottom: top // bottom,
+    "CeilToInt": ceildiv,
+}
+
+
+def is_symbolic(value: object) -> bool:
+    """Whether a number depends on symbols."""
+    return isinstance(value, DimExpr)
