@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from .program import Program
 from .summary import Summary, summarise
 from .walk import launches_of, verify_host_calls
 
+if TYPE_CHECKING:
+    from .devices.gpu.interface import Gpu
+
 
 class Engine:
     """A compiled model.
@@ -43,21 +46,29 @@ class Engine:
         contents: what `engine_file.read` returns.
         threads: how many threads one call may use; by default what the engine was
             built with, else all processors this process may run on.
+        device: "cpu", "cuda", "cuda:1", "emulated" (a PTX interpreter, for engines of
+            GPUs), or an `EmulatedGpu`; by default what the engine was built for.
 
     Raises:
         EngineFileError, DeviceError: the engine does not run on this machine.
     """
 
-    def __init__(self, contents: EngineFile, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        contents: EngineFile,
+        threads: int | None = None,
+        device: str | Gpu | None = None,
+    ) -> None:
         if threads is not None and threads < 1:
             raise OptionError(f"expected at least 1 thread, got {threads}")
         manifest = contents.manifest
         verify_host_calls(manifest.program, HOST_OPS.keys())
         self._contents = contents
         self._program = Program(manifest)
-        self._weights = _weights(contents)
         self.threads = threads or manifest.threads or available_threads()
-        self._executable = executable_of(contents, self._weights, self.threads)
+        self._executable = executable_of(
+            contents, _weights(contents), self.threads, device
+        )
         weakref.finalize(self, self._executable.close)
         self._idle: list[Context] = []
         self._lock = threading.Lock()
@@ -88,8 +99,16 @@ class Engine:
         """IR of the steps of the compilation, if the build kept it."""
         return self._contents.snapshots
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
+    def __call__(self, *inputs: Any, stream: Any = None, **named: Any) -> Any:
         """Run on inputs by position or by keyword.
+
+        On a GPU, tensors of torch, CuPy or DLPack that lie there are used in place, and
+        the outputs are of the same library. The call then returns before the GPU is
+        done, in the order of the stream.
+
+        Args:
+            stream: the CUDA stream to run on, an object or its handle; by default the
+                one that the inputs' library is at, or the engine's own.
 
         Returns:
             The output; a tuple of them if the model has several.
@@ -97,16 +116,16 @@ class Engine:
         Raises:
             InputError: inputs that do not fit the engine.
         """
-        results = self._run(to_arrays(self.inputs, inputs, named))
+        results = self._run(self._arrays(inputs, named), stream)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run on inputs by name; returns the outputs by name.
+    def run(self, inputs: Mapping[str, Any], stream: Any = None) -> dict[str, Any]:
+        """Run on inputs by name; returns the outputs by name. Else as a call.
 
         Raises:
             InputError: inputs that do not fit the engine.
         """
-        results = self._run(to_arrays(self.inputs, (), inputs))
+        results = self._run(self._arrays((), inputs), stream)
         names = (spec.name for spec in self.outputs)
         return dict(zip(names, results, strict=True))
 
@@ -126,18 +145,26 @@ class Engine:
         """The bytes that `save` writes."""
         return engine_file.to_bytes(self._contents)
 
-    def _run(self, arrays: Sequence[Array]) -> list[Array]:
+    def _arrays(self, positional: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        on_device = self._executable.takes_device_tensors
+        return to_arrays(self.inputs, positional, named, on_device)
+
+    def _run(self, arrays: Sequence[Any], stream: Any) -> list[Any]:
         with self._lock:
             context = self._idle.pop() if self._idle else None
         context = context or self.context()
         try:
-            return context.run(arrays)
+            return context.run(arrays, stream=stream)
         finally:
             with self._lock:
                 self._idle.append(context)
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Engine:
+def load(
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    device: str | Gpu | None = None,
+) -> Engine:
     """Load an engine from a file, which is checked from end to end first.
 
     An engine holds machine code: load only what you trust.
@@ -146,12 +173,14 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Engine:
         EngineFileError: no such file, damage, another schema or target.
         DeviceError: this machine cannot run it.
     """
-    return Engine(engine_file.read(path), threads)
+    return Engine(engine_file.read(path), threads, device)
 
 
-def load_bytes(data: bytes, threads: int | None = None) -> Engine:
+def load_bytes(
+    data: bytes, threads: int | None = None, device: str | Gpu | None = None
+) -> Engine:
     """Load an engine from memory. Raises what `load` raises."""
-    return Engine(engine_file.from_bytes(data), threads)
+    return Engine(engine_file.from_bytes(data), threads, device)
 
 
 def _specs(manifest: Manifest, tensors: Sequence[TensorInfo]) -> list[TensorSpec]:

@@ -39,16 +39,22 @@ class TensorSpec:
 
 
 def to_arrays(
-    specs: Sequence[TensorSpec], positional: Sequence[Any], named: Mapping[str, Any]
-) -> list[Array]:
+    specs: Sequence[TensorSpec],
+    positional: Sequence[Any],
+    named: Mapping[str, Any],
+    on_device: bool = False,
+) -> list[Any]:
     """One contiguous array for each input, in the engine's order.
+
+    With `on_device`, what lies in memory of a GPU becomes a `DeviceTensor`.
 
     Raises:
         InputError: missing, unknown or repeated inputs, or wrong types or ranks.
     """
     if len(positional) == len(specs) and not named:
         return [
-            to_array(spec, value) for spec, value in zip(specs, positional, strict=True)
+            to_array(spec, value, on_device)
+            for spec, value in zip(specs, positional, strict=True)
         ]
     if len(positional) > len(specs):
         raise InputError(
@@ -68,10 +74,10 @@ def to_arrays(
         raise InputError(
             f"expected input {missing[0]!r}, which is missing", notes=_notes(specs)
         )
-    return [to_array(spec, values[spec.name]) for spec in specs]
+    return [to_array(spec, values[spec.name], on_device) for spec in specs]
 
 
-def to_array(spec: TensorSpec, value: Any) -> Array:
+def to_array(spec: TensorSpec, value: Any, on_device: bool = False) -> Any:
     """`value` as a contiguous array, without a copy where that is possible.
 
     Takes NumPy arrays, CPU tensors that speak DLPack or the array protocol, numbers and
@@ -80,7 +86,7 @@ def to_array(spec: TensorSpec, value: Any) -> Array:
     Raises:
         InputError: another dtype or rank than the input's, or memory of a GPU.
     """
-    array = value if type(value) is np.ndarray else _foreign(spec, value)
+    array = value if type(value) is np.ndarray else _foreign(spec, value, on_device)
     if array.dtype != spec.dtype:
         array = _strings(spec, array)
     if array.ndim != len(spec.shape):
@@ -89,7 +95,9 @@ def to_array(spec: TensorSpec, value: Any) -> Array:
             f"expected rank {len(spec.shape)} of input {spec.name!r}, got {array.ndim}",
             notes=[f"expected shape [{shape}], got {list(array.shape)}"],
         )
-    return array if array.flags.c_contiguous else array.copy(order="C")
+    if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
+        return array.copy(order="C")
+    return array
 
 
 def _notes(specs: Sequence[TensorSpec]) -> list[str]:
@@ -106,7 +114,12 @@ def _strings(spec: TensorSpec, array: Array) -> Array:
     )
 
 
-def _foreign(spec: TensorSpec, value: Any) -> Array:
+def _foreign(spec: TensorSpec, value: Any, on_device: bool) -> Any:
+    if on_device:
+        from .devices.gpu.tensors import device_tensor
+
+        if (tensor := device_tensor(spec.name, value)) is not None:
+            return tensor
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         return _from_dlpack(spec, value)
     try:

@@ -77,6 +77,34 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class TensorMap:
+    """How a GPU kernel takes a view as a TMA descriptor instead of a pointer.
+
+    The fields of `cuTensorMapEncodeTiled` and `...Im2col` (CUDA driver API), innermost
+    dim first; sizes are over the kernel's symbols.
+
+    Attributes:
+        view: the view argument that it stands for.
+        element: NumPy's name of the element type.
+        strides: in bytes, of all dims but the innermost.
+        box: what one copy moves; with corners, the channels and the pixels.
+        swizzle: bytes that the swizzle spans: 0, 32, 64 or 128.
+        lower, upper: corners of the bounding box of a window (im2col), else empty.
+        steps: strides of elements along each dim; all 1 if empty.
+    """
+
+    view: int
+    element: str
+    dims: tuple[Expr, ...]
+    strides: tuple[Expr, ...]
+    box: tuple[int, ...]
+    swizzle: int = 0
+    lower: tuple[Expr, ...] = ()
+    upper: tuple[Expr, ...] = ()
+    steps: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kernel:
     """One compiled function.
 
@@ -84,6 +112,10 @@ class Kernel:
         symbol: its name in the object file.
         views: number of pointer arguments; `integers` follow them.
         grid: extents of its grid over `symbols`, which a launch binds.
+        threads: of a block, on a GPU; 0 on a CPU.
+        shared: bytes of dynamic shared memory of a block.
+        cluster: blocks of a cluster.
+        maps: the views that are handed over as tensor maps.
     """
 
     symbol: str
@@ -91,6 +123,10 @@ class Kernel:
     integers: int
     grid: tuple[Expr, ...]
     symbols: tuple[str, ...] = ()
+    threads: int = 0
+    shared: int = 0
+    cluster: int = 1
+    maps: tuple[TensorMap, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,7 +252,8 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class CodeInfo:
-    """The files of one device code: the object, and its LLVM IR to fall back on."""
+    """The files of one device code: the object (of a CPU, or a cubin), and what can be
+    compiled where the object does not run (LLVM IR, or PTX)."""
 
     object: str
     fallback: str = ""

@@ -20,12 +20,14 @@ from .manifest import (
     Expr,
     HostCall,
     If,
+    Kernel,
     Launch,
     Loop,
     Manifest,
     ReadScalar,
     Segment,
     Step,
+    TensorMap,
     Value,
 )
 
@@ -33,6 +35,9 @@ PLACES = ("input", "weight", "slot", "output", "alias", "host")
 PREDICATES = ("eq", "ne", "lt", "le", "gt", "ge", "divides")
 WEIGHT_ALIGNMENT = 64
 MAX_RANK = 64
+# Of a block, by every compute capability so far (CUDA C++ programming guide, "Technical
+# specifications per compute capability").
+WARP, MAX_THREADS, MAX_SHARED, MAX_CLUSTER = 32, 1024, 227 << 10, 16
 
 
 def verify_manifest(manifest: Manifest, weight_bytes: int) -> None:
@@ -74,12 +79,43 @@ class _Verifier:
                 parse(extent)
             _require(kernel.views >= 0 <= kernel.integers, "argument counts", kernel)
             _require(bool(kernel.symbol), "a kernel symbol", repr(kernel.symbol))
+            self.block_of_threads(kernel)
         _require(not m.kernels or m.code is not None, "code for the kernels", "none")
         threads = m.threads
         _require(threads is None or 0 < threads <= 4096, "1 to 4096 threads", threads)
         self.block(m.program)
         for value in m.program.yields:
             self.index("value", value, len(m.values))
+
+    def block_of_threads(self, kernel: Kernel) -> None:
+        """What a GPU needs to know of a kernel; a CPU needs none of it."""
+        if self.manifest.target.kind == "cpu":
+            plain = (kernel.threads, kernel.shared, kernel.cluster, kernel.maps)
+            _require(plain == (0, 0, 1, ()), f"no block of {kernel.symbol}", plain)
+            return
+        whole = kernel.threads % WARP == 0 and 0 < kernel.threads <= MAX_THREADS
+        _require(whole, f"1 to {MAX_THREADS // WARP} warps", kernel.threads)
+        fits = 0 <= kernel.shared <= MAX_SHARED
+        _require(fits, f"at most {MAX_SHARED} B of shared memory", kernel.shared)
+        fits = 1 <= kernel.cluster <= MAX_CLUSTER
+        _require(fits, f"clusters of 1 to {MAX_CLUSTER} blocks", kernel.cluster)
+        views = [one.view for one in kernel.maps]
+        _require(len(set(views)) == len(views), "one tensor map a view", views)
+        for one in kernel.maps:
+            self.tensor_map(one, kernel)
+
+    def tensor_map(self, one: TensorMap, kernel: Kernel) -> None:
+        self.index("view", one.view, kernel.views)
+        dtype_of(one.element)
+        rank = len(one.dims)
+        _require(1 <= rank <= 5, "a tensor map of rank 1 to 5", rank)
+        found = (len(one.strides), len(one.lower), len(one.steps) or rank)
+        corners = rank - 2 if one.lower else 0
+        _require(found == (rank - 1, corners, rank), "a whole tensor map", one)
+        boxed = len(one.box) == (2 if one.lower else rank) and min(one.box) > 0
+        _require(boxed and len(one.upper) == corners, "a box of the rank", one.box)
+        _require(one.swizzle in (0, 32, 64, 128), "a swizzle", one.swizzle)
+        self.expressions((*one.dims, *one.strides, *one.lower, *one.upper))
 
     def index(self, what: str, index: int, count: int) -> None:
         _require(0 <= index < count, f"a {what} below {count}", index)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stepwell.errors import EngineFileError
+from stepwell.errors import DeviceError, OptionError
 
 from .cpu_executable import CpuExecutable
 from .interface import Array, Executable
@@ -13,15 +14,55 @@ from .interface import Array, Executable
 if TYPE_CHECKING:
     from stepwell.runtime.engine_file import EngineFile
 
+    from .gpu.interface import Gpu
+
+_CUDA = re.compile(r"cuda(?::(\d+))?")
+
 
 def executable_of(
-    contents: EngineFile, weights: Sequence[Array], threads: int
+    contents: EngineFile,
+    weights: Sequence[Array],
+    threads: int,
+    device: str | Gpu | None = None,
 ) -> Executable:
-    """Load an engine's code and constants on its device."""
+    """Load an engine's code and constants on a device.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "emulated" or a `Gpu`; by default the kind
+            that the engine was built for.
+
+    Raises:
+        DeviceError: the engine is for another kind of device, or there is none.
+    """
     target = contents.manifest.target
-    if target.kind != "cpu":
-        raise EngineFileError(
-            f"expected an engine for the cpu, got one for {target.name}",
-            fix=f"run it on a machine with {target.kind}, or build for the cpu",
+    device = target.kind if device is None else device
+    if (device == "cpu") != (target.kind == "cpu"):
+        raise DeviceError(
+            f"expected a device for an engine of {target.name}, got {device!r}",
+            fix=f"build the engine for {device!r}, or load it on "
+            f"{'cpu' if target.kind == 'cpu' else 'cuda'!r}",
         )
-    return CpuExecutable(contents, weights, threads)
+    if device == "cpu":
+        return CpuExecutable(contents, weights, threads)
+    from .gpu.executable import GpuExecutable
+
+    gpu = open_gpu(device) if isinstance(device, str) else device
+    return GpuExecutable(contents, weights, gpu)
+
+
+def open_gpu(name: str) -> Gpu:
+    """The GPU called "cuda", "cuda:1" or "emulated".
+
+    Raises:
+        OptionError: no such name.
+        DeviceError, MissingExtraError: it cannot be used.
+    """
+    if name == "emulated":
+        from .emulated_gpu import EmulatedGpu
+
+        return EmulatedGpu()
+    if match := _CUDA.fullmatch(name):
+        from .cuda import open_cuda
+
+        return open_cuda(int(match[1] or 0))
+    raise OptionError(f"expected a device: cpu, cuda, cuda:1, emulated; got {name!r}")

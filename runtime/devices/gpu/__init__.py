@@ -1,0 +1,1 @@
+"""What GPUs have in common, real or emulated: memory of their own, grids of blocks."""
