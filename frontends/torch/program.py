@@ -112,14 +112,17 @@ def _input(
 def program_of_graph(
     module: fx.GraphModule,
     constants: Mapping[str, torch.Tensor] | None,
-    ranges: Mapping[str, Any],
+    ranges: Mapping[Any, Any] | None,
     name: str,
 ) -> Program:
     """A graph of ATen calls, as `torch.compile` hands it over.
 
-    `constants` are the placeholders that are weights, by name.
+    `constants` are the placeholders that are weights, by name; `ranges` are by SymPy
+    symbol or its name, by default those of the graph's own sizes.
     """
     constants = constants or {}
+    ranges = _own_ranges(module) if ranges is None else ranges
+    known = {getattr(symbol, "name", symbol): r for symbol, r in ranges.items()}
     inputs: list[Input] = []
     count = 0
     for node in module.graph.nodes:
@@ -129,7 +132,18 @@ def program_of_graph(
             inputs.append(Input(node, node.name, weight, is_input=weight is None))
         elif node.op == "output":
             count = len(pytree.tree_leaves(node.args[0]))
-    return Program(name, module, inputs, output_names(count), ranges)
+    return Program(name, module, inputs, output_names(count), known)
+
+
+def _own_ranges(module: fx.GraphModule) -> Mapping[Any, Any]:
+    """What is known of the symbols in the sizes of a graph's inputs."""
+    for node in module.graph.find_nodes(op="placeholder"):
+        value = node.meta.get("val")
+        sizes = value.shape if isinstance(value, torch.Tensor) else (value,)
+        for size in sizes:
+            if isinstance(size, torch.SymInt) and size.node.shape_env is not None:
+                return size.node.shape_env.var_to_range
+    return {}
 
 
 def output_names(count: int) -> list[str]:
