@@ -170,8 +170,8 @@ Tile = Dialect(
 
 __all__ = [
     "LAUNCH_ATTRIBUTE",
-    "OPTIONS_ATTRIBUTE",
     "LOWER_OPS",
+    "OPTIONS_ATTRIBUTE",
     "UPPER_OPS",
     "AccessOp",
     "AccumulatorOp",

@@ -8,13 +8,13 @@ from stepwell.dialects.schedules import Schedule
 from stepwell.dialects.shapes import Ranges
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
+from stepwell.lowering.tiling.product import product_of
 
-from ..product import product_of
+from .schedule_attention import schedule_attention
 from .schedule_contraction import is_mma, schedule_contraction
 from .schedule_map import schedule_map
-from .schedule_reduction import schedule_reduction
-from .schedule_attention import schedule_attention
 from .schedule_order import schedule_scan, schedule_sort
+from .schedule_reduction import schedule_reduction
 
 
 def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedule:

@@ -7,9 +7,16 @@ from stepwell.dialects.schedules import Anchor, Schedule
 from stepwell.dialects.shapes import Dim, Ranges
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
+from stepwell.lowering.tiling.attention import (
+    COLUMN,
+    HEAD,
+    INNER,
+    ROW,
+    VALUE,
+    attention_sizes,
+)
+from stepwell.lowering.tiling.estimate import estimates
 
-from ..attention import COLUMN, HEAD, INNER, ROW, VALUE, attention_sizes
-from ..estimate import estimates
 from .block import MULTIPROCESSORS, WARPS_OPTION, power_of_two, volume
 
 ROWS = 64

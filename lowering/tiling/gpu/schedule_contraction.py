@@ -5,8 +5,7 @@ from __future__ import annotations
 from stepwell.dialects.schedules import Schedule
 from stepwell.dialects.shapes import Ranges
 from stepwell.dialects.target import Target
-
-from ..product import Product
+from stepwell.lowering.tiling.product import Product
 
 
 def is_mma(product: Product, ranges: Ranges) -> bool:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from stepwell.dialects.fusion import GenericOp
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
 from stepwell.dialects.shapes import Ranges
+from stepwell.lowering.tiling.estimate import estimates
+from stepwell.lowering.tiling.schedule_map import read_dim, serial_dims, vector_dim
 
-from ..estimate import estimates
-from ..schedule_map import read_dim, serial_dims, vector_dim
 from .block import (
     LANES,
     WARPS,

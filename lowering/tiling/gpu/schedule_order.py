@@ -8,10 +8,10 @@ from stepwell.dialects.fusion import Iterator, ScanOp, SortOp, StructuredOp
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
 from stepwell.dialects.shapes import Ranges
 from stepwell.errors import CompileError
+from stepwell.lowering.tiling.estimate import estimates
+from stepwell.lowering.tiling.schedule_map import read_dim
+from stepwell.lowering.tiling.schedule_order import LONGEST_SORT, longest_row
 
-from ..estimate import estimates
-from ..schedule_map import read_dim
-from ..schedule_order import LONGEST_SORT, longest_row
 from .block import LANES, WARPS, WARPS_OPTION, balanced, power_of_two
 
 CHUNK = 4

@@ -19,10 +19,10 @@ from stepwell.dialects.schedules import (
     ScheduleAttr,
 )
 from stepwell.dialects.shapes import Dim, Ranges
+from stepwell.lowering.tiling.estimate import estimates
+from stepwell.lowering.tiling.reduction import outer_dims
+from stepwell.lowering.tiling.schedule_map import read_dim
 
-from ..estimate import estimates
-from ..reduction import outer_dims
-from ..schedule_map import read_dim
 from .block import (
     ACCESS_BITS,
     LANES,
