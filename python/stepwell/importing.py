@@ -75,10 +75,11 @@ def import_source(
 
     Args:
         model: the path, bytes or proto of an ONNX model; a `torch.nn.Module`, an
-            `ExportedProgram` or the path of one (`.pt2`).
+            `ExportedProgram` or the path of one (`.pt2`); a SavedModel directory, a
+            `.keras` or frozen `.pb` file, a Keras model or a `tf.function`.
         context: large constants go to its weight store.
         shapes: sizes or ranges by input name or by the name of a symbol.
-        example: the inputs to trace a `torch.nn.Module` with.
+        example: the inputs to trace a module or function with.
 
     Raises:
         MissingExtraError: the framework is not installed; names the extra.
@@ -109,6 +110,8 @@ def name_of(model: Any) -> str:
         return Path(model).stem
     graph = getattr(model, "graph", None)
     if isinstance(name := getattr(graph, "name", None), str) and name:
+        return name
+    if isinstance(name := getattr(model, "name", None), str) and name:
         return name
     module = getattr(model, "graph_module", model)
     kind = getattr(module, "_get_name", lambda: "")()
@@ -144,6 +147,32 @@ def _import_torch(
     )
 
 
+def _is_tensorflow(model: Any) -> bool:
+    if _has_suffix(model, ".keras", ".h5", ".pb"):
+        return True
+    if isinstance(model, str | os.PathLike):
+        return (Path(model) / "saved_model.pb").is_file()
+    module = type(model).__module__.partition(".")[0]
+    if module in ("tensorflow", "keras", "tf_keras"):
+        return True
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(model, keras.Model)
+
+
+def _import_tensorflow(
+    model: Any, context: StepwellContext, shapes: Any, example: Example
+) -> ModuleOp:
+    from stepwell.frontends.tensorflow import import_model
+
+    if example.kwargs is not None or example.dynamic_shapes is not None:
+        raise OptionError(
+            "a TensorFlow model is traced with args= only: expected no kwargs or "
+            "dynamic_shapes",
+            fix="give args= tf.TensorSpec with None for the dims that change",
+        )
+    return import_model(model, context, shapes, args=example.args)
+
+
 def _import_onnx(
     model: Any, context: StepwellContext, shapes: Any, example: Example
 ) -> ModuleOp:
@@ -159,6 +188,9 @@ def _import_onnx(
 
 FRAMEWORKS: tuple[Framework, ...] = (
     Framework("PyTorch", _is_torch, _import_torch, "torch", "torch"),
+    Framework(
+        "TensorFlow", _is_tensorflow, _import_tensorflow, "tensorflow", "tensorflow"
+    ),
     Framework("ONNX", lambda _: True, _import_onnx, "onnx", "compile"),
 )
 """Every kind of source, in the order of asking; the last one takes what is left."""

@@ -10,8 +10,8 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, is_float, numpy_dtype
 from stepwell.dialects.shapes import Dim, ceildiv, dims_of
+from stepwell.frontends.bounds import at_least
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.bounds import at_least
 from stepwell.frontends.onnx.ops.rows import cast, like, scalar, value
 from stepwell.frontends.onnx.ops.shape import broadcast, cut
 from stepwell.frontends.onnx.registry import Output, Rule

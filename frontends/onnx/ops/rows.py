@@ -6,14 +6,25 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import numpy_dtype
-from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.dialects.shapes import dims_of
+from stepwell.frontends.emit import cast, like, rank_of, scalar, value
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.registry import Build
+
+__all__ = [
+    "binary",
+    "cast",
+    "described",
+    "like",
+    "rank_of",
+    "scalar",
+    "unary",
+    "value",
+    "variadic",
+]
 
 Make = Callable[..., Operation]
 
@@ -74,28 +85,3 @@ def op_name(op: Make) -> str:
     """The name of the op that `op` makes."""
     made = op.func if isinstance(op, partial) else op
     return getattr(made, "name", str(made))
-
-
-def scalar(node: Node, value: float | bool, element: Attribute) -> SSAValue:
-    """A 0-d constant of an element type."""
-    return node.builder.constant(np.array(value).astype(numpy_dtype(element)))
-
-
-def like(node: Node, value: float, x: SSAValue) -> SSAValue:
-    """A 0-d constant of the element type of `x`."""
-    return scalar(node, value, element_of(x))
-
-
-def value(op: Operation) -> SSAValue:
-    """The single result of an op."""
-    return op.results[0]
-
-
-def cast(x: SSAValue, element: Attribute) -> SSAValue:
-    """`x` with another element type; `x` itself if it has that already."""
-    return x if element_of(x) == element else value(nn.CastOp(x, element))
-
-
-def rank_of(x: SSAValue) -> int:
-    """The number of dims of `x`."""
-    return len(dims_of(x))

@@ -11,9 +11,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, product
+from stepwell.frontends.bounds import slice_bounds
 from stepwell.frontends.contents import constant_tensor, symbolic_tensor
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.bounds import slice_bounds
 from stepwell.frontends.onnx.ops.rows import scalar, value
 from stepwell.frontends.onnx.registry import Output, Rule
 from stepwell.frontends.values import Value, dim_array

@@ -1,0 +1,116 @@
+"""The TensorFlow frontend: a SavedModel, Keras model or function to `nn` ops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.weights import WeightStore
+from stepwell.errors import ModelError, OptionError, StepwellError, UnsupportedError
+from stepwell.frontends.profiles import ShapeSpec, as_profiles
+from stepwell.frontends.report import Issue, Report
+from stepwell.frontends.tensorflow.graph import LoadedGraph
+from stepwell.frontends.tensorflow.importer import Importer
+from stepwell.frontends.tensorflow.load import Source, load
+from stepwell.frontends.tensorflow.ops import TABLE
+from stepwell.frontends.tensorflow.saved_model import SERVING
+
+__all__ = ["Issue", "Report", "Source", "check_model", "import_model", "load"]
+
+
+def import_model(
+    source: Source,
+    context: StepwellContext,
+    shapes: Mapping[str, ShapeSpec] | None = None,
+    signature: str = SERVING,
+    args: Sequence[Any] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> ModuleOp:
+    """Import a TensorFlow model.
+
+    Args:
+        source: a SavedModel directory, a `.keras`, `.h5` or frozen `.pb` file, a Keras
+            model, a `tf.function`, a concrete function, or a `GraphDef`.
+        context: large constants go to its weight store.
+        shapes: sizes or ranges by input name or by the name of a symbol.
+        signature: which signature of a SavedModel.
+        args: example inputs to trace a function or model with, where it has no
+            signature of its own.
+        outputs: the tensors that a frozen graph computes; by default those that
+            nothing reads.
+
+    Returns:
+        A module whose `@main` computes the model.
+
+    Raises:
+        ModelError: the source is not a sound model.
+        UnsupportedError: lists everything in the model that is not supported.
+        OptionError: an argument does not fit the model.
+    """
+    model = load(source, signature=signature, args=args, outputs=outputs)
+    importer = prepare(model, context, shapes)
+    module = guarded(importer)
+    try:
+        module.verify()
+    except VerifyException as error:
+        raise ModelError(
+            f"{model.name}: the model is not consistent",
+            notes=str(error).strip().splitlines()[-1:],
+        ) from None
+    return module
+
+
+def check_model(
+    source: Source,
+    shapes: Mapping[str, ShapeSpec] | None = None,
+    signature: str = SERVING,
+    args: Sequence[Any] | None = None,
+) -> Report:
+    """Everything of a model that is not supported, found in one pass.
+
+    Raises:
+        ModelError: the source is not a sound model.
+    """
+    model = load(source, signature=signature, args=args)
+    importer = prepare(model, StepwellContext(weights=WeightStore()), shapes)
+    try:
+        guarded(importer)
+    except UnsupportedError as error:
+        if not importer.issues:
+            issue = Issue(model.name, "model", error.summary, error.fix)
+            return Report(model.name, dict(importer.ops), (issue,))
+    return importer.report()
+
+
+def prepare(
+    model: LoadedGraph, context: StepwellContext, shapes: Mapping[str, ShapeSpec] | None
+) -> Importer:
+    """An importer for a loaded model."""
+    profiles = as_profiles(shapes)
+    known = {each.name for each in model.inputs}
+    known |= {dim for each in model.inputs for dim in each.shape or () if dim}  # type: ignore[misc]
+    if unknown := {*profiles} - known:
+        raise OptionError(
+            f"expected the name of an input or symbol, got {', '.join(sorted(unknown))}",
+            notes=[f"the inputs are {', '.join(each.name for each in model.inputs)}"],
+        )
+    return Importer(model, TABLE, context, profiles)
+
+
+def guarded(importer: Importer) -> ModuleOp:
+    """Run the importer; what it did not expect of the model is a `ModelError`."""
+    try:
+        return importer.run()
+    except StepwellError:
+        raise
+    except RecursionError:
+        raise ModelError(f"{importer.model.name}: nested too deeply") from None
+    except Exception as error:
+        raise ModelError(
+            f"{importer.model.name}: cannot import the model",
+            notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
+        ) from error
