@@ -82,7 +82,7 @@ def needs_decomposition(exported: ExportedProgram) -> bool:
             target = node.target
             if not isinstance(target, torch._ops.OpOverload):
                 continue
-            if target._schema.is_mutable or (target.is_view and node.users):
+            if target._schema.is_mutable:
                 return True
             if str(target) not in TABLE and isinstance(
                 node.meta.get("val"), torch.Tensor | tuple | list

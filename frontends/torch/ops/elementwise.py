@@ -405,6 +405,11 @@ RULES: Rules = {
         for name, predicate in _COMPARISONS.items()
         for overload in _OVERLOADS
     },
+    **{
+        f"aten.__{name}__.{overload}": binary(op)
+        for name, op in (("and", nn.AndOp), ("or", nn.OrOp), ("xor", nn.XorOp))
+        for overload in _OVERLOADS
+    },
     **{f"aten.add.{overload}": add for overload in _OVERLOADS},
     **{f"aten.sub.{overload}": sub for overload in _OVERLOADS},
     **{f"aten.rsub.{overload}": rsub for overload in _OVERLOADS},
