@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from . import conversions, floats, integers
+from . import conversions, copies, floats, integers, matrices, memory, warps, wgmma
 from .form import Form, Table
 
 SOURCES: tuple[Callable[[], Iterator[Form]], ...] = (
     integers.forms,
     floats.forms,
     conversions.forms,
+    warps.forms,
+    memory.forms,
+    matrices.forms,
+    wgmma.forms,
+    copies.forms,
     integers.video,
 )
 
