@@ -344,8 +344,11 @@ class Machine:
     def _jump(self, block: Block, group: Group, step: Step, mask: Mask) -> bool:
         """Move a group; False when its threads ended or were split."""
         assert step.jump is not None
+        if not mask.any():  # a branch that nobody takes is no progress of itself
+            group.pc += 1
+            return True
         stack = group.stack
-        moved = step.jump(block, group, mask) if mask.any() else []
+        moved = step.jump(block, group, mask)
         stays = group.mask & ~mask
         if len(moved) == 1 and not stays.any():
             group.pc, group.mask = moved[0]

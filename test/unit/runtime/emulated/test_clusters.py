@@ -104,3 +104,22 @@ def test_multicast_with_out_of_bounds_fill():
     padded = np.zeros((4, 8), "i4")
     padded[:2, 2:] = source[1:, :6]
     np.testing.assert_array_equal(got, [padded, padded])
+
+
+def test_copies_complete_while_threads_count_their_polls():
+    counted = """again:
+  mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
+  @%p2 bra done;
+  add.u32 %r9, %r9, 1;
+  setp.lt.u32 %p2, %r9, 50;
+  @%p2 bra again;
+done:"""
+    start, end = MULTICAST.index("again:"), MULTICAST.index("  shl.b32 %r4")
+    text = f"{MULTICAST[:start]}mov.u32 %r9, 0;{counted}{MULTICAST[end:]}"
+    source = np.arange(1, 25, dtype="i4").reshape(3, 8)
+    device = EmulatedDevice(check=True)
+    pointer, out = device.upload(source), device.upload(np.zeros(64, "i4"))
+    tensor = encode_tensor_map("int32", pointer, [8, 3], [32], [8, 4])
+    device.load(text).launch("k", grid=2, block=32, args=[tensor, out])
+    got = device.download(out, (2, 4, 8), "i4")
+    np.testing.assert_array_equal(got[:, :2, 2:], [source[1:, :6]] * 2)
