@@ -280,7 +280,8 @@ WITH_BARRIER = {
         "@%first mbarrier.arrive.expect_tx.shared.b64 _, [bar], 512; "
         "fence.proxy.async.shared::cta; bar.sync 0; "
         "@%first cp.async.bulk.shared::cluster.shared::cta"
-        ".mbarrier::complete_tx::bytes [%x0], [%base], 512, [%x5]; add.u32 %w, %w, 512; ",
+        ".mbarrier::complete_tx::bytes [%x0], [%base], 512, [%x5]; "
+        "add.u32 %w, %w, 512; ",
     ),
 }
 PEER = """
