@@ -21,7 +21,13 @@ from .emulated import (
     encode_im2col_map,
     encode_tensor_map,
 )
-from .gpu.interface import Download, GpuCode, GpuLaunch, MapRequest
+from .gpu.interface import (
+    Download,
+    GpuCode,
+    GpuLaunch,
+    MapRequest,
+    element_of_map,
+)
 from .interface import Array, LaunchObserver
 
 MEMORY_LIMIT = 8 << 30
@@ -71,7 +77,8 @@ class EmulatedGpu:
     def encode(self, request: MapRequest) -> bytes:
         """The emulator's own form of a tensor map."""
         swizzle = f"{request.swizzle}B" if request.swizzle else "none"
-        common = (request.element, request.address, request.dims, request.strides)
+        element = element_of_map(request.element)
+        common = (element, request.address, request.dims, request.strides)
         if not request.lower:
             return encode_tensor_map(
                 *common, request.box, element_strides=request.steps, swizzle=swizzle

@@ -73,7 +73,8 @@ class GpuExecutable:
     def close(self) -> None:
         """Give the memory of the constants back."""
         self._memory.release()
-        self.functions = []
+        with self.gpu.activate():
+            self.functions.clear()
 
 
 def _code(contents: EngineFile) -> GpuCode:

@@ -11,9 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from stepwell.runtime.devices.interface import Array, LaunchObserver
+from stepwell.runtime.dtypes import dtype_of
 
 POINTER_BYTES, INTEGER_BYTES, MAP_BYTES, MAP_ALIGNMENT = 8, 4, 128, 64
 _INTEGER_LIMIT = 2**31
+MAP_ELEMENTS = (
+    *("uint8", "uint16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64", "bfloat16"),
+)
+"""What `CUtensorMapDataType` knows, by NumPy's names."""
 
 
 @dataclass(frozen=True)
@@ -185,3 +191,10 @@ class Gpu(Protocol):
     def queue(self) -> Queue:
         """A queue for a new context."""
         ...
+
+
+def element_of_map(dtype: str) -> str:
+    """The element type of tensor maps that moves elements of a dtype: copies do not
+    look at them, so that any of the same size will do."""
+    known = dtype in MAP_ELEMENTS
+    return dtype if known else f"uint{8 * dtype_of(dtype).itemsize}"

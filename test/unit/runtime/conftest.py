@@ -1,5 +1,8 @@
 """An engine written by hand: `y = 2 x + w`, in tiles of 64, with its LLVM IR."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from llvmlite import binding
@@ -102,37 +105,6 @@ done:
 """
 
 
-PTX = """
-.version 8.7
-.target {target}
-.address_size 64
-.visible .entry scale(.param .u64 x, .param .u64 w, .param .u64 y, .param .u32 n)
-{
-    .reg .pred %p;
-    .reg .b32 %r<5>;
-    .reg .f32 %f<4>;
-    .reg .b64 %rd<6>;
-    mov.u32 %r1, %ctaid.x;
-    mov.u32 %r3, %tid.x;
-    mad.lo.s32 %r1, %r1, 64, %r3;
-    ld.param.u32 %r4, [n];
-    setp.ge.s32 %p, %r1, %r4;
-    @%p ret;
-    ld.param.u64 %rd1, [x];
-    ld.param.u64 %rd2, [w];
-    ld.param.u64 %rd3, [y];
-    mul.wide.s32 %rd4, %r1, 4;
-    add.s64 %rd1, %rd1, %rd4;
-    add.s64 %rd3, %rd3, %rd4;
-    ld.global.f32 %f1, [%rd1];
-    ld.global.f32 %f2, [%rd2];
-    fma.rn.f32 %f3, %f1, 0f40000000, %f2;
-    st.global.f32 [%rd3], %f3;
-    ret;
-}
-"""
-
-
 def object_of(text):
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -167,28 +139,11 @@ def make_engine(**changes):
     for name, item in changes.items():
         manifest = type(manifest)(**{**manifest.__dict__, name: item})
     weights = aligned(np.array([3.0], np.float32).view(np.uint8))
-    if manifest.target.kind == "cuda":
-        ptx = PTX.replace("{target}", manifest.target.name).encode()
-        code = {manifest.code.object: b"", manifest.code.fallback: ptx}
-        return EngineFile(manifest, weights, code)
     code = {
         "kernels/cpu.o": object_of(KERNEL),
         "kernels/cpu.ll": KERNEL.encode(),
     }
     return EngineFile(manifest, weights, code, {"ir/nn.mlir": "builtin.module {}\n"})
-
-
-def make_gpu_engine(target="sm_90a", cubin=b"", **changes):
-    """The same for a GPU, in PTX and, if it is given, a cubin."""
-    kernel = Kernel("scale", 3, 1, ("ceildiv(m, 64)",), ("m",), threads=64)
-    made = make_engine(
-        target=TargetInfo("cuda", target, "nvptx64-nvidia-cuda"),
-        kernels=(kernel,),
-        code=CodeInfo(f"kernels/{target}.cubin", f"kernels/{target}.ptx"),
-        **changes,
-    )
-    files = {**made.code, f"kernels/{target}.cubin": cubin}
-    return EngineFile(made.manifest, made.weights, files, made.snapshots)
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +153,9 @@ def contents():
 
 @pytest.fixture(scope="session")
 def build_gpu():
-    return make_gpu_engine
+    """The engine of test/gpu/handmade.py, with changes."""
+    path = Path(__file__).parents[2] / "gpu" / "handmade.py"
+    return runpy.run_path(str(path))["make_gpu_engine"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,153 @@
+"""Segments as CUDA graphs: captured once, launched as one, updated in place."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepwell.errors import DeviceError
+from stepwell.runtime.devices.gpu.interface import GpuLaunch
+from stepwell.runtime.devices.interface import LaunchObserver
+
+from .driver import checked, driver_errors
+
+if TYPE_CHECKING:
+    from .queue import CudaQueue
+
+
+class GraphRecording:
+    """The launches of a segment, captured from the queue's own stream."""
+
+    def __init__(self, queue: CudaQueue, launches: Sequence[GpuLaunch]) -> None:
+        self._queue, self._driver = queue, queue.bindings
+        self._launches = list(launches)
+        self._graph = _Graph(queue, lambda: self._ask(launches))
+        self._nodes: list[Any] | None = None
+
+    def _ask(self, launches: Sequence[GpuLaunch]) -> None:
+        for one in launches:
+            launch(self._queue, one)
+
+    def run(self) -> None:
+        """Launch the graph."""
+        result = self._driver.cuGraphLaunch(self._graph.executable, self._queue.handle)
+        checked(result, "launch a graph")
+
+    def replace(self, index: int, launch: GpuLaunch) -> None:
+        """Give one node other arguments; runs under way keep theirs."""
+        self._launches[index] = launch
+        driver = self._driver
+        if self._nodes is None:
+            self._nodes = self._graph.chain(len(self._launches))
+        node = self._nodes[index]
+        known = checked(driver.cuGraphKernelNodeGetParams(node), "read a graph")
+        data, offsets = launch.parameters()
+        buffer = ctypes.create_string_buffer(data, max(len(data), 1))
+        start = ctypes.addressof(buffer)
+        pointers = (ctypes.c_void_p * max(len(offsets), 1))(
+            *(start + offset for offset in offsets)
+        )
+        changed = driver.CUDA_KERNEL_NODE_PARAMS()
+        changed.func = known.func
+        changed.gridDimX, changed.gridDimY, changed.gridDimZ = launch.blocks, 1, 1
+        changed.blockDimX, changed.blockDimY, changed.blockDimZ = launch.threads, 1, 1
+        changed.sharedMemBytes = launch.shared
+        changed.kernelParams = ctypes.addressof(pointers)
+        result = driver.cuGraphExecKernelNodeSetParams(
+            self._graph.executable, node, changed
+        )
+        checked(result, "update a graph")
+
+    def run_observed(self, observe: LaunchObserver) -> None:
+        """Launch a graph with an event between any two kernels."""
+        driver, count = self._driver, len(self._launches)
+        events = [
+            checked(driver.cuEventCreate(0), "make an event") for _ in range(count + 1)
+        ]
+
+        def ask() -> None:
+            for one, event in zip(self._launches, events, strict=False):
+                self._mark(event)
+                launch(self._queue, one)
+            self._mark(events[-1])
+
+        graph = _Graph(self._queue, ask)
+        result = driver.cuGraphLaunch(graph.executable, self._queue.handle)
+        checked(result, "launch a graph")
+        self._queue.download(())
+        for index in range(count):
+            start = self._elapsed(events[0], events[index])
+            observe(index, start, self._elapsed(events[index], events[index + 1]))
+        for event in events:
+            driver.cuEventDestroy(event)
+
+    def _mark(self, event: Any) -> None:
+        """Record an event by a node of the graph under capture."""
+        external = self._driver.CUevent_record_flags.CU_EVENT_RECORD_EXTERNAL
+        stream = self._queue.own.handle
+        result = self._driver.cuEventRecordWithFlags(event, stream, int(external))
+        checked(result, "record an event")
+
+    def _elapsed(self, first: Any, second: Any) -> float:
+        """Seconds from one event to another."""
+        if first is second:
+            return 0.0
+        result = self._driver.cuEventElapsedTime(first, second)
+        return 1e-3 * float(checked(result, "read the time of an event"))
+
+
+class _Graph:
+    """A graph captured from what `ask` does on the queue's own stream."""
+
+    def __init__(self, queue: CudaQueue, ask: Callable[[], None]) -> None:
+        self._driver = driver = queue.bindings
+        stream = queue.own.handle
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        checked(driver.cuStreamBeginCapture(stream, mode), "begin a graph")
+        try:
+            with driver_errors(queue.pycuda, "launch a kernel"):
+                ask()
+        except DeviceError:
+            driver.cuStreamEndCapture(stream)
+            raise
+        self.graph = checked(driver.cuStreamEndCapture(stream), "end a graph")
+        result = driver.cuGraphInstantiate(self.graph, 0)
+        self.executable = checked(result, "instantiate a graph")
+        weakref.finalize(self, _destroy, queue, self.graph, self.executable)
+
+    def chain(self, count: int) -> list[Any]:
+        """The nodes in the order in which they were asked for."""
+        driver = self._driver
+        if count == 1:
+            return list(
+                checked(driver.cuGraphGetNodes(self.graph, 1), "read a graph")[0]
+            )
+        edges = checked(driver.cuGraphGetEdges(self.graph, count - 1), "read a graph")
+        follows = {int(a): b for a, b in zip(edges[0], edges[1], strict=True)}
+        later = {int(node) for node in edges[1]}
+        nodes = [next(node for node in edges[0] if int(node) not in later)]
+        while (node := follows.get(int(nodes[-1]))) is not None:
+            nodes.append(node)
+        return nodes
+
+
+def _destroy(queue: CudaQueue, graph: Any, executable: Any) -> None:
+    with queue.active:
+        queue.bindings.cuGraphExecDestroy(executable)
+        queue.bindings.cuGraphDestroy(graph)
+
+
+def launch(queue: CudaQueue, one: GpuLaunch) -> None:
+    """Launch a kernel on the queue's own stream."""
+    data, _ = one.parameters()
+    function = one.function
+    function.prepare([f"{len(data)}s"])
+    function.prepared_async_call(
+        (one.blocks, 1, 1),
+        (one.threads, 1, 1),
+        queue.own,
+        data,
+        shared_size=one.shared,
+    )
