@@ -81,6 +81,20 @@ def dim_array(dims: Sequence[Dim]) -> Contents:
     return array
 
 
+def dim_scalar(dim: Dim) -> Contents:
+    """A 0-d object array of one dim."""
+    array = np.empty((), dtype=object)
+    array[()] = dim
+    return array
+
+
+def scalar_dim(contents: Contents | None) -> Dim | None:
+    """The one element of integer contents; None for any others."""
+    if contents is None or contents.size != 1 or contents.dtype.kind not in "Oiu":
+        return None
+    return as_dim_array(contents).reshape(-1)[0]
+
+
 def as_dim_array(contents: Contents) -> Contents:
     """The array with Python ints and `DimExpr`s as elements."""
     if is_symbolic(contents):

@@ -10,19 +10,19 @@ from xdsl.dialects.builtin import i64
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.shapes import (
-    Dim,
-    DimRange,
-    bounds,
-    dims_of,
-    element_of,
-    tensor_type,
-)
+from stepwell.dialects.shapes import Dim, DimRange, dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
-from stepwell.frontends.contents import as_value, constant_tensor, materialise
+from stepwell.frontends.contents import constant_tensor, materialise
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.rows import value
 from stepwell.frontends.onnx.registry import Output, Rule
+from stepwell.frontends.regions import (
+    as_scalar,
+    common_type,
+    loop_block,
+    tensor_of,
+    widen,
+)
 from stepwell.frontends.values import Sequence_, Tensor, Value, is_symbolic
 
 UNROLL_LIMIT = 64
@@ -97,36 +97,6 @@ def tensors(values: Sequence[Value]) -> list[Tensor]:
     return [each for each in values if isinstance(each, Tensor)]
 
 
-def common_type(node: Node, left: SSAValue, right: SSAValue) -> Attribute:
-    """One type for the results of two branches; dims that differ become symbols."""
-    if element_of(left) != element_of(right):
-        raise node.unsupported(
-            f"branches of types {element_of(left)} and {element_of(right)}"
-        )
-    first, second = dims_of(left), dims_of(right)
-    if len(first) != len(second):
-        raise node.unsupported(
-            f"branches of ranks {len(first)} and {len(second)}",
-            fix="fix the inputs or shapes that the condition depends on",
-        )
-    dims = [
-        a if a == b else fresh_dim(node, a, b)
-        for a, b in zip(first, second, strict=True)
-    ]
-    return tensor_type(dims, element_of(left))
-
-
-def fresh_dim(node: Node, left: Dim, right: Dim) -> Dim:
-    """A symbol for a size that is one of two at run time."""
-    ranges = node.builder.ranges
-    low = min(bounds(dim, ranges)[0] for dim in (left, right))
-    high = max(bounds(dim, ranges)[1] for dim in (left, right))
-    known = DimRange(max(int(low), 0), None if high == float("inf") else int(high))
-    return node.builder.symbol(
-        node.builder.fresh_name(f"{node.symbol_stem}_dim"), known
-    )
-
-
 def loop(node: Node) -> Sequence[Output]:
     """A counted or conditional loop."""
     body = node.attribute("body")
@@ -155,39 +125,6 @@ def loop(node: Node) -> Sequence[Output]:
     return finish_loop(node, block, initial, dims, yielded)
 
 
-def loop_block(initial: Sequence[SSAValue], dims: Sequence[Sequence[Dim]]) -> Block:
-    """A block that takes the iteration and the carried values."""
-    kinds = [
-        tensor_type(shape, element_of(each))
-        for each, shape in zip(initial, dims, strict=True)
-    ]
-    return Block(arg_types=[tensor_type((), i64), *kinds])
-
-
-def tensor_of(ssa: SSAValue) -> Tensor:
-    """The importer's view of a block argument."""
-    found = as_value(ssa)
-    assert isinstance(found, Tensor)
-    return found
-
-
-def widen(node: Node, dims: Sequence[list[Dim]], yielded: Sequence[SSAValue]) -> bool:
-    """Make dims that change from step to step symbols; whether there were any."""
-    changed = False
-    for shape, each in zip(dims, yielded, strict=True):
-        new = dims_of(each)
-        if len(new) != len(shape):
-            raise node.unsupported("a loop that changes the rank of a value")
-        for axis, (before, after) in enumerate(zip(shape, new, strict=True)):
-            if before != after:
-                stem = f"{node.symbol_stem}_dim"
-                known = DimRange(min=0)
-                name = node.builder.fresh_name(stem)
-                shape[axis] = node.builder.symbol(name, known)
-                changed = True
-    return changed
-
-
 def finish_loop(
     node: Node,
     block: Block,
@@ -210,11 +147,6 @@ def finish_loop(
     ]
     count, condition = scalars
     return nn.LoopOp(count, condition, initial, types, Region(block)).results
-
-
-def as_scalar(x: SSAValue) -> SSAValue:
-    """A tensor of one element as a scalar."""
-    return value(nn.ReshapeOp(x, [])) if dims_of(x) else x
 
 
 def trip_count(node: Node, condition: SSAValue) -> Dim:

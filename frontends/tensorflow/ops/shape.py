@@ -15,7 +15,7 @@ from stepwell.frontends.contents import constant_tensor, symbolic_tensor
 from stepwell.frontends.emit import broadcast, cast, reshape, transpose, value
 from stepwell.frontends.tensorflow.node import Item, Node
 from stepwell.frontends.tensorflow.registry import Output, Rule
-from stepwell.frontends.values import dim_array
+from stepwell.frontends.values import dim_array, dim_scalar
 
 
 def shape(node: Node) -> Item:
@@ -44,9 +44,7 @@ def rank(node: Node) -> Item:
 
 def scalar_dim(dim: Dim, node: Node) -> Item:
     """A dim as a scalar of the type that the node gives."""
-    total = np.empty((), object)
-    total[()] = dim
-    return symbolic_tensor(total, node.element("out_type"))
+    return symbolic_tensor(dim_scalar(dim), node.element("out_type"))
 
 
 def reshape_to(node: Node) -> Operation:
