@@ -50,10 +50,12 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
     "stepwell.lowering.fusion": ("form-kernels", "decompose-kernels", "fuse-generics"),
     "stepwell.lowering.tiling": (
         "collapse-dims",
+        "flatten-products",
         "assign-schedules",
         "pack-weights",
         "convert-fusion-to-tile",
         "canonicalize-tile",
+        "specialise-warps",
         "assign-layouts",
     ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
@@ -175,6 +177,7 @@ GPU_TILING = Phase(
     (
         # Schedules see the fewest and longest dims.
         "collapse-dims",
+        "flatten-products",
         "assign-schedules",
         "dce",
         "convert-fusion-to-tile",

@@ -75,6 +75,32 @@ def mma_c(rows: int, columns: int) -> TileLayout:
     )
 
 
+def on_warps(
+    fragment: TileLayout,
+    extents: Sequence[int],
+    warps: Sequence[tuple[int | None, int]],
+) -> TileLayout:
+    """A tile made of a warp's fragments, side by side in the order of the warps.
+
+    Args:
+        fragment: of one warp.
+        extents: of the tile; multiples of what all warps hold at once.
+        warps: for each factor of the warp's number, fastest first, the dim along which
+            it moves (None where all hold the same) and how many there are.
+    """
+    rank = len(extents)
+    scale = list(fragment.base_extents)
+    bases: list[Basis] = []
+    for dim, count in warps:
+        for _ in range(log2(count)):
+            bases.append(tuple(scale[d] * (d == dim) for d in range(rank)))
+            if dim is not None:
+                scale[dim] *= 2
+    inputs = {name: fragment.base.bases[name] for name in (REGISTER, LANE)}
+    repeat = [_times(n, unit) for n, unit in zip(extents, scale, strict=True)]
+    return TileLayout.of({**inputs, WARP: bases}, scale, repeat)
+
+
 def wgmma_accumulator(columns: int) -> TileLayout:
     """D of `wgmma.m64nNk*`: 64 x columns over the four warps of a warpgroup."""
     return TileLayout.of(

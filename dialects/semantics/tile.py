@@ -1,5 +1,8 @@
 """What a tile program computes: the upper half of `tile`, run on NumPy arrays.
 
+So do programs of the lower half that no thread acts in by itself: a layout says where
+an element is held, not what it is.
+
 Every cell of the grid runs in turn; a tile is an array, a view is an array seen through
 access maps. The runs are slow and strict: an element read outside its tensor, or two
 cells that meet in one element, is an error here and undefined behaviour on a device.
@@ -308,13 +311,19 @@ class TileFunctions(InterpreterFunctions):
     def run_dot(
         self, interpreter: Interpreter, op: tile.DotOp, args: PythonValues
     ) -> PythonValues:
-        lhs, rhs, acc = args
-        wide = np.float64 if acc.dtype.kind not in "iu" else np.int64
-        lhs = _unsigned(lhs) if op.lhs_unsigned is not None else lhs
-        rhs = _unsigned(rhs) if op.rhs_unsigned is not None else rhs
-        with np.errstate(all="ignore"):
-            product = np.matmul(lhs.astype(wide), rhs.astype(wide))
-            return ((product + acc.astype(wide)).astype(acc.dtype),)
+        return (_dot(op, *args),)
+
+    @impl(tile.MmaOp)
+    def run_mma(
+        self, interpreter: Interpreter, op: tile.MmaOp, args: PythonValues
+    ) -> PythonValues:
+        return (_dot(op, *args),)
+
+    @impl(tile.ConvertLayoutOp)
+    def run_convert_layout(
+        self, interpreter: Interpreter, op: tile.ConvertLayoutOp, args: PythonValues
+    ) -> PythonValues:
+        return args
 
     @impl(tile.ReduceOp)
     def run_reduce(
@@ -492,6 +501,15 @@ def _captured(region: Region) -> list[SSAValue]:
             if block is not region.block:
                 found[operand] = None
     return list(found)
+
+
+def _dot(op: tile.DotOp | tile.MmaOp, lhs: Array, rhs: Array, acc: Array) -> Array:
+    wide = np.float64 if acc.dtype.kind not in "iu" else np.int64
+    lhs = _unsigned(lhs) if op.lhs_unsigned is not None else lhs
+    rhs = _unsigned(rhs) if op.rhs_unsigned is not None else rhs
+    with np.errstate(all="ignore"):
+        product = np.matmul(lhs.astype(wide), rhs.astype(wide))
+        return (product + acc.astype(wide)).astype(acc.dtype)
 
 
 def _unsigned(x: Array) -> Array:

@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import (
     Float32Type,
     IntegerAttr,
     IntegerType,
+    UnitAttr,
     i1,
     i64,
 )
@@ -22,6 +23,7 @@ from xdsl.irdl import (
     irdl_op_definition,
     operand_def,
     opt_operand_def,
+    opt_prop_def,
     prop_def,
     result_def,
     traits_def,
@@ -324,10 +326,13 @@ class MmaOp(IRDLOperation):
     """A product of register fragments, warp by warp.
 
     `result = lhs * rhs + acc` of tiles MxK, KxN, MxN whose layouts are made of the
-    fragments of `mma.sync.m16n8`. PTX ISA: "mma".
+    fragments of `mma.sync.m16n8`. f32 is read as TF32; with `split` it is the sum of
+    three products of high and low parts, which loses only what f32 loses. 8-bit
+    integers are read as signed unless the op says otherwise. PTX ISA: "mma".
 
     ```mlir
     %d = tile.mma %a, %b, %c : !tile.tile<16x8xf32, #c>
+    %e = tile.mma %x, %w, %sum split : !tile.tile<64x32xf32, #c>
     ```
     """
 
@@ -336,16 +341,39 @@ class MmaOp(IRDLOperation):
     lhs = operand_def(TileType)
     rhs = operand_def(TileType)
     acc = operand_def(TileType)
+    split = opt_prop_def(UnitAttr)
+    lhs_unsigned = opt_prop_def(UnitAttr)
+    rhs_unsigned = opt_prop_def(UnitAttr)
     result = result_def(TileType)
 
     traits = traits_def(Pure())
     custom_directives = (Value,)
     assembly_format = (
-        f"{one('lhs')} `,` {one('rhs')} `,` {one('acc')} attr-dict `:` type($result)"
+        f"{one('lhs')} `,` {one('rhs')} `,` {one('acc')} (`split` $split^)? "
+        "(`lhs_unsigned` $lhs_unsigned^)? (`rhs_unsigned` $rhs_unsigned^)? attr-dict "
+        "`:` type($result)"
     )
 
-    def __init__(self, lhs: SSAValue, rhs: SSAValue, acc: SSAValue):
-        super().__init__(operands=[lhs, rhs, acc], result_types=[acc.type])
+    def __init__(
+        self,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        acc: SSAValue,
+        *,
+        split: bool = False,
+        lhs_unsigned: bool = False,
+        rhs_unsigned: bool = False,
+    ):
+        flags = {
+            "split": split,
+            "lhs_unsigned": lhs_unsigned,
+            "rhs_unsigned": rhs_unsigned,
+        }
+        super().__init__(
+            operands=[lhs, rhs, acc],
+            properties={k: UnitAttr() if on else None for k, on in flags.items()},
+            result_types=[acc.type],
+        )
 
     def verify_(self) -> None:
         lhs, rhs, acc = (tile_of(v) for v in (self.lhs, self.rhs, self.acc))
@@ -363,6 +391,10 @@ class MmaOp(IRDLOperation):
             f"{rhs.element_type}",
         )
         expect_sum_type(lhs.element_type, acc.element_type)
+        expect(
+            self.split is None or isinstance(lhs.element_type, Float32Type),
+            f"only products of f32 are split, got {lhs.element_type}",
+        )
         bits = bit_width(lhs.element_type)
         k = 256 // bits
         _expect_fragment(self.lhs, mma_a(16, k, bits))

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import IndexType, ModuleOp, i1
+from xdsl.dialects.builtin import Float32Type, IndexType, ModuleOp, i1
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
@@ -35,6 +35,7 @@ from stepwell.dialects.target import Target
 from stepwell.dialects.tile import Launch, LaunchAttr, TileType, tile_of
 from stepwell.dialects.tile.assembly import scalar_attr
 from stepwell.errors import CompileError
+from stepwell.lowering.graph.convert_precision import precision_of
 
 from .gpu.block import WARPS, WARPS_OPTION
 from .gpu.natural import NaturalLayouts
@@ -43,8 +44,9 @@ from .gpu.natural import NaturalLayouts
 class Assignment:
     """Writes layouts into one function."""
 
-    def __init__(self, func: tile.FuncOp) -> None:
+    def __init__(self, func: tile.FuncOp, *, splits: bool = True) -> None:
         self.func = func
+        self.splits = splits
         self.warps = func.option(WARPS_OPTION, WARPS)
         self.natural = NaturalLayouts(func, self.warps)
         self._moved: dict[tuple[SSAValue, TileLayout], SSAValue] = {}
@@ -70,26 +72,33 @@ class Assignment:
 
     def set(self, value: SSAValue, layout: TileLayout) -> None:
         """Give a value its layout."""
-        kind = _laid_out(value, layout)
-        self.natural.replace(value, Rewriter.replace_value_with_new_type(value, kind))
+        found, kind = self.natural.of(value), _laid_out(value, layout)
+        new = Rewriter.replace_value_with_new_type(value, kind)
+        self.natural.note(new, found)
 
     def need(self, op: Operation, index: int, layout: TileLayout) -> None:
         """Let operand `index` of `op` be in `layout`."""
         op.operands[index] = self.tile_in(op.operands[index], layout)
 
-    def tile_in(self, value: SSAValue, layout: TileLayout) -> SSAValue:
-        """`value` in a layout: itself, made again, loaded again, or converted."""
+    def tile_in(
+        self, value: SSAValue, layout: TileLayout, *, reload: bool = True
+    ) -> SSAValue:
+        """`value` in a layout: itself, made again, loaded so, or converted.
+
+        Without `reload`, loads stay as they are.
+        """
         if tile_of(value).layout == LayoutAttr(layout):
             return value
         key = (value, layout)
         if key not in self._moved:
-            self._moved[key] = self._move(value, layout)
+            self._moved[key] = self._move(value, layout, reload)
         return self._moved[key]
 
-    def _move(self, value: SSAValue, layout: TileLayout) -> SSAValue:
+    def _move(self, value: SSAValue, layout: TileLayout, reload: bool) -> SSAValue:
         owner = value.owner
         if isinstance(owner, tile.FullOp | tile.IotaOp) or (
             isinstance(owner, tile.LoadOp)
+            and reload
             and self.natural.is_coalesced(owner, layout)
             and value.has_one_use()
         ):
@@ -144,6 +153,24 @@ def _map(a: Assignment, op: Operation) -> None:
         a.need(op, index, part)
     for value in op.outputs:
         a.set(value, layout)
+
+
+def _dot(a: Assignment, op: Operation) -> None:
+    """`tile.dot` on any tiles -> `tile.mma` on fragments."""
+    assert isinstance(op, tile.DotOp)
+    found = a.natural.fragments(op)
+    mma = tile.MmaOp(
+        # Through shared memory: what a warp shares with others is fetched once.
+        a.tile_in(op.lhs, found.left, reload=False),
+        a.tile_in(op.rhs, found.right, reload=False),
+        a.tile_in(op.acc, found.sums),
+        split=a.splits and isinstance(tile_of(op.lhs).element_type, Float32Type),
+        lhs_unsigned=op.lhs_unsigned is not None,
+        rhs_unsigned=op.rhs_unsigned is not None,
+    )
+    mma.location = op.location
+    a.natural.note(mma.result, a.natural.of(op.result))
+    Rewriter.replace_op(op, mma)
 
 
 def _reduce(a: Assignment, op: Operation) -> None:
@@ -289,6 +316,7 @@ _RULES: dict[type[Operation], Callable[[Assignment, Operation], None]] = {
     tile.LoadOp: _load,
     tile.StoreOp: _store,
     tile.MapOp: _map,
+    tile.DotOp: _dot,
     tile.ReduceOp: _reduce,
     tile.ArgReduceOp: _reduce,
     tile.ScanOp: _same,
@@ -326,6 +354,7 @@ class AssignLayoutsPass(ModulePass):
         """Rewrite the functions of the upper half."""
         if Target.of(op).is_cpu:
             return
+        splits = precision_of(op) == "fp32"
         for func in op.ops:
             if isinstance(func, tile.FuncOp) and is_upper(func):
-                Assignment(func).run()
+                Assignment(func, splits=splits).run()

@@ -32,7 +32,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from stepwell.dialects.access import AccessAttr, AccessMap, Guard, Indirect
 from stepwell.dialects.fusion import IndexOp, Iterator, KernelOp, StructuredOp
 from stepwell.dialects.nn.shape import ReshapeOp
-from stepwell.dialects.quasi_affine import coefficient
+from stepwell.dialects.quasi_affine import Extents, coefficient
 from stepwell.dialects.shapes import (
     Dim,
     DimsAttr,
@@ -200,8 +200,15 @@ class Plan:
         return self.axes.setdefault(tensor, axis) == axis
 
 
-def plan_merge(ops: Sequence[StructuredOp], pair: Pair) -> Plan | None:
-    """How to merge `pair`, or None if some op keeps the dims apart."""
+def plan_merge(
+    ops: Sequence[StructuredOp], pair: Pair, *, dividing: bool = False
+) -> Plan | None:
+    """How to merge `pair`, or None if some op keeps the dims apart.
+
+    Args:
+        dividing: whether an input that keeps them apart may be read at quotients and
+            remainders of the merged dim.
+    """
     plan = Plan(pair, {}, {})
     for op in ops:
         has = {pair.outer, pair.inner} & set(op.dim_names)
@@ -209,8 +216,11 @@ def plan_merge(ops: Sequence[StructuredOp], pair: Pair) -> Plan | None:
             return None
         walks: list[Walk] = []
         accesses = [*op.in_maps, *op.out_maps]
-        for tensor, access in zip((*op.inputs, *op.outputs), accesses, strict=True):
+        tensors = (*op.inputs, *op.outputs)
+        for number, (tensor, access) in enumerate(zip(tensors, accesses, strict=True)):
             walk = walk_of(access, dims_of(tensor), pair) if has else None
+            if has and walk is None and dividing and number < len(op.inputs):
+                walk = Walk(_divided(access, pair, op.extents), None)
             if has and walk is None:
                 return None
             axis = None if walk is None else walk.axis
@@ -226,6 +236,17 @@ def plan_merge(ops: Sequence[StructuredOp], pair: Pair) -> Plan | None:
         if has:
             plan.walks[op] = walks
     return plan if plan.walks else None
+
+
+def _divided(access: AccessMap, pair: Pair, extents: Extents) -> AccessMap:
+    """The map with the two dims as quotient and remainder of the merged one."""
+    merged = symbol(pair.merged)
+    values = {pair.outer: merged // pair.extent, pair.inner: merged % pair.extent}
+    dims = [pair.merged if d == pair.outer else d for d in access.dims]
+    dims = [d for d in dims if d != pair.inner]
+    sizes = {n: size for n, size in extents.items() if n in dims}
+    sizes[pair.merged] = extents[pair.outer] * pair.extent
+    return access.substitute(values, dims).simplify(sizes)
 
 
 def _index_tensors(op: StructuredOp) -> list[SSAValue]:
@@ -256,12 +277,17 @@ def collapse_kernel(kernel: KernelOp) -> None:
         _drop_units(op)
     refused: set[tuple[str, str]] = set()
     while (plan := _next_plan(ops, refused)) is not None:
-        for op, walks in plan.walks.items():
-            _rewrite(op, plan.pair, walks)
-        for tensor, axis in plan.axes.items():
-            if axis is not None:
-                _merge_type(tensor, axis)
-    _reshape_around(kernel)
+        carry_out(plan)
+    reshape_around(kernel)
+
+
+def carry_out(plan: Plan) -> None:
+    """Merge the plan's dims; `reshape_around` the kernel is to follow."""
+    for op, walks in plan.walks.items():
+        _rewrite(op, plan.pair, walks)
+    for tensor, axis in plan.axes.items():
+        if axis is not None:
+            _merge_type(tensor, axis)
 
 
 def _next_plan(
@@ -338,7 +364,7 @@ def _merge_type(tensor: SSAValue, axis: int) -> None:
     Rewriter.replace_value_with_new_type(tensor, kind)
 
 
-def _reshape_around(kernel: KernelOp) -> None:
+def reshape_around(kernel: KernelOp) -> None:
     """Give the kernel operands and results of the types that its body has now."""
     for argument in list(kernel.block.args):
         if argument.type != kernel.inputs[argument.index].type:

@@ -12,8 +12,11 @@ from stepwell.errors import CompileError
 
 from .emission import Accumulator, KernelProgram
 from .frame import Frame
-from .nest import cell_frame, grid_of, ragged, ranges_of, walk
+from .nest import cell_frame, grid_of, ragged, ranges_of, walk, walk_flat
 from .product import Product, product_of
+
+FLAT_OPTION = "flat"
+"""The option that asks for one loop over all reduction dims."""
 
 
 def convert_contraction(kernel: KernelOp, schedule: Schedule, name: str) -> FuncOp:
@@ -91,6 +94,8 @@ def _accumulate(
 
     sizes = product.op.extents
     ranges = ranges_of(schedule, sizes, frame, product.k)
+    if len(ranges) > 1 and schedule.option(FLAT_OPTION):
+        return walk_flat(parts.program, ranges, frame, [zero], step)[0]
     return walk(parts.program, ranges, frame, [zero], step)[0]
 
 

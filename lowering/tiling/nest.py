@@ -88,6 +88,36 @@ def walk(
     return loop.results
 
 
+def walk_flat(
+    program: Program,
+    ranges: Sequence[Range],
+    frame: Frame,
+    carried: Sequence[SSAValue],
+    body: Body,
+) -> list[SSAValue]:
+    """The same rounds in one loop: its counter is taken apart.
+
+    So what a round loads can be fetched while earlier rounds run, across the ends of
+    all loops.
+    """
+    rounds = [ceildiv(one.stop - one.start, one.step) for one in ranges]
+    inner: list[tuple[Range, Dim, Dim]] = []
+    total: Dim = 1
+    for one, count in zip(reversed(ranges), reversed(rounds), strict=True):
+        inner.append((one, total, count))
+        total = total * count
+    name = "".join(one.dim for one in ranges)
+    with program.loop(name, 0, total, 1, carried) as loop:
+        here = {
+            one.dim: one.start + loop.index // below % count * one.step
+            for one, below, count in inner[:-1]
+        }
+        one, below, _ = inner[-1]
+        here[one.dim] = one.start + loop.index // below * one.step
+        loop.yielded = body(frame.at(here), loop.carried)
+    return loop.results
+
+
 def ragged(
     sizes: Mapping[str, Dim], frame: Frame, dims: Sequence[str]
 ) -> tuple[str, ...]:

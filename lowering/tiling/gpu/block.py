@@ -22,6 +22,9 @@ ACCESS_BITS = 128
 WARPS_OPTION = "warps"
 """The option of a schedule that says how many warps run a cell."""
 
+ROWS_OPTION = "warp_rows"
+"""The option that says how many warps stand above one another in a tile of sums."""
+
 
 def power_of_two(size: int) -> int:
     """The least power of two that is not below `size`."""

@@ -23,8 +23,9 @@ from stepwell.dialects.tile.contiguity import Walk, walk_of
 from stepwell.dialects.tile.memory import TransferOp
 from stepwell.errors import CompileError
 
-from .block import ACCESS_BITS, LANES
+from .block import ACCESS_BITS, LANES, ROWS_OPTION
 from .blocked import blocked_tile
+from .fragments import Fragments, fragments_of
 
 SECTOR_BITS = 256
 """What memory moves at least: 32 bytes."""
@@ -51,6 +52,7 @@ class NaturalLayouts:
     """The natural layouts of the tiles of one function, each computed once."""
 
     def __init__(self, func: tile.FuncOp, warps: int) -> None:
+        self.func = func
         self.warps = warps
         self._known: dict[SSAValue, Natural | None] = {}
         self._walks: dict[Operation, Walk] = {}
@@ -68,9 +70,9 @@ class NaturalLayouts:
             self._known[value] = self._compute(value)
         return self._known[value]
 
-    def replace(self, old: SSAValue, new: SSAValue) -> None:
-        """Let `new` stand for `old`, which is going away."""
-        self._known[new] = self.of(old)
+    def note(self, value: SSAValue, natural: Natural | None) -> None:
+        """Say what a value has that is new in the function."""
+        self._known[value] = natural
 
     def layout(self, value: SSAValue) -> TileLayout:
         """The natural layout of a tile, or that of tiles of its shape."""
@@ -103,6 +105,24 @@ class NaturalLayouts:
             return True
         reach = _reach(layout, dim)
         return reach * bits >= SECTOR_BITS or reach >= _reach(self._own(op), dim)
+
+    def fragments(self, op: tile.DotOp) -> Fragments:
+        """The layouts of a product's operands and sums.
+
+        Raises:
+            CompileError: no instruction multiplies such tiles.
+        """
+        rows, columns = tile_of(op.result).extents[-2:]
+        down = self.func.option(ROWS_OPTION, 0)
+        if not down:
+            down = max(1, min(self.warps, rows // 16))
+        try:
+            return fragments_of(op, down, self.warps // down)
+        except ValueError as error:
+            raise CompileError(
+                f"no tensor core multiplies tiles for {rows}x{columns} sums: {error}",
+                where=str(op.location),
+            ) from None
 
     # How each is found.
 
@@ -145,6 +165,8 @@ class NaturalLayouts:
             return Natural(self.coalesced(op), Weight.LOADED)
         if isinstance(op, tile.MapOp):
             return self._of_map(op)
+        if isinstance(op, tile.DotOp):
+            return Natural(self.fragments(op).sums, Weight.PRODUCT)
         if isinstance(op, tile.ReduceOp | tile.ArgReduceOp):
             source = self.layout(op.input)
             return Natural(source.slice(op.dim.value.data), Weight.COMPUTED)

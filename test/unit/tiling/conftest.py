@@ -26,8 +26,9 @@ from stepwell.dialects.tile import FuncOp
 from stepwell.lowering.pipelines import parse_passes, run_passes
 
 TO_GENERIC = "form-kernels,decompose-kernels,fuse-generics"
-TO_SCHEDULES = "collapse-dims,assign-schedules"
+TO_SCHEDULES = "collapse-dims,flatten-products,assign-schedules"
 TO_TILE = "pack-weights,fold-constants{limit=1000000},dce,convert-fusion-to-tile"
+TO_LAYOUTS = "dce,convert-fusion-to-tile,canonicalize-tile,assign-layouts"
 
 
 def lower(
@@ -106,7 +107,7 @@ def run_host(
 Check = Callable[..., ModuleOp]
 
 
-@pytest.fixture(params=["cpu-avx512", "cpu-avx2"])
+@pytest.fixture(params=["cpu-avx512", "cpu-avx2", "sm_90a"])
 def check(request: pytest.FixtureRequest) -> Check:
     """Lower a graph to tile and compare it with the meaning of the graph itself."""
 
@@ -118,7 +119,8 @@ def check(request: pytest.FixtureRequest) -> Check:
     ) -> ModuleOp:
         original, first = lower(text, request.param, "dce")
         expected = interpret(original, list(inputs), first.weights)
-        phases = TO_GENERIC, TO_SCHEDULES, TO_TILE
+        is_cpu = request.param.startswith("cpu")
+        phases = TO_GENERIC, TO_SCHEDULES, TO_TILE if is_cpu else TO_LAYOUTS
         module, context = lower(text, request.param, *phases, schedule=schedule)
         got = run_tiled(module, context, list(inputs))
         for mine, truth in zip(got, expected, strict=True):
