@@ -125,7 +125,7 @@ class Engine:
         Raises:
             InputError: inputs that do not fit the engine.
         """
-        results = self._run(self._arrays((), inputs), stream)
+        results = self._run(self.arrays_of(inputs), stream)
         names = (spec.name for spec in self.outputs)
         return dict(zip(names, results, strict=True))
 
@@ -144,6 +144,14 @@ class Engine:
     def to_bytes(self) -> bytes:
         """The bytes that `save` writes."""
         return engine_file.to_bytes(self._contents)
+
+    def arrays_of(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """What `Context.run` takes, of inputs by name.
+
+        Raises:
+            InputError: inputs that do not fit the engine.
+        """
+        return self._arrays((), inputs)
 
     def _arrays(self, positional: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         on_device = self._executable.takes_device_tensors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -30,8 +31,8 @@ from .program import bind_shape, check_ranges, read_expression
 if TYPE_CHECKING:
     from .context import Context
 
-Observer: TypeAlias = Callable[[Launch, float, float], None]
-"""Told of a launch, when it began and how long it took, in seconds."""
+Observer: TypeAlias = Callable[[Launch | HostCall, float, float], None]
+"""Told of a launch or a host call, when it began and how long it took, in seconds."""
 
 COMPARE: Mapping[str, Callable[[int, int], bool]] = {
     "eq": operator.eq,
@@ -136,6 +137,12 @@ class _Run:
         bound.run_observed(memory, lambda i, *time: observe(launches[i], *time))
 
     def host_call(self, step: HostCall) -> None:
+        start = perf_counter()
+        self.call(step)
+        if self.observe is not None:
+            self.observe(step, start, perf_counter() - start)
+
+    def call(self, step: HostCall) -> None:
         inputs = [self.array(index) for index in step.inputs]
         config = {name: self.resolve(item) for name, item in step.config.items()}
         operands = with_absent(inputs, config.pop("segments", None))

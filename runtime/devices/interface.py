@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Array: TypeAlias = np.ndarray[Any, Any]
 
 LaunchObserver: TypeAlias = Callable[[int, float, float], None]
-"""Told of a launch: its number in the segment, when it began, and how long it took, in
-seconds. The clock begins anywhere."""
+"""Told of a launch: its number in the segment, when it began (on the clock of
+`perf_counter`), and how long it took, in seconds."""
 
 
 @dataclass

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
+from stepwell.errors import OptionError
 from stepwell.runtime import Engine, load
 from stepwell.runtime.expressions import bare_symbol, parse
-from stepwell.runtime.profiler import profile
+from stepwell.runtime.profiler import chrome_trace, observe_run, profile
 
 from .console import print_facts, print_table, with_unit
-from .options import Array, add_input_options, add_threads, inputs_of
+from .options import Array, add_device, add_input_options, add_threads, inputs_of
 
 PERCENTILES = (50, 90, 99)
+TRACED_RUNS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("engine", help="an engine file")
     add_input_options(parser)
     add_threads(parser)
+    add_device(parser)
     parser.add_argument("--runs", type=int, default=100, help="timed runs at most")
     parser.add_argument("--seconds", type=float, default=10.0, help="time at most")
     parser.add_argument(
         "--profile", action="store_true", help="times of single kernels"
     )
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="write a trace of the kernels, as JSON that Perfetto opens",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
     """Measure and print."""
-    engine = load(options.engine, options.threads)
+    engine = load(options.engine, options.threads, options.device)
     inputs = inputs_of(engine, options)
     times = measure(lambda: engine.run(inputs), options.runs, options.seconds)
     milliseconds = 1e3 * times
@@ -50,7 +61,25 @@ def execute(options: argparse.Namespace) -> int:
     print_facts(facts)
     if options.profile:
         print_profile(engine, inputs)
+    if options.trace is not None:
+        write_trace(engine, inputs, options.trace)
     return 0
+
+
+def write_trace(engine: Engine, inputs: dict[str, Array], path: Path) -> None:
+    """Write the events of a few runs to a file.
+
+    Raises:
+        OptionError: it cannot be written.
+    """
+    runs = observe_run(engine, inputs, TRACED_RUNS)
+    trace = chrome_trace(runs, engine.manifest.target.name)
+    try:
+        path.write_text(json.dumps(trace))
+    except OSError as error:
+        raise OptionError(
+            f"cannot write the trace: {error.strerror or error}", where=str(path)
+        ) from None
 
 
 def measure(call: Callable[[], object], runs: int, seconds: float) -> Array:

@@ -47,6 +47,14 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads of a run (default: all)")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """What the engine runs on."""
+    parser.add_argument(
+        "--device",
+        help="cuda, cuda:1, or emulated (a PTX interpreter); default: the target's",
+    )
+
+
 def add_input_options(parser: argparse.ArgumentParser) -> None:
     """Where the values of the inputs come from."""
     parser.add_argument(

@@ -11,7 +11,7 @@ import numpy as np
 from stepwell.runtime import load
 
 from .console import print_table
-from .options import Array, add_input_options, add_threads, inputs_of
+from .options import Array, add_device, add_input_options, add_threads, inputs_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("engine", help="an engine file")
     add_input_options(parser)
     add_threads(parser)
+    add_device(parser)
     parser.add_argument(
         "-o", "--output-dir", type=Path, help="write each output there as .npy"
     )
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Run and print a line for each output."""
-    engine = load(options.engine, options.threads)
+    engine = load(options.engine, options.threads, options.device)
     results = engine.run(inputs_of(engine, options))
     columns = ["output", "dtype", "shape", "min>", "mean>", "max>"]
     rows = [(name, *describe(array)) for name, array in results.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from stepwell.errors import DeviceError
@@ -74,11 +75,13 @@ class GraphRecording:
             self._mark(events[-1])
 
         graph = _Graph(self._queue, ask)
+        self._queue.download(())
+        begin = perf_counter()
         result = driver.cuGraphLaunch(graph.executable, self._queue.handle)
         checked(result, "launch a graph")
         self._queue.download(())
         for index in range(count):
-            start = self._elapsed(events[0], events[index])
+            start = begin + self._elapsed(events[0], events[index])
             observe(index, start, self._elapsed(events[index], events[index + 1]))
         for event in events:
             driver.cuEventDestroy(event)
