@@ -103,6 +103,8 @@ class Assembler:
         name = given_name(size, expression) or label
         if wanted is None and name in self.profiles:
             (wanted,) = self.profiles[name]
+        if wanted is None:
+            wanted = tuned_for(self.symbols.range_of(expression), size.node.hint)
         self.symbols.define(expression, name, wanted)
 
     def argument(self, entry: Input) -> Any:
@@ -168,6 +170,13 @@ class Assembler:
                 f"the model has no input {unknown!r}",
                 notes=[f"its inputs: {', '.join(inputs)}"],
             )
+
+
+def tuned_for(known: DimRange, example: int | None) -> DimRange:
+    """A range whose best size is the example's, if that lies inside."""
+    if example is None or not known.min <= example <= (known.max or example):
+        return known
+    return DimRange(known.min, known.max, example, known.divisor)
 
 
 def given_name(size: torch.SymInt, symbol: Any) -> str | None:

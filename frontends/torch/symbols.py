@@ -52,12 +52,13 @@ class Symbols:
         self, symbol: sympy.Symbol, name: str, wanted: int | DimRange | None = None
     ) -> Dim:
         """Give a symbol its name, and the number or range that a profile wants."""
-        known = self.range_of(symbol)
         if isinstance(wanted, int):
             self._dims[symbol.name] = wanted
             return wanted
         stem = sanitise(name)
-        dim = self.builder.symbol(self.builder.fresh_name(stem), wanted or known)
+        dim = self.builder.symbol(
+            self.builder.fresh_name(stem), wanted or self.range_of(symbol)
+        )
         self._dims[symbol.name] = dim
         return dim
 

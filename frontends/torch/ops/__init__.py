@@ -6,12 +6,17 @@ from stepwell.frontends.torch.registry import merge
 
 from . import (
     contraction,
+    control,
     creation,
+    dynamic,
     elementwise,
     indexing,
     normalisation,
     pooling,
+    random,
+    recurrent,
     reduction,
+    resize,
     shape,
 )
 
@@ -24,6 +29,11 @@ FAMILIES = {
     "shape": shape.RULES,
     "indexing": indexing.RULES,
     "creation": creation.RULES,
+    "resize": resize.RULES,
+    "recurrent": recurrent.RULES,
+    "dynamic": dynamic.RULES,
+    "random": random.RULES,
+    "control": control.RULES,
 }
 
 TABLE = merge(*FAMILIES.values())

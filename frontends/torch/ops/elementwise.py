@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from xdsl.ir import Operation, SSAValue
@@ -14,7 +15,6 @@ from stepwell.frontends.torch.call import (
     Operand,
     broadcast_to,
     cast,
-    promoted,
     reshape,
 )
 from stepwell.frontends.torch.registry import Output, Rules
@@ -57,11 +57,9 @@ def mul(call: Call, a: Operand, b: Operand) -> Operation:
     return op(call.operand(a, element), call.operand(b, element))
 
 
-def div(
-    call: Call, a: Operand, b: Operand, *, rounding_mode: str | None = None
-) -> Operation:
-    """`a / b`, rounded as `rounding_mode` says."""
-    return div_mode(call, a, b, rounding_mode)
+def div(call: Call, a: Operand, b: Operand) -> Operation:
+    """`a / b`."""
+    return div_mode(call, a, b, None)
 
 
 def div_mode(call: Call, a: Operand, b: Operand, mode: str | None) -> Operation:
@@ -254,8 +252,6 @@ def log_base(base: float) -> Any:
     """The logarithm to a base."""
 
     def build(call: Call, x: SSAValue) -> Operation:
-        import math
-
         element = call.element()
         factor = call.scalar(1 / math.log(base), element)
         return nn.MulOp(nn.LogOp(cast(x, element)), factor)
@@ -281,11 +277,6 @@ def to_dtype(call: Call, x: SSAValue, *_: Any) -> SSAValue:
     return cast(x, call.element())
 
 
-def sigmoid_like(call: Call, x: SSAValue, *_: Any) -> Operation:
-    """`1 / (1 + e**-x)`."""
-    return nn.SigmoidOp(cast(x, call.element()))
-
-
 def logit(call: Call, x: SSAValue, eps: float | None = None) -> Operation:
     """`ln(x / (1 - x))`, with x at least eps from 0 and 1."""
     element = call.element()
@@ -297,15 +288,8 @@ def logit(call: Call, x: SSAValue, eps: float | None = None) -> Operation:
     return nn.LogOp(nn.DivOp(x, nn.SubOp(one, x)))
 
 
-def shift(op: Any) -> Any:
-    """A shift of integers."""
-    return binary(op)
-
-
 def atan2(call: Call, y: SSAValue, x: SSAValue) -> Operation:
     """The angle of the point (x, y), in (-pi, pi]."""
-    import math
-
     element = call.element()
     y, x = cast(y, element), cast(x, element)
     zero, pi = call.scalar(0, element), call.scalar(math.pi, element)
@@ -334,12 +318,6 @@ def lerp(call: Call, a: SSAValue, b: SSAValue, weight: Operand) -> Operation:
 def copy(call: Call, into: SSAValue, source: Operand, *_: Any) -> Output:
     """The second argument in the type and shape of the first."""
     return broadcast_to(call.operand(source, call.element()), call.dims())
-
-
-def promote_two(call: Call, a: Operand, b: Operand) -> tuple[SSAValue, SSAValue]:
-    """Both operands in their common type."""
-    element = promoted(a, b)
-    return call.operand(a, element), call.operand(b, element)
 
 
 _UNARY = {
@@ -374,13 +352,14 @@ _UNARY = {
     "tan": nn.TanOp,
     "tanh": nn.TanhOp,
 }
-_BINARY = {
+_BITS = {
     "bitwise_and": nn.AndOp,
     "bitwise_or": nn.OrOp,
     "bitwise_xor": nn.XorOp,
+}
+_SHIFTS = {
     "bitwise_left_shift": nn.ShiftLeftOp,
     "bitwise_right_shift": nn.ShiftRightOp,
-    "remainder": nn.ModOp,
 }
 _COMPARISONS = {
     "eq": "eq",
@@ -391,14 +370,22 @@ _COMPARISONS = {
     "ge": "ge",
 }
 _OVERLOADS = ("Tensor", "Scalar")
-_BIT_OVERLOADS = ("Tensor", "Scalar", "Tensor_Scalar", "Scalar_Tensor")
 
 RULES: Rules = {
     **{f"aten.{name}.default": unary(op) for name, op in _UNARY.items()},
     **{
         f"aten.{name}.{overload}": binary(op)
-        for name, op in _BINARY.items()
-        for overload in _BIT_OVERLOADS
+        for name, op in _BITS.items()
+        for overload in ("Tensor", "Scalar", "Scalar_Tensor")
+    },
+    **{
+        f"aten.{name}.{overload}": binary(op)
+        for name, op in _SHIFTS.items()
+        for overload in ("Tensor", "Tensor_Scalar", "Scalar_Tensor")
+    },
+    **{
+        f"aten.remainder.{overload}": binary(nn.ModOp)
+        for overload in ("Tensor", "Scalar", "Scalar_Tensor")
     },
     **{
         f"aten.{name}.{overload}": compare(predicate)

@@ -22,6 +22,8 @@ from stepwell.frontends.torch.call import (
 )
 from stepwell.frontends.torch.registry import Output, Rules
 
+from .dynamic import masked_index
+from .elementwise import scaled
 from .rows import value
 
 
@@ -58,9 +60,10 @@ def index(call: Call, x: SSAValue, indices: Sequence[SSAValue | None]) -> Output
     rank = rank_of(x)
     given = {axis: each for axis, each in enumerate(indices) if each is not None}
     if any(is_bool(element_of(each)) for each in given.values()):
-        raise call.unsupported(
-            "indexing by a boolean mask", fix="use torch.where, or a mask times x"
-        )
+        if len(given) > 1:
+            raise call.unsupported("a boolean mask beside other indices")
+        ((axis, mask),) = given.items()
+        return masked_index(call, x, axis, mask)
     axes = list(given)
     if len(axes) == 1:
         return nn.GatherOp(x, given[axes[0]], axis=axes[0])
@@ -208,8 +211,6 @@ def index_add(
     alpha: Operand = 1,
 ) -> Output:
     """`x` with slices added at positions of a dim."""
-    from .elementwise import scaled
-
     axis = dim % rank_of(x)
     perm = [axis, *(i for i in range(rank_of(x)) if i != axis)]
     moved = transpose(x, perm)

@@ -31,9 +31,11 @@ def batch_norm(
     *_: Any,
 ) -> Output:
     """Normalisation of each channel by the stored statistics."""
-    if training or mean is None or var is None:
+    if mean is None or var is None:
+        return batch_statistics(call, x, weight, bias, momentum, eps)[0][0]
+    if training:
         raise call.unsupported(
-            "batch_norm with the statistics of the batch", fix="call model.eval()"
+            "batch_norm that changes its statistics", fix="call model.eval()"
         )
     channels = dims_of(x)[1]
     scale = weight or vector(call, 1, channels, x)
@@ -53,6 +55,69 @@ def batch_norm_inference(
 ) -> Sequence[Output]:
     """Normalisation of each channel by the stored statistics."""
     return [batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)]
+
+
+def batch_statistics(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    momentum: float,
+    eps: float,
+) -> tuple[list[Output], SSAValue, SSAValue]:
+    """Normalisation by the batch's own statistics; its results, mean and variance.
+
+    The results: y, the mean, and 1 / deviation; the variance is the one that running
+    statistics take (divided by the count less 1).
+    """
+    axes = [axis for axis in range(rank_of(x)) if axis != 1]
+    var, mean = var_mean(call, x, axes, 0, False)
+    channels = dims_of(x)[1]
+    scale = weight or vector(call, 1, channels, x)
+    shift = bias or vector(call, 0, channels, x)
+    y = nn.BatchNormOp(x, scale, shift, mean, var, epsilon=eps)
+    inverse = nn.RsqrtOp(nn.AddOp(var, call.scalar(eps, element_of(x))))
+    return [y, mean, inverse], mean, var_mean(call, x, axes, 1, False)[0]
+
+
+def batch_norm_no_stats(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Sequence[Output]:
+    """Normalisation of each channel by the statistics of the batch."""
+    return batch_statistics(call, x, weight, bias, momentum, eps)[0]
+
+
+def batch_norm_functional(
+    call: Call,
+    x: SSAValue,
+    weight: SSAValue | None,
+    bias: SSAValue | None,
+    mean: SSAValue,
+    var: SSAValue,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Sequence[Output]:
+    """Normalisation of each channel, and the new running statistics."""
+    if not training:
+        y = batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)
+        empty = call.builder.constant(np.zeros(0, numpy_dtype(element_of(x))))
+        return [y, empty, empty, mean, var]
+    results, new_mean, new_var = batch_statistics(call, x, weight, bias, momentum, eps)
+    running = [
+        nn.AddOp(
+            nn.MulOp(old, call.scalar(1 - momentum, element_of(old))),
+            nn.MulOp(new, call.scalar(momentum, element_of(new))),
+        )
+        for old, new in ((mean, new_mean), (var, new_var))
+    ]
+    return [*results, *running]
 
 
 def vector(call: Call, number: float, count: Dim, like: SSAValue) -> SSAValue:
@@ -260,6 +325,8 @@ def flash_attention(
 RULES: Rules = {
     "aten.batch_norm.default": batch_norm,
     "aten._native_batch_norm_legit_no_training.default": batch_norm_inference,
+    "aten._native_batch_norm_legit.no_stats": batch_norm_no_stats,
+    "aten._native_batch_norm_legit_functional.default": batch_norm_functional,
     "aten.layer_norm.default": layer_norm,
     "aten.native_layer_norm.default": native_layer_norm,
     "aten.rms_norm.default": rms_norm,

@@ -8,7 +8,7 @@ from typing import Any
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements
+from stepwell.dialects.shapes import Dim, dims_of, element_of
 from stepwell.frontends.torch.call import Call, rank_of, reshape
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
@@ -151,11 +151,6 @@ def with_indices(pool: Build) -> Build:
         return [pool(call, *arguments)]  # type: ignore[list-item]
 
     return described(build, pool.__doc__ or "")
-
-
-def count_of(x: SSAValue) -> Dim:
-    """The number of elements."""
-    return num_elements(x)
 
 
 RULES: Rules = {

@@ -8,8 +8,8 @@ from typing import Any
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import i64, is_bool, is_float
-from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements, product
+from stepwell.dialects.dtypes import i64
+from stepwell.dialects.shapes import Dim, dims_of, element_of, product
 from stepwell.frontends.torch.call import Call, axes_of, cast, rank_of, reshape
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
@@ -237,11 +237,6 @@ def topk(
     return list(op.results)
 
 
-def numel(call: Call, x: SSAValue) -> Dim:
-    """The number of elements."""
-    return num_elements(x)
-
-
 def count_nonzero(
     call: Call, x: SSAValue, dim: Sequence[int] | int | None = None
 ) -> Output:
@@ -249,11 +244,6 @@ def count_nonzero(
     counted = cast(truth(call, x), i64)
     axes = axes_of(x, dim)
     return nn.ReduceOp(counted, kind="sum", axes=axes) if axes else counted
-
-
-def mean_type_is_float(call: Call) -> bool:
-    """Whether the result is a float."""
-    return is_float(call.element()) or is_bool(call.element())
 
 
 RULES: Rules = {

@@ -26,7 +26,7 @@ from stepwell.frontends.torch.call import (
 )
 from stepwell.frontends.torch.registry import Output, Rules
 
-from .rows import described, reshaped, same, value
+from .rows import described, reshaped, value
 
 OPEN_END = 1 << 62
 """PyTorch's "up to the end" in a slice is the largest 64-bit integer."""
@@ -356,5 +356,4 @@ RULES: Rules = {
     **{f"aten.replication_pad{n}d.default": pad_like("edge") for n in (1, 2, 3)},
     "aten.slice_scatter.default": slice_scatter,
     "aten.select_scatter.default": select_scatter,
-    "aten.dropout.default": same,
 }
