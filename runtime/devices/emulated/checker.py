@@ -9,6 +9,7 @@ warp did. Asynchronous reads (bulk copies, wgmma) of bytes that a thread wrote n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
-from .machine import WARP, Block, Cluster, Group, Mask, Step
+from .machine import WARP, Group, Mask, Step, Threads, Wave
 from .memory import Memory
 
 Offsets = NDArray[np.int64]
@@ -53,10 +54,10 @@ class History:
     published: dict[object, Clock] = field(default_factory=dict[object, Clock])
 
     @staticmethod
-    def of(cluster: Cluster) -> History:
+    def of(wave: Wave) -> History:
         """Nothing happened yet."""
-        each = cluster.blocks[0].registers.threads // WARP
-        warps, size = each * len(cluster.blocks), cluster.shared.size
+        each = wave.warps
+        warps, size = each * wave.blocks, wave.shared.size
         nobody = np.full(size, -1, np.int32)
         zeros = np.zeros(size, np.int64)
         return History(
@@ -72,55 +73,59 @@ class History:
             np.zeros(size, np.int32),
         )
 
-    def warps_of(self, block: Block, mask: Mask) -> NDArray[np.int64]:
+    def warps_of(self, threads: Threads, mask: Mask) -> NDArray[np.int64]:
         """The numbers of the warps that have threads in the mask."""
         present = mask.reshape(-1, WARP).any(axis=1)
-        return np.flatnonzero(present) + block.rank * self.warps
+        return np.flatnonzero(present) + threads.start // WARP
 
 
 class MemoryChecker:
     """Watches the accesses of a machine (see `machine.Checker`)."""
 
     def __init__(self) -> None:
-        self._cluster: Cluster | None = None
+        self._wave: object = None
         self._history: History | None = None
 
-    def _of(self, block: Block) -> History:
-        if self._history is None or self._cluster is not block.cluster:
-            self._cluster = block.cluster
-            self._history = History.of(block.cluster)
+    def _of(self, threads: Threads) -> History:
+        if self._history is None or self._wave != threads.wave.serial:
+            self._wave = threads.wave.serial
+            self._history = History.of(threads.wave)
         return self._history
 
-    def step(self, block: Block, group: Group, mask: Mask, step: Step) -> None:
+    def step(self, group: Group, mask: Mask, step: Step) -> None:
         """Count the fences that show a warp's writes to the asynchronous proxy."""
         if step.name.startswith("fence.proxy.async"):
-            history = self._of(block)
-            history.epochs[history.warps_of(block, mask)] += 1
+            history = self._of(group.threads)
+            history.epochs[history.warps_of(group.threads, mask)] += 1
 
-    def landed(self, block: Block, offsets: Offsets) -> None:
+    def landed(self, threads: Threads, offsets: Offsets, width: int) -> None:
         """Forget who wrote the bytes before: a copy took their place."""
-        self._of(block).writer[offsets] = -1
+        places = (offsets[:, None] + np.arange(width)).reshape(-1)
+        self._of(threads).writer[places] = -1
 
-    def release(self, block: Block, mask: Mask, key: object) -> None:
+    def release(self, threads: Threads, mask: Mask, keys: Sequence[object]) -> None:
         """The warps publish what they did and know, under a key."""
-        history = self._of(block)
-        warps = history.warps_of(block, mask)
+        history = self._of(threads)
+        warps = history.warps_of(threads, mask)
         known = history.clocks[warps].max(axis=0)
-        before = history.published.get(key)
-        history.published[key] = known if before is None else np.maximum(before, known)
+        for key in keys:
+            before = history.published.get(key)
+            both = known if before is None else np.maximum(before, known)
+            history.published[key] = both
         history.clocks[warps, warps] += 1
 
-    def acquire(self, block: Block, mask: Mask, key: object) -> None:
+    def acquire(self, threads: Threads, mask: Mask, keys: Sequence[object]) -> None:
         """The warps take over what was published under a key."""
-        history = self._of(block)
-        published = history.published.get(key)
-        if published is not None:
-            warps = history.warps_of(block, mask)
-            history.clocks[warps] = np.maximum(history.clocks[warps], published)
+        history = self._of(threads)
+        warps = history.warps_of(threads, mask)
+        for key in keys:
+            published = history.published.get(key)
+            if published is not None:
+                history.clocks[warps] = np.maximum(history.clocks[warps], published)
 
     def access(
         self,
-        block: Block,
+        threads: Threads,
         memory: Memory,
         offsets: Offsets,
         width: int,
@@ -131,21 +136,21 @@ class MemoryChecker:
         if offsets.size == 0 or kind == "sync":
             return
         if memory.written is not None and kind in ("read", "atomic", "async"):
-            self._check_written(block, memory, offsets, width, lanes)
-        if memory is not block.cluster.shared:
+            self._check_written(threads, memory, offsets, width, lanes)
+        if memory is not threads.wave.shared:
             return
-        history = self._of(block)
+        history = self._of(threads)
         bytes_ = (offsets[:, None] + np.arange(width)).reshape(-1)
-        warp = np.repeat(lanes // WARP + block.rank * history.warps, width)
+        warp = np.repeat((lanes + threads.start) // WARP, width)
         if kind == "atomic":
-            self._atomic(block, offsets, lanes)
+            self._atomic(threads, offsets, lanes)
             return
-        self._check_order(history, block, bytes_, warp, kind)
-        self._remember(history, block, bytes_, warp, kind)
+        self._check_order(history, threads, bytes_, warp, kind)
+        self._remember(history, threads, bytes_, warp, kind)
 
     @staticmethod
     def _check_written(
-        block: Block, memory: Memory, offsets: Offsets, width: int, lanes: Offsets
+        threads: Threads, memory: Memory, offsets: Offsets, width: int, lanes: Offsets
     ) -> None:
         assert memory.written is not None
         for byte in (0, width - 1):
@@ -155,26 +160,26 @@ class MemoryChecker:
                 raise Uninitialised(
                     f"read of {memory.name}[{int(offsets[first]):#x}], "
                     "which nothing was written to",
-                    where=block.describe(int(lanes[first])),
+                    where=threads.describe(int(lanes[first])),
                 )
 
-    def _atomic(self, block: Block, offsets: Offsets, lanes: Offsets) -> None:
+    def _atomic(self, threads: Threads, offsets: Offsets, lanes: Offsets) -> None:
         """Atomics order the accesses around them (taken as acquire and release)."""
-        mask = np.zeros(block.registers.threads, np.bool_)
+        mask = np.zeros(threads.count, np.bool_)
         mask[lanes] = True
         for offset in np.unique(offsets):
-            self.acquire(block, mask, ("atomic", int(offset)))
-            self.release(block, mask, ("atomic", int(offset)))
+            self.acquire(threads, mask, [("atomic", int(offset))])
+            self.release(threads, mask, [("atomic", int(offset))])
 
     @staticmethod
     def _check_order(
-        history: History, block: Block, at: Offsets, warp: Offsets, kind: str
+        history: History, threads: Threads, at: Offsets, warp: Offsets, kind: str
     ) -> None:
         writer = history.writer[at]
         known = history.clocks[warp, writer]
         racy = (writer >= 0) & (writer != warp) & (known < history.written_at[at])
         if racy.any():
-            _report(block, at, racy, "write", writer, history.written_line, kind)
+            _report(threads, at, racy, "write", writer, history.written_line, kind)
         if kind == "async":
             shown = history.epochs[writer] > history.written_epoch[at]
             hidden = (writer >= 0) & ~shown
@@ -184,7 +189,7 @@ class MemoryChecker:
                     f"asynchronous read of shared[{int(at[first]):#x}], which warp "
                     f"{writer[first]} wrote at PTX line "
                     f"{history.written_line[at[first]]} without a fence since",
-                    where=block.describe(int(warp[first] % history.warps) * WARP),
+                    where=threads.describe(int(warp[first] % history.warps) * WARP),
                     fix="fence.proxy.async after the write",
                 )
         if kind == "write":
@@ -192,27 +197,27 @@ class MemoryChecker:
             known = history.clocks[warp, reader]
             racy = (reader >= 0) & (reader != warp) & (known < history.read_at[at])
             if racy.any():
-                _report(block, at, racy, "read", reader, history.read_line, kind)
+                _report(threads, at, racy, "read", reader, history.read_line, kind)
 
     @staticmethod
     def _remember(
-        history: History, block: Block, at: Offsets, warp: Offsets, kind: str
+        history: History, threads: Threads, at: Offsets, warp: Offsets, kind: str
     ) -> None:
         moment = history.clocks[warp, warp]
         if kind == "write":
             history.writer[at] = warp
             history.written_at[at] = moment
             history.written_epoch[at] = history.epochs[warp]
-            history.written_line[at] = block.line
+            history.written_line[at] = threads.wave.line
             history.reader[at] = -1
         elif kind == "read":
             history.reader[at] = warp
             history.read_at[at] = moment
-            history.read_line[at] = block.line
+            history.read_line[at] = threads.wave.line
 
 
 def _report(
-    block: Block,
+    threads: Threads,
     at: Offsets,
     racy: NDArray[np.bool_],
     before: str,
@@ -224,5 +229,5 @@ def _report(
     raise Race(
         f"race: {kind} of shared[{int(at[first]):#x}] with the {before} of warp "
         f"{who[first]} at PTX line {lines[at[first]]}, and no barrier between",
-        where=f"PTX line {block.line}, block {block.index}",
+        where=f"PTX line {threads.wave.line}",
     )

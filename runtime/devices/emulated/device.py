@@ -11,13 +11,15 @@ from numpy.typing import DTypeLike, NDArray
 from stepwell.errors import OptionError
 
 from .checker import MemoryChecker
-from .machine import WARP, Block, Cluster, Machine, grid_clusters
-from .memory import SHARED_LIMIT, SHARED_STRIDE, Memory
+from .machine import Launch, Machine, Wave, grid_clusters
+from .memory import SHARED_LIMIT, GlobalMemory
 from .parser import parse
-from .registers import NUMPY_TYPES, RegisterFile
+from .registers import NUMPY_TYPES
 from .syntax import Function, Variable
 from .translate import Program, require, translate
 
+WAVE_THREADS = 4096
+"""Threads that run side by side, if the grid has so many."""
 Triple = tuple[int, int, int]
 Argument = int | float | bytes | np.generic | NDArray
 
@@ -46,7 +48,9 @@ class EmulatedDevice:
     ) -> None:
         shuffle = None if seed is None else random.Random(seed)
         checker = MemoryChecker() if check else None
-        self.machine = Machine(shuffle=shuffle, limit=limit, checker=checker)
+        self.machine = Machine(
+            GlobalMemory(check), shuffle=shuffle, limit=limit, checker=checker
+        )
 
     def allocate(self, size: int) -> int:
         """Reserve `size` bytes; the pointer. Their contents are unspecified."""
@@ -129,16 +133,37 @@ class Module:
             raise OptionError(f"expected {SHARED_LIMIT} bytes shared, got {used}")
         machine = self.device.machine
         before = machine.instructions
-        parameters = self._parameters(function, args)
         require(self.program, entry)
-        first = self.program.entries[entry]
-        for index in grid_clusters(blocks, size):
-            cluster_ = self._cluster(
-                index, size, blocks, shape, parameters, first, used
-            )
-            machine.run(cluster_, self.program.code)
-            machine.drain(cluster_)
+        parameters = self._parameters(function, args)
+        launch = Launch(
+            self.program.layout,
+            blocks,
+            shape,
+            size,
+            parameters,
+            self.program.entries[entry],
+            -(-self.program.local_size // 16) * 16,
+            used,
+        )
+        try:
+            self._run(launch)
+        finally:
+            machine.memory.free(parameters)
         return machine.instructions - before
+
+    def _run(self, launch: Launch) -> None:
+        """Run the clusters of the grid, wave after wave."""
+        clusters = grid_clusters(launch.grid, launch.cluster)
+        together = max(1, WAVE_THREADS // (launch.threads * launch.blocks))
+        if self.device.machine.checker is not None:
+            together = 1
+        wave: Wave | None = None
+        for first in range(0, len(clusters), together):
+            chosen = clusters[first : first + together]
+            if wave is None or wave.clusters != len(chosen):
+                wave = Wave(self.device.machine, launch, len(chosen))
+            wave.start(chosen)
+            self.device.machine.run(wave, self.program.code)
 
     def _parameters(self, function: Function, args: Sequence[Argument]) -> int:
         if len(args) != len(function.parameters):
@@ -153,47 +178,6 @@ class Module:
         pointer = self.device.allocate(max(1, len(data)))
         self.device.machine.memory.write(pointer, bytes(data))
         return pointer
-
-    def _cluster(
-        self,
-        index: Triple,
-        size: Triple,
-        grid: Triple,
-        shape: Triple,
-        parameters: int,
-        first: int,
-        used: int,
-    ) -> Cluster:
-        count = size[0] * size[1] * size[2]
-        shared = Memory.of_size("shared", 0, SHARED_STRIDE * count, True)
-        assert shared.valid is not None
-        for rank in range(count):
-            start = rank * SHARED_STRIDE
-            shared.valid[start : start + used] = True
-        cluster = Cluster(self.device.machine, size, index, shared)
-        threads = -(-shape[0] * shape[1] * shape[2] // WARP) * WARP
-        for rank in range(count):
-            within = (
-                rank % size[0],
-                rank // size[0] % size[1],
-                rank // (size[0] * size[1]),
-            )
-            x, y, z = (i * s + w for i, s, w in zip(index, size, within, strict=True))
-            stride = -(-self.program.local_size // 16) * 16
-            block = Block(
-                (x, y, z),
-                shape,
-                grid,
-                cluster,
-                rank,
-                RegisterFile(self.program.layout, threads),
-                Memory.of_size("local", 0, stride * threads),
-                np.arange(threads, dtype=np.int64) * stride,
-                parameters,
-            )
-            block.groups[0].pc = first
-            cluster.blocks.append(block)
-        return cluster
 
 
 def _encoded(parameter: Variable, value: Argument) -> bytes:

@@ -1,18 +1,17 @@
-"""Blocks, thread groups and the scheduler.
+"""The scheduler: runs the groups of a wave until all of its threads have ended.
 
-A *group* is a set of threads of one block at the same instruction. A branch that
-threads take differently splits a group; groups that meet at the same instruction join
-again, because the scheduler runs the group with the lowest program counter first. A
-group that waits (at a barrier, or in a loop that polls) gives way to others. Only when
-nobody else can go on are pending asynchronous operations carried out, one by one: as
-late as the ISA permits, so that a missing wait shows.
+A *group* is a set of threads at the same instruction. A branch that threads take
+differently splits a group; groups that meet at the same instruction join again, because
+the group that is furthest behind runs first. A group that waits (at a barrier, or in a
+loop that polls) gives way to others. Only when nobody else can go on are pending
+asynchronous operations carried out, one per cluster: as late as the ISA permits, so
+that a missing wait shows.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Protocol
@@ -22,18 +21,19 @@ from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
-from .asynchronous import AsyncGroups
-from .memory import SHARED_STRIDE, GlobalMemory, Memory
-from .registers import RegisterFile
+from .memory import GlobalMemory, Memory
+from .wave import WARP, Group, Launch, Mask, Pending, Threads, Triple, Wait, Wave
 
-WARP = 32
+__all__ = ["WARP", "Group", "Launch", "Mask", "Pending", "Threads", "Wait", "Wave"]
+
 QUANTUM = 20_000
 """Instructions a group may run before others get a turn."""
 PATIENCE = 64
 """Rounds of the scheduler without any effect before a deadlock is reported."""
-Mask = NDArray[np.bool_]
-Operation = Callable[["Block", Mask], None]
+FAR = 1 << 60
+Operation = Callable[[Threads, Mask], None]
 """What an instruction does to the threads of a mask."""
+Targets = list[tuple[int, Mask]]
 
 
 class Deadlock(DeviceError):
@@ -45,161 +45,16 @@ class Step:
     """One instruction, ready to run.
 
     `operation` acts on threads; `jump` decides where threads go next and returns, for
-    each target, the mask of those who go there; neither falls through.
-    `guard` reads the predicate.
+    each target, the mask of those who go there; neither falls through. A `target` is
+    where all threads go whose guard holds. `guard` reads the predicate.
     """
 
     line: int
     name: str
     operation: Operation | None = None
-    jump: Callable[[Block, Group, Mask], list[tuple[int, Mask]]] | None = None
-    guard: Callable[[Block], Mask] | None = None
-
-
-@dataclass
-class Wait:
-    """Why a group stands still: `ready` says when it may go on, with `resume` first."""
-
-    reason: str
-    ready: Callable[[], bool]
-    resume: Callable[[], None] | None = None
-
-
-@dataclass(eq=False)
-class Group:
-    """Threads of a block at one instruction, and the calls they are inside of."""
-
-    pc: int
-    mask: Mask
-    stack: tuple[int, ...] = ()
-    wait: Wait | None = None
-    reason: str = ""
-
-    def meets(self, other: Group) -> bool:
-        """Whether both are at the same place of the same call."""
-        return (
-            self.pc == other.pc
-            and self.stack == other.stack
-            and self.wait is None
-            and other.wait is None
-        )
-
-
-@dataclass(eq=False)
-class Block:
-    """One thread block (CTA): registers, shared memory, its groups and barriers.
-
-    `parameters` is the generic address of the kernel's parameters; `shared_base` the
-    offset of the block's shared memory in the cluster's; `current` the group that runs.
-    """
-
-    index: tuple[int, int, int]
-    shape: tuple[int, int, int]
-    grid: tuple[int, int, int]
-    cluster: Cluster
-    rank: int
-    registers: RegisterFile
-    local: Memory
-    local_offsets: NDArray[np.int64]
-    parameters: int
-    groups: list[Group] = field(default_factory=list[Group])
-    barriers: dict[int, Barrier] = field(default_factory=dict[int, "Barrier"])
-    line: int = 0
-    polling: bool = False
-    held: bool = False
-    current: Group | None = None
-    cluster_phase: NDArray[np.int64] = field(init=False)
-    exited: Mask = field(init=False)
-    carry: Mask = field(init=False)
-    groups_in_flight: dict[str, AsyncGroups] = field(
-        default_factory=dict[str, AsyncGroups]
-    )
-
-    def __post_init__(self) -> None:
-        self.exited = np.ones(self.registers.threads, np.bool_)
-        self.exited[: self.thread_count] = False
-        self.carry = np.zeros_like(self.exited)
-        self.cluster_phase = np.zeros(self.registers.threads, np.int64)
-        self.groups.append(Group(0, ~self.exited))
-
-    @property
-    def thread_count(self) -> int:
-        """Threads that were launched."""
-        x, y, z = self.shape
-        return x * y * z
-
-    @property
-    def live_threads(self) -> int:
-        """Threads of warps that have not ended, which a full barrier waits for."""
-        return WARP * _warps(~self.exited)
-
-    @property
-    def shared_base(self) -> int:
-        """Where the block's shared memory begins in the cluster's."""
-        return self.rank * SHARED_STRIDE
-
-    @property
-    def device(self) -> Machine:
-        """The machine the block runs on."""
-        return self.cluster.machine
-
-    def wait(self, wait: Wait) -> None:
-        """Let the running group stand still until `wait` is over."""
-        assert self.current is not None
-        if not wait.ready():
-            self.current.wait = wait
-        elif wait.resume is not None:
-            wait.resume()
-
-    def poll(self, reason: str) -> None:
-        """The running group asked in vain: others get their turn first."""
-        assert self.current is not None
-        self.current.reason = reason
-        self.polling = True
-
-    def hold(self, reason: str) -> None:
-        """Try the running instruction again later: some of its threads are not here."""
-        self.poll(reason)
-        self.held = True
-
-    def in_flight(self, kind: str) -> AsyncGroups:
-        """The asynchronous operations of a kind: copy, bulk or wgmma."""
-        found = self.groups_in_flight.get(kind)
-        if found is None:
-            found = AsyncGroups(self.registers.threads)
-            self.groups_in_flight[kind] = found
-        return found
-
-    def describe(self, thread: int) -> str:
-        """A thread, for messages."""
-        x, y, _ = self.shape
-        at = (thread % x, thread // x % y, thread // (x * y))
-        return f"PTX line {self.line}, block {self.index}, thread {at}"
-
-
-@dataclass
-class Barrier:
-    """One of a block's named barriers (`bar`, `barrier`)."""
-
-    arrived: int = 0
-    generation: int = 0
-    reduction: list[Mask] = field(default_factory=list[Mask])
-    outcome: Mask | None = None
-
-
-@dataclass(eq=False)
-class Cluster:
-    """The blocks that run together, their shared memories and what is in flight."""
-
-    machine: Machine
-    shape: tuple[int, int, int]
-    index: tuple[int, int, int]
-    shared: Memory
-    blocks: list[Block] = field(default_factory=list[Block])
-    pending: deque[Pending] = field(default_factory=deque["Pending"])
-    arrived: int = 0
-    generation: int = 0
-    effects: int = 0
+    jump: Callable[[Threads, Group, Mask], Targets] | None = None
+    guard: Callable[[Threads], Mask] | None = None
+    target: int | None = None
 
 
 class Checker(Protocol):
@@ -207,7 +62,7 @@ class Checker(Protocol):
 
     def access(
         self,
-        block: Block,
+        threads: Threads,
         memory: Memory,
         offsets: NDArray[np.int64],
         width: int,
@@ -217,29 +72,25 @@ class Checker(Protocol):
         """Called before each read, write or atomic of the threads `lanes`."""
         ...
 
-    def step(self, block: Block, group: Group, mask: Mask, step: Step) -> None:
+    def step(self, group: Group, mask: Mask, step: Step) -> None:
         """Called before each instruction."""
         ...
 
-    def landed(self, block: Block, offsets: NDArray[np.int64]) -> None:
+    def landed(self, threads: Threads, offsets: NDArray[np.int64]) -> None:
         """An asynchronous copy has written these bytes of shared memory."""
         ...
 
-    def release(self, block: Block, mask: Mask, key: object) -> None:
+    def release(
+        self, threads: Threads, mask: Mask, keys: Sequence[object] | object
+    ) -> None:
         """The threads publish what they did, under a key (a barrier)."""
         ...
 
-    def acquire(self, block: Block, mask: Mask, key: object) -> None:
+    def acquire(
+        self, threads: Threads, mask: Mask, keys: Sequence[object] | object
+    ) -> None:
         """The threads learn what was published under a key."""
         ...
-
-
-@dataclass(frozen=True)
-class Pending:
-    """An asynchronous operation that has been issued and not carried out."""
-
-    name: str
-    complete: Callable[[], None]
 
 
 @dataclass
@@ -255,154 +106,204 @@ class Machine:
     limit: int | None = None
     checker: Checker | None = None
 
-    def run(self, cluster: Cluster, code: list[Step]) -> None:
-        """Run the blocks of a cluster to their end."""
+    def run(self, wave: Wave, code: list[Step]) -> None:
+        """Run the blocks of a wave to their end, and all that is in flight then."""
+        with np.errstate(all="ignore"):
+            self._run(wave, code)
+            while self._complete(wave):
+                pass
+            for groups in wave.async_groups.values():
+                everyone = wave.range(0, wave.count)
+                groups.carry_out(groups.due(everyone, everyone.everyone, None))
+
+    def _run(self, wave: Wave, code: list[Step]) -> None:
         idle_rounds = 0
-        while True:
-            before = cluster.effects
-            alive = moving = False
-            for block in cluster.blocks:
-                for group in sorted(block.groups, key=lambda g: (len(g.stack), g.pc)):
-                    if group not in block.groups:
-                        continue  # joined another one meanwhile
-                    alive = True
-                    if group.wait is not None:
-                        if not group.wait.ready():
-                            continue
-                        over, group.wait = group.wait, None
-                        if over.resume is not None:
-                            over.resume()
-                    moving |= self._run_group(block, group, code)
-            if not alive:
-                return
-            moving |= cluster.effects != before
+        while wave.groups:
+            before = wave.effects
+            moving = False
+            for group in sorted(wave.groups, key=Group.place):
+                if group.gone:
+                    continue  # joined another one meanwhile
+                ready = group if group.wait is None else _woken(wave, group)
+                if ready is not None:
+                    moving |= self._advance(wave, ready, code)
+            moving |= wave.effects != before
             idle_rounds = 0 if moving else idle_rounds + 1
-            if idle_rounds == 0 or self._complete_one(cluster):
+            if idle_rounds == 0 or self._complete(wave):
                 continue
             if idle_rounds > PATIENCE:
                 raise Deadlock(
                     "deadlock: every thread waits, and nothing is in flight",
-                    notes=[
-                        _waiting(block, group, code)
-                        for block in cluster.blocks
-                        for group in block.groups
-                    ],
+                    notes=[_waiting(wave, group, code) for group in wave.groups],
                 )
 
-    def drain(self, cluster: Cluster) -> None:
-        """Carry out everything that is still in flight."""
-        while self._complete_one(cluster):
-            pass
-        for block in cluster.blocks:
-            for groups in block.groups_in_flight.values():
-                groups.finish(np.ones(block.registers.threads, np.bool_))
+    def _complete(self, wave: Wave) -> bool:
+        """Carry out one pending operation of each cluster; False if there is none."""
+        found = False
+        for queue in wave.pending:
+            if queue:
+                if self.shuffle is not None:
+                    queue.rotate(self.shuffle.randrange(len(queue)))
+                queue.popleft().complete()
+                found = True
+        return found
 
-    def _complete_one(self, cluster: Cluster) -> bool:
-        if not cluster.pending:
-            return False
-        if self.shuffle is not None:
-            cluster.pending.rotate(self.shuffle.randrange(len(cluster.pending)))
-        cluster.pending.popleft().complete()
-        return True
-
-    def _run_group(self, block: Block, group: Group, code: list[Step]) -> bool:
+    def _advance(self, wave: Wave, group: Group, code: list[Step]) -> bool:
         """Run a group until it waits, polls in vain, ends, or meets another group.
 
-        False if it stands still: it waits or polls.
+        False if it stands still: it waits or polls, or others are behind it.
         """
-        block.current = group
-        for _ in range(QUANTUM):
-            step = code[group.pc]
-            block.line = step.line
+        behind, meeting = _others(wave, group)
+        pc = group.pc
+        if pc in meeting:
+            _meet(wave, group)
+            return True
+        if pc >= behind:
+            return False
+        wave.current = group
+        group.tired = False
+        threads, checker = group.threads, self.checker
+        budget = self._budget(group)
+        for done in range(1, budget + 1):
+            step = code[pc]
+            wave.line = step.line
             mask = group.mask
             if step.guard is not None:
-                mask = mask & step.guard(block)
-            self.instructions += _warps(group.mask)
-            if self.limit is not None and self.instructions > self.limit:
-                raise DeviceError(
-                    f"gave up after {self.limit} warp instructions",
-                    where=f"PTX line {step.line}",
-                )
-            if self.checker is not None:
-                self.checker.step(block, group, mask, step)
+                mask = mask & step.guard(threads)
+            if checker is not None:
+                checker.step(group, mask, step)
             if step.jump is not None:
-                if not self._jump(block, group, step, mask):
+                moved = self._jump(wave, group, step, mask, pc)
+                if moved is None:
+                    self.instructions += done * group.warps
                     return True
+                pc = moved
+            elif step.guard is None or np.count_nonzero(mask):
+                assert step.operation is not None
+                step.operation(threads, mask)
+                if wave.stopped:
+                    group.pc = pc + (not wave.held)
+                    wave.stopped = wave.held = False
+                    self.instructions += done * group.warps
+                    return False
+                pc += 1
             else:
-                if step.operation is not None and mask.any():
-                    step.operation(block, mask)
-                group.pc += not block.held
-            if block.polling:
-                block.polling = block.held = False
-                return False
-            if group.wait is not None:
-                return False
-            if len(block.groups) > 1 and self._join(block, group):
+                pc += 1
+            if pc >= behind or pc in meeting:
+                group.pc = pc
+                self.instructions += done * group.warps
+                if pc in meeting:
+                    _meet(wave, group)
                 return True
+        group.pc = pc
+        group.tired = True
+        self.instructions += budget * group.warps
+        if self.limit is not None and self.instructions >= self.limit:
+            raise DeviceError(
+                f"gave up after {self.limit} warp instructions",
+                where=f"PTX line {code[pc].line}",
+            )
         return True
 
-    def _jump(self, block: Block, group: Group, step: Step, mask: Mask) -> bool:
-        """Move a group; False when its threads ended or were split."""
+    def _budget(self, group: Group) -> int:
+        if self.limit is None:
+            return QUANTUM
+        left = self.limit - self.instructions
+        return max(1, min(QUANTUM, -(-left // group.warps)))
+
+    @staticmethod
+    def _jump(wave: Wave, group: Group, step: Step, mask: Mask, pc: int) -> int | None:
+        """Where a group goes; None when its threads ended or were split."""
+        taken = group.size if mask is group.mask else int(np.count_nonzero(mask))
+        if taken == 0:
+            return pc + 1
+        if step.target is not None and taken == group.size:
+            return step.target
         assert step.jump is not None
-        if not mask.any():  # a branch that nobody takes is no progress of itself
-            group.pc += 1
-            return True
-        stack = group.stack
-        moved = step.jump(block, group, mask)
+        stack, start = group.stack, group.threads.start
+        group.pc = pc
+        moved = step.jump(group.threads, group, mask)
         stays = group.mask & ~mask
         if len(moved) == 1 and not stays.any():
-            group.pc, group.mask = moved[0]
-            return True
-        block.groups.remove(group)
-        for pc, threads in moved:
-            self._add(block, Group(pc, threads, group.stack))
-        if stays.any():
-            self._add(block, Group(group.pc + 1, stays, stack))
-        return False
-
-    @staticmethod
-    def _add(block: Block, group: Group) -> None:
-        for other in block.groups:
-            if other.meets(group):
-                other.mask = other.mask | group.mask
-                return
-        block.groups.append(group)
-
-    @staticmethod
-    def _join(block: Block, group: Group) -> bool:
-        """Join a group at the same place, or give way to one that is behind."""
-        for other in block.groups:
-            if other is group or other.wait is not None:
-                continue
-            if other.meets(group):
-                other.mask = other.mask | group.mask
-                block.groups.remove(group)
-                return True
-            if other.stack == group.stack and other.pc < group.pc:
-                return True
-        return False
+            return moved[0][0]
+        wave.drop(group)
+        for to, threads in moved:
+            wave.group(to, start, threads, group.stack)
+        wave.group(pc + 1, start, stays, stack)
+        return None
 
 
-def _warps(mask: Mask) -> int:
-    return int(mask.reshape(-1, WARP).any(axis=1).sum())
+def _others(wave: Wave, group: Group) -> tuple[int, set[int]]:
+    """The step from which another group is behind, and steps where some stand.
+
+    Tired groups are not waited for, though met.
+    """
+    behind, meeting = FAR, set[int]()
+    if len(wave.groups) == 1:
+        return behind, meeting
+    stack = group.stack
+    depth = len(stack)
+    for other in wave.groups:
+        if other is group or other.wait is not None:
+            continue
+        if other.stack == stack:
+            meeting.add(other.pc)
+            if not other.tired:
+                behind = min(behind, other.pc)
+        elif other.stack[:depth] == stack and not other.tired:
+            behind = min(behind, other.stack[depth])
+    return behind, meeting
 
 
-def _waiting(block: Block, group: Group, code: list[Step]) -> str:
-    threads = np.flatnonzero(group.mask)
+def _meet(wave: Wave, group: Group) -> None:
+    """Join the group at the same place."""
+    for other in wave.groups:
+        same = other.pc == group.pc and other.stack == group.stack
+        if other is not group and same and other.wait is None:
+            wave.join(group, other)
+            return
+
+
+def _woken(wave: Wave, group: Group) -> Group | None:
+    """The part of a waiting group that may go on; the rest stays behind."""
+    wait = group.wait
+    assert wait is not None
+    due = wait.ready() & group.mask
+    count = int(np.count_nonzero(due))
+    if count == 0:
+        return None
+    wave.current = group
+    if wait.resume is not None:
+        wait.resume(due)
+    if count == group.size:
+        group.wait = None
+        return group
+    group.mask = group.mask & ~due
+    group.measure()
+    return wave.group(group.pc, group.threads.start, due, group.stack)
+
+
+def _waiting(wave: Wave, group: Group, code: list[Step]) -> str:
+    places = np.flatnonzero(group.mask) + group.threads.start
     step = code[group.pc]
     if group.wait is not None:
         reason = group.wait.reason
+        step = code[group.pc - 1]
     else:
         reason = group.reason or f"polls at {step.name}"
-    return (
-        f"block {block.index}, threads {threads[0]}..{threads[-1]} "
-        f"({threads.size}): {reason}, PTX line {step.line}"
-    )
+    parts: list[str] = []
+    blocks = wave.block_of[places]
+    for block in np.unique(blocks)[:4]:
+        mine = places[blocks == block]
+        numbers = wave.thread_of[mine]
+        parts.append(
+            f"block {wave.index_of(int(mine[0]))}, threads "
+            f"{numbers.min()}..{numbers.max()} ({numbers.size})"
+        )
+    return f"{'; '.join(parts)}: {reason}, PTX line {step.line}"
 
 
-def grid_clusters(
-    grid: tuple[int, int, int], cluster: tuple[int, int, int]
-) -> list[tuple[int, int, int]]:
+def grid_clusters(grid: Triple, cluster: Triple) -> list[Triple]:
     """The indices (x, y, z) of a grid's clusters, x fastest."""
     counts = [blocks // size for blocks, size in zip(grid, cluster, strict=True)]
     order = product(*(range(count) for count in reversed(counts)))

@@ -1,8 +1,7 @@
-"""Register files: all threads of a block side by side, one row per register.
+"""Registers: all threads of a wave side by side, one row per register.
 
 A virtual register is a row of a two-dimensional array of unsigned integers of its
-width; a type only chooses the view. All warps of a block that are at the same
-instruction execute it in one NumPy call under a mask.
+width; a type only chooses the view.
 """
 
 from __future__ import annotations
@@ -47,11 +46,29 @@ class Slot:
     row: int
 
 
+@dataclass(frozen=True)
+class RowView:
+    """A register seen as a type of its width, or as a narrower one (its low bits).
+
+    Bank "special" names a special register and "constant" holds a value instead.
+    """
+
+    bank: str
+    row: int | str
+    dtype: np.dtype
+    value: NDArray | None = field(default=None, compare=False)
+
+
 @dataclass
 class Layout:
-    """Rows given to the registers of a module's functions."""
+    """Rows given to the registers of a module's functions, and the views of them.
+
+    An instruction names its operands by the numbers of their views.
+    """
 
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BANKS, 0))
+    views: list[RowView] = field(default_factory=list[RowView])
+    _numbers: dict[RowView, int] = field(default_factory=dict[RowView, int])
 
     def place(self, variable: Variable) -> Slot:
         """A fresh row for a `.reg` variable."""
@@ -60,34 +77,24 @@ class Layout:
         self.rows[bank] += 1
         return Slot(bank, row)
 
+    def number(self, view: RowView) -> int:
+        """The number of a view; equal views of registers share one."""
+        if view.bank != "constant" and view in self._numbers:
+            return self._numbers[view]
+        self.views.append(view)
+        self._numbers[view] = len(self.views) - 1
+        return len(self.views) - 1
 
-class RegisterFile:
-    """The registers of all threads of one block.
 
-    `view(bank, type)` is the bank as an array `[rows, threads]` of a NumPy type of the
-    same width.
-    """
-
-    def __init__(self, layout: Layout, threads: int) -> None:
-        self.threads = threads
-        self.banks: dict[str, NDArray] = {"pred": self._bank(layout, "pred", threads)}
-        for bank in BANKS[1:]:
-            self.banks[bank] = self._bank(layout, bank, threads)
-        self._views: dict[tuple[str, np.dtype], NDArray] = {}
-
-    @staticmethod
-    def _bank(layout: Layout, bank: str, threads: int) -> NDArray:
+def register_banks(layout: Layout, threads: int) -> dict[str, NDArray]:
+    """Zeroed registers: per bank `[rows, threads]`."""
+    banks: dict[str, NDArray] = {}
+    for bank in BANKS:
         rows = layout.rows[bank]
         if bank == "pred":
-            return np.zeros((rows, threads), np.bool_)
-        if bank == "b128":
-            return np.zeros((rows, threads, 2), np.uint64)
-        return np.zeros((rows, threads), NUMPY_TYPES[bank])
-
-    def view(self, bank: str, dtype: np.dtype) -> NDArray:
-        """The bank seen as `dtype`, which has the bank's width."""
-        key = (bank, dtype)
-        found = self._views.get(key)
-        if found is None:
-            found = self._views[key] = self.banks[bank].view(dtype)
-        return found
+            banks[bank] = np.zeros((rows, threads), np.bool_)
+        elif bank == "b128":
+            banks[bank] = np.zeros((rows, threads, 2), np.uint64)
+        else:
+            banks[bank] = np.zeros((rows, threads), NUMPY_TYPES[bank])
+    return banks

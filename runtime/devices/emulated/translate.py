@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from stepwell.errors import ModelError, UnsupportedError
 
-from .machine import Block, Mask, Operation, Step
-from .registers import NUMPY_TYPES, Layout, Slot
+from .machine import Mask, Operation, Step, Threads
+from .registers import NUMPY_TYPES, Layout, RowView, Slot
 from .syntax import (
     SINK,
     WIDTHS,
@@ -31,10 +31,13 @@ from .syntax import (
     Symbol,
     Variable,
 )
+from .wave import SPECIAL
+
+__all__ = ["SPECIAL", "Read", "Scope", "Write", "instruction", "jump", "translate"]
 
 Value = NDArray
-Read = Callable[[Block], Value]
-Write = Callable[[Block, Mask, Value], None]
+Read = Callable[[Threads], Value]
+Write = Callable[[Threads, Mask, Value], None]
 Builder = Callable[[Instruction, "Scope"], Operation]
 JumpBuilder = Callable[[Instruction, "Scope"], Step]
 
@@ -119,7 +122,7 @@ class Scope:
         except KeyError:
             raise ModelError(f"register {name} is not declared") from None
 
-    def target(self, label: str) -> int:
+    def label(self, label: str) -> int:
         """The step that a label stands before."""
         try:
             return self.first + self.function.labels[label]
@@ -133,29 +136,43 @@ class Scope:
             raise ModelError(f"variable {name} is not declared")
         return found
 
+    def view(self, operand: Operand, type_: str) -> int | None:
+        """The number of an operand among the views of rows; None for `!p`.
+
+        `threads.rows[number]` is its value: an array, or for a constant a scalar.
+        """
+        dtype = NUMPY_TYPES[type_]
+        layout = self.program.layout
+        if isinstance(operand, Not):
+            return None
+        if not isinstance(operand, Register):
+            constant = self._constant(operand, type_, dtype)
+            return layout.number(RowView("constant", 0, dtype, constant))
+        if operand.name in SPECIAL and operand.name not in self.registers:
+            return layout.number(RowView("special", operand.name, dtype))
+        slot = self.slot(operand.name)
+        if slot.bank == "pred":
+            dtype = NUMPY_TYPES["pred"]
+        return layout.number(RowView(slot.bank, slot.row, dtype))
+
+    def target(self, operand: Operand, type_: str) -> int | None:
+        """The number of a destination's row; None if it is wider, or the sink."""
+        if not isinstance(operand, Register):
+            return None
+        bank = self.slot(operand.name).bank
+        size = NUMPY_TYPES[type_].itemsize
+        if bank == "pred":
+            return self.view(operand, "pred") if type_ == "pred" else None
+        return self.view(operand, type_) if int(bank[1:]) == 8 * size else None
+
     def read(self, operand: Operand, type_: str) -> Read:
         """How to read an operand as a value of `type_`."""
-        dtype = NUMPY_TYPES[type_]
-        if isinstance(operand, Register):
-            return self._read_register(operand.name, type_, dtype)
         if isinstance(operand, Not):
             inner = self.read(operand.operand, "pred")
-            return lambda block: ~inner(block)
-        constant = self._constant(operand, type_, dtype)
-        return lambda block: constant
-
-    def _read_register(self, name: str, type_: str, dtype: np.dtype) -> Read:
-        special = SPECIAL.get(name)
-        if special is not None and name not in self.registers:
-            return lambda block: special(block).astype(dtype)
-        slot = self.slot(name)
-        row, bank = slot.row, slot.bank
-        if bank == "pred":
-            return lambda block: block.registers.banks["pred"][row]
-        if int(bank[1:]) == dtype.itemsize * 8:
-            return lambda block: block.registers.view(bank, dtype)[row]
-        narrow = np.dtype(f"u{dtype.itemsize}")
-        return lambda block: block.registers.banks[bank][row].astype(narrow).view(dtype)
+            return lambda threads: ~inner(threads)
+        number = self.view(operand, type_)
+        assert number is not None
+        return lambda threads: threads.rows[number]
 
     def _constant(self, operand: Operand, type_: str, dtype: np.dtype) -> Value:
         if isinstance(operand, Float):
@@ -183,29 +200,35 @@ class Scope:
         and with zeros for others (ISA, "Operand Size Exceeding Instruction-Type Size").
         """
         if operand == SINK:
-            return lambda block, mask, value: None
+            return lambda threads, mask, value: None
         if not isinstance(operand, Register):
             raise ModelError(f"expected a destination register, got {operand}")
-        slot = self.slot(operand.name)
-        row, bank = slot.row, slot.bank
+        bank = self.slot(operand.name).bank
         dtype = NUMPY_TYPES[type_]
         if bank == "pred" or int(bank[1:]) == dtype.itemsize * 8:
-            return lambda block, mask, value: np.copyto(
-                block.registers.view(bank, dtype)[row],
-                value,
-                where=mask,
-                casting="unsafe",
-            )
-        wide = np.dtype(("i" if type_[0] == "s" else "u") + str(int(bank[1:]) // 8))
+            return self._assignment(self.view(operand, type_))
+        signed = "s" if type_[0] == "s" else "u"
+        wide = self._assignment(self.view(operand, f"{signed}{bank[1:]}"))
 
-        def extend(block: Block, mask: Mask, value: Value) -> None:
+        def extend(threads: Threads, mask: Mask, value: Value) -> None:
             bits = np.asarray(value, dtype)
             if dtype.kind not in "iu":
                 bits = bits.view(f"u{dtype.itemsize}")
-            row_view = block.registers.view(bank, wide)[row]
-            np.copyto(row_view, bits.astype(wide), where=mask)
+            wide(threads, mask, bits)
 
         return extend
+
+    @staticmethod
+    def _assignment(number: int | None) -> Write:
+        assert number is not None
+
+        def assign(threads: Threads, mask: Mask, value: Value) -> None:
+            if mask is threads.everyone:
+                threads.rows[number][...] = value
+            else:
+                np.copyto(threads.rows[number], value, where=mask, casting="unsafe")
+
+        return assign
 
     def guard(self, one: Instruction) -> Read | None:
         """How to read an instruction's predicate."""
@@ -214,10 +237,6 @@ class Scope:
         name, negated = one.guard
         operand = Register(name)
         return self.read(Not(operand) if negated else operand, "pred")
-
-
-SPECIAL: dict[str, Read] = {}
-"""Special registers: name to the value for all threads."""
 
 
 def translate(module: Module, globals_: dict[str, int]) -> Program:
@@ -315,7 +334,7 @@ def _step(one: Instruction, scope: Scope) -> Step:
     try:
         if one.opcode in JUMPS:
             step = JUMPS[one.opcode](one, scope)
-            return Step(one.line, one.name, None, step.jump, guard)
+            return Step(one.line, one.name, None, step.jump, guard, step.target)
         if builder is None:
             raise unsupported(one)
         operation = builder(one, scope)

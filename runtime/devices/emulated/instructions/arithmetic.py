@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import Instruction
 from stepwell.runtime.devices.emulated.translate import (
@@ -51,17 +51,17 @@ def with_carry(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(one.operands[0], type_)
     subtracts, takes = one.opcode[:3] == "sub", one.opcode[-1] == "c"
 
-    def run(block: Block, mask: Mask) -> None:
-        a, b = (read(block) for read in reads)
+    def run(threads: Threads, mask: Mask) -> None:
+        a, b = (read(threads) for read in reads)
         if subtracts:
             b = ~b
-        entering = (block.carry if takes else np.array(subtracts)).astype(a.dtype)
+        entering = (threads.carry if takes else np.array(subtracts)).astype(a.dtype)
         with np.errstate(over="ignore"):
             partial = a + b
             total = partial + entering
-        write(block, mask, total)
+        write(threads, mask, total)
         if "cc" in one.modifiers:
-            np.copyto(block.carry, (partial < a) | (total < partial), where=mask)
+            np.copyto(threads.carry, (partial < a) | (total < partial), where=mask)
 
     return run
 
@@ -129,10 +129,10 @@ def _wide(one: Instruction, scope: Scope, accumulate: bool) -> Operation:
     addend = scope.read(one.operands[3], wide) if accumulate else None
     write = scope.write(one.operands[0], wide)
 
-    def run(block: Block, mask: Mask) -> None:
-        a, b = (read(block).astype(dtype) for read in sources)
+    def run(threads: Threads, mask: Mask) -> None:
+        a, b = (read(threads).astype(dtype) for read in sources)
         result = a * b
-        write(block, mask, result if addend is None else result + addend(block))
+        write(threads, mask, result if addend is None else result + addend(threads))
 
     return run
 
@@ -275,7 +275,7 @@ def testp(one: Instruction, scope: Scope) -> Operation:
     test = tests[one.modifiers[0]]
     read = scope.read(one.operands[1], element_type(one))
     write = scope.write(one.operands[0], "pred")
-    return lambda block, mask: write(block, mask, test(read(block)))
+    return lambda threads, mask: write(threads, mask, test(read(threads)))
 
 
 @instruction("sad")
@@ -295,13 +295,13 @@ def dp4a(one: Instruction, scope: Scope) -> Operation:
     reads = [scope.read(operand, "b32") for operand in one.operands[1:4]]
     write = scope.write(one.operands[0], "s32" if signed else "u32")
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         a, b = (
-            np.ascontiguousarray(read(block)).reshape(-1, 1).view(kind).astype("i8")
+            np.ascontiguousarray(read(threads)).reshape(-1, 1).view(kind).astype("i8")
             for read, kind in zip(reads[:2], kinds, strict=True)
         )
-        total = (a * b).sum(axis=1) + reads[2](block).astype(np.int64)
-        write(block, mask, total.astype(np.uint32).view("i4" if signed else "u4"))
+        total = (a * b).sum(axis=1) + reads[2](threads).astype(np.int64)
+        write(threads, mask, total.astype(np.uint32).view("i4" if signed else "u4"))
 
     return run
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 from stepwell.runtime.devices.emulated.machine import (
     WARP,
-    Barrier,
-    Block,
     Mask,
     Operation,
+    Threads,
     Wait,
 )
 from stepwell.runtime.devices.emulated.syntax import Instruction, Not
@@ -25,13 +25,15 @@ from stepwell.runtime.devices.emulated.translate import (
     instruction,
     unsupported,
 )
+from stepwell.runtime.devices.emulated.wave import BARRIERS
 
-BARRIERS = 16
 
-
-def uniform(read: Read, block: Block, mask: Mask) -> int:
+def uniform(read: Read, threads: Threads, mask: Mask) -> int:
     """The value of an operand that all threads give alike."""
-    return int(np.broadcast_to(read(block), mask.shape)[mask][0])
+    value = read(threads)
+    if value.ndim == 0:
+        return int(value)
+    return int(value[int(mask.argmax())])
 
 
 @instruction("bar", "barrier")
@@ -40,66 +42,84 @@ def barrier(one: Instruction, scope: Scope) -> Operation:
     if "cluster" in one.modifiers:
         return _cluster_barrier(one)
     if "warp" in one.modifiers:
-        return converged(scope.read(one.operands[0], "b32"), lambda block, mask: None)
+        return converged(scope.read(one.operands[0], "b32"), lambda threads, mask: None)
     if "red" in one.modifiers:
         return _reduction(one, scope)
     number = scope.read(one.operands[0], "u32")
     count = scope.read(one.operands[1], "u32") if len(one.operands) > 1 else None
     arrive_only = "arrive" in one.modifiers
 
-    def run(block: Block, mask: Mask) -> None:
-        arrive(block, mask, number, count, not arrive_only)
+    def run(threads: Threads, mask: Mask) -> None:
+        arrive(threads, mask, number, count, not arrive_only)
 
     return run
 
 
 def arrive(
-    block: Block,
+    threads: Threads,
     mask: Mask,
     number: Read,
     count: Read | None,
     waits: bool,
-    finish: Callable[[], None] | None = None,
+    finish: Callable[[Mask, NDArray[np.int64]], None] | None = None,
 ) -> None:
     """Arrive at a barrier of the block; if `waits`, stand until it is complete.
 
-    `finish` runs when it is.
+    `finish` runs when it is, with the barriers of the threads that go on.
     """
-    which = uniform(number, block, mask)
-    if not 0 <= which < BARRIERS:
-        raise DeviceError(
-            f"expected a barrier of 0 to {BARRIERS - 1}, got {which}",
-            where=block.describe(int(np.flatnonzero(mask)[0])),
-        )
-    here = block.barriers.setdefault(which, Barrier())
-    expected = None if count is None else uniform(count, block, mask)
+    wave = threads.wave
+    which = _barriers_of(threads, mask, number)
+    wanted = None if count is None else uniform(count, threads, mask)
     # A barrier counts warps: every thread of a warp that arrives.
-    here.arrived += WARP * int(mask.reshape(-1, WARP).any(axis=1).sum())
-    block.cluster.effects += 1
-    checker = block.device.checker
+    places = which.reshape(-1, WARP)
+    rows = np.flatnonzero(np.logical_or.reduce(mask.reshape(-1, WARP), axis=1))
+    first = mask.reshape(-1, WARP)[rows].argmax(axis=1)
+    np.add.at(wave.arrived, places[rows, first], WARP)
+    wave.effects += 1
+    checker = threads.device.checker
     if checker is not None:
-        checker.release(block, mask, (id(block), which))
-    generation = here.generation
+        checker.release(threads, mask, _keys(which[mask]))
+    generation = wave.generation[which]
 
-    def ready() -> bool:
-        wanted = block.live_threads if expected is None else expected
-        if here.generation == generation and here.arrived >= wanted:
-            here.arrived -= wanted
-            here.generation += 1
-        return here.generation != generation
+    def ready() -> Mask:
+        expected = wave.live_threads() if wanted is None else wanted
+        full = np.repeat(expected, BARRIERS) if wanted is None else expected
+        here = np.unique(which[mask & (wave.generation[which] == generation)])
+        over = here[(wave.arrived >= full)[here]]
+        wave.arrived[over] -= full[over] if wanted is None else expected
+        wave.generation[over] += 1
+        return wave.generation[which] != generation
 
-    def resume() -> None:
+    def resume(due: Mask) -> None:
         if checker is not None:
-            checker.acquire(block, mask, (id(block), which))
+            checker.acquire(threads, due, _keys(which[due]))
         if finish is not None:
-            finish()
+            finish(due, which)
 
     if not waits:
         ready()
         return
-    named = "all" if expected is None else str(expected)
-    reason = f"waits at barrier {which} for {named} threads"
-    block.wait(Wait(reason, ready, resume))
+    named = "all" if wanted is None else str(wanted)
+    numbers = ", ".join(str(n) for n in np.unique(which[mask] % BARRIERS))
+    threads.wait(Wait(f"waits at barrier {numbers} for {named} threads", ready, resume))
+
+
+def _barriers_of(threads: Threads, mask: Mask, number: Read) -> NDArray[np.int64]:
+    """For each thread, the barrier of its block among the wave's."""
+    which = number(threads).astype(np.int64)
+    bad = mask & ((which < 0) | (which >= BARRIERS))
+    if bad.any():
+        lane = int(bad.argmax())
+        got = int(np.broadcast_to(which, mask.shape)[lane])
+        raise DeviceError(
+            f"expected a barrier of 0 to {BARRIERS - 1}, got {got}",
+            where=threads.describe(lane),
+        )
+    return np.where(mask, threads.block_of * BARRIERS + which, 0)
+
+
+def _keys(which: NDArray[np.int64]) -> list[tuple[str, int]]:
+    return [("barrier", int(number)) for number in np.unique(which)]
 
 
 def _reduction(one: Instruction, scope: Scope) -> Operation:
@@ -114,21 +134,25 @@ def _reduction(one: Instruction, scope: Scope) -> Operation:
     count = scope.read(operands[1], "u32") if len(operands) > 1 else None
     mode = next(m for m in one.modifiers if m in ("popc", "and", "or"))
 
-    def run(block: Block, mask: Mask) -> None:
-        here = block.barriers.setdefault(uniform(number, block, mask), Barrier())
-        here.reduction.append(
-            np.broadcast_to(given(block) ^ inverted, mask.shape)[mask]
-        )
-        mine = here.reduction
+    def run(threads: Threads, mask: Mask) -> None:
+        wave = threads.wave
+        which = _barriers_of(threads, mask, number)
+        holds = mask & (given(threads) ^ inverted)
+        phase: dict[int, tuple[int, int]] = {}
+        for at in np.unique(which[mask]):
+            mine = mask & (which == at)
+            phase[int(at)] = key = (int(at), int(wave.generation[at]))
+            sums = wave.reductions.setdefault(key, [0, 0])
+            sums[0] += int(np.count_nonzero(holds & mine))
+            sums[1] += int(np.count_nonzero(mine))
 
-        def finish() -> None:
-            every = np.concatenate(mine)
-            if here.reduction is mine:
-                here.reduction = []
-            outcome = {"popc": every.sum(), "and": every.all(), "or": every.any()}
-            write(block, mask, np.asarray(outcome[mode]))
+        def finish(due: Mask, which: NDArray[np.int64]) -> None:
+            for at in np.unique(which[due]):
+                true, all_ = wave.reductions[phase[int(at)]]
+                outcome = {"popc": true, "and": true == all_, "or": true > 0}[mode]
+                write(threads, due & (which == at), np.asarray(outcome))
 
-        arrive(block, mask, number, count, True, finish)
+        arrive(threads, mask, number, count, True, finish)
 
     return run
 
@@ -136,21 +160,22 @@ def _reduction(one: Instruction, scope: Scope) -> Operation:
 def converged(members: Read, operation: Operation) -> Operation:
     """An operation of the lanes of a member mask: it waits until they are all here."""
 
-    def run(block: Block, mask: Mask) -> None:
-        if not (mask | block.exited).all():
-            wanted = lanes_of(members, block, mask)
-            missing = wanted & ~mask & ~block.exited
+    def run(threads: Threads, mask: Mask) -> None:
+        if mask is not threads.everyone and not (mask | threads.exited).all():
+            wanted = lanes_of(members, threads, mask)
+            missing = wanted & ~mask & ~threads.exited
             if missing.any():
-                block.hold(f"waits for lanes {np.flatnonzero(missing)[:8]} of its warp")
+                lanes = np.unique(np.flatnonzero(missing) % WARP)[:8]
+                threads.hold(f"waits for lanes {lanes} of its warp")
                 return
-        operation(block, mask)
+        operation(threads, mask)
 
     return run
 
 
-def lanes_of(members: Read, block: Block, mask: Mask) -> Mask:
+def lanes_of(members: Read, threads: Threads, mask: Mask) -> Mask:
     """The threads that the member masks of the threads of `mask` name."""
-    words = np.broadcast_to(members(block), mask.shape).astype(np.uint64)
+    words = np.broadcast_to(members(threads), mask.shape).astype(np.uint64)
     per_warp = np.bitwise_or.reduce(
         np.where(mask, words, np.uint64(0)).reshape(-1, WARP), axis=1
     )
@@ -159,38 +184,57 @@ def lanes_of(members: Read, block: Block, mask: Mask) -> Mask:
 
 
 def _cluster_barrier(one: Instruction) -> Operation:
-    act: Callable[[Block, Mask], None]
+    act: Callable[[Threads, Mask], None]
     act = _cluster_arrive if "arrive" in one.modifiers else _cluster_wait
     if "arrive" not in one.modifiers and "wait" not in one.modifiers:
         raise unsupported(one)
     return act
 
 
-def _cluster_arrive(block: Block, mask: Mask) -> None:
-    cluster = block.cluster
-    block.cluster_phase[mask] = cluster.generation
-    cluster.arrived += int(mask.sum())
-    cluster.effects += 1
-    if block.device.checker is not None:
-        block.device.checker.release(block, mask, id(cluster))
-    total = sum(other.thread_count for other in cluster.blocks)
-    if cluster.arrived >= total:
-        cluster.arrived -= total
-        cluster.generation += 1
+def _clusters(threads: Threads, mask: Mask) -> NDArray[np.int64]:
+    return np.unique(threads.block_of[mask]) // threads.wave.launch.blocks
 
 
-def _cluster_wait(block: Block, mask: Mask) -> None:
-    generation = int(block.cluster_phase[mask].max())
-    checker = block.device.checker
+def _cluster_keys(threads: Threads, mask: Mask) -> list[tuple[str, int]]:
+    return [("cluster", int(at)) for at in np.unique(_clusters(threads, mask))]
 
-    def resume() -> None:
+
+def _cluster_arrive(threads: Threads, mask: Mask) -> None:
+    wave = threads.wave
+    cluster = threads.block_of // wave.launch.blocks
+    here = slice(threads.start, threads.stop)
+    np.copyto(wave.cluster_phase[here], wave.cluster_generation[cluster], where=mask)
+    wave.cluster_arrived[here] |= mask
+    wave.effects += 1
+    if threads.device.checker is not None:
+        threads.device.checker.release(threads, mask, _cluster_keys(threads, mask))
+    _complete_clusters(threads)
+
+
+def _complete_clusters(threads: Threads) -> None:
+    """Open the barriers of the clusters whose threads have arrived or ended."""
+    wave = threads.wave
+    missing = ~(wave.cluster_arrived | wave.exited)
+    cluster = wave.block_of // wave.launch.blocks
+    absent = np.bincount(cluster, missing, wave.clusters)
+    arrived = np.bincount(cluster, wave.cluster_arrived, wave.clusters)
+    over = (absent == 0) & (arrived > 0)
+    wave.cluster_generation += over
+    wave.cluster_arrived &= ~over[cluster]
+
+
+def _cluster_wait(threads: Threads, mask: Mask) -> None:
+    wave = threads.wave
+    cluster = threads.block_of // wave.launch.blocks
+    phase = wave.cluster_phase[threads.start : threads.stop].copy()
+    checker = threads.device.checker
+
+    def ready() -> Mask:
+        _complete_clusters(threads)
+        return wave.cluster_generation[cluster] != phase
+
+    def resume(due: Mask) -> None:
         if checker is not None:
-            checker.acquire(block, mask, id(block.cluster))
+            checker.acquire(threads, due, _cluster_keys(threads, due))
 
-    block.wait(
-        Wait(
-            "waits at the cluster barrier",
-            lambda: block.cluster.generation != generation,
-            resume,
-        )
-    )
+    threads.wait(Wait("waits at the cluster barrier", ready, resume))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import SINK, Instruction, Pair
 from stepwell.runtime.devices.emulated.translate import (
@@ -71,15 +71,17 @@ def setp(one: Instruction, scope: Scope) -> Operation:
     )
     write, write_other = scope.write(first, "pred"), scope.write(second, "pred")
 
-    def run(block: Block, mask: Mask) -> None:
-        outcome, other = compare(block)
-        write(block, mask, outcome)
-        write_other(block, mask, other)
+    def run(threads: Threads, mask: Mask) -> None:
+        outcome, other = compare(threads)
+        write(threads, mask, outcome)
+        write_other(threads, mask, other)
 
     return run
 
 
-def _combined(one: Instruction, scope: Scope) -> Callable[[Block], tuple[Array, Array]]:
+def _combined(
+    one: Instruction, scope: Scope
+) -> Callable[[Threads], tuple[Array, Array]]:
     """The outcome of a comparison and of its opposite, joined with the predicate."""
     function = comparison(one.modifiers[0])
     type_ = element_type(one)
@@ -89,23 +91,23 @@ def _combined(one: Instruction, scope: Scope) -> Callable[[Block], tuple[Array, 
     reads = [scope.read(operand, type_) for operand in one.operands[1:3]]
     if name is None:
 
-        def plain(block: Block) -> tuple[Array, Array]:
-            outcome = function(*(read(block) for read in reads))
+        def plain(threads: Threads) -> tuple[Array, Array]:
+            outcome = function(*(read(threads) for read in reads))
             return outcome, ~outcome
 
         return plain
     extra = scope.read(one.operands[3], "pred")
     join = getattr(np, f"logical_{name}")
 
-    def joined(block: Block) -> tuple[Array, Array]:
-        outcome = function(*(read(block) for read in reads))
-        with_ = extra(block)
+    def joined(threads: Threads) -> tuple[Array, Array]:
+        outcome = function(*(read(threads) for read in reads))
+        with_ = extra(threads)
         return join(outcome, with_), join(~outcome, with_)
 
     return joined
 
 
-def _halves(one: Instruction, scope: Scope) -> Callable[[Block], Array]:
+def _halves(one: Instruction, scope: Scope) -> Callable[[Threads], Array]:
     """The outcomes for both halves of packed operands, `[threads, 2]`."""
     function = comparison(one.modifiers[0])
     if function is None or len(one.operands) > 3:
@@ -113,9 +115,9 @@ def _halves(one: Instruction, scope: Scope) -> Callable[[Block], Array]:
     dtype = NUMPY_TYPES[PACKED[element_type(one)]]
     reads = [scope.read(operand, "b32") for operand in one.operands[1:3]]
 
-    def compare(block: Block) -> Array:
+    def compare(threads: Threads) -> Array:
         values = [
-            np.ascontiguousarray(read(block)).reshape(-1, 1).view(dtype)
+            np.ascontiguousarray(read(threads)).reshape(-1, 1).view(dtype)
             for read in reads
         ]
         return function(*values)
@@ -130,10 +132,10 @@ def _setp_pair(one: Instruction, scope: Scope) -> Operation:
     writes = [scope.write(part, "pred") for part in (target.first, target.second)]
     compare = _halves(one, scope)
 
-    def run(block: Block, mask: Mask) -> None:
-        outcome = compare(block)
+    def run(threads: Threads, mask: Mask) -> None:
+        outcome = compare(threads)
         for half, write in enumerate(writes):
-            write(block, mask, outcome[:, half])
+            write(threads, mask, outcome[:, half])
 
     return run
 
@@ -150,8 +152,8 @@ def set_(one: Instruction, scope: Scope) -> Operation:
     compare = _combined(one, scope)
     false = np.zeros((), dtype)
 
-    def run(block: Block, mask: Mask) -> None:
-        write(block, mask, np.where(compare(block)[0], true, false))
+    def run(threads: Threads, mask: Mask) -> None:
+        write(threads, mask, np.where(compare(threads)[0], true, false))
 
     return run
 
@@ -165,9 +167,9 @@ def _set_pair(one: Instruction, scope: Scope, type_: str, write: Write) -> Opera
         else np.array(1, NUMPY_TYPES[kind]).view(np.uint16)
     )
 
-    def run(block: Block, mask: Mask) -> None:
-        bits = np.where(compare(block), true, np.uint16(0)).astype(np.uint16)
-        write(block, mask, bits.view(np.uint32)[:, 0])
+    def run(threads: Threads, mask: Mask) -> None:
+        bits = np.where(compare(threads), true, np.uint16(0)).astype(np.uint16)
+        write(threads, mask, bits.view(np.uint32)[:, 0])
 
     return run
 
@@ -189,8 +191,8 @@ def slct(one: Instruction, scope: Scope) -> Operation:
     ]
     write = scope.write(one.operands[0], of)
 
-    def run(block: Block, mask: Mask) -> None:
-        a, b, c = (read(block) for read in reads)
-        write(block, mask, np.where(c >= 0, a, b))
+    def run(threads: Threads, mask: Mask) -> None:
+        a, b, c = (read(threads) for read in reads)
+        write(threads, mask, np.where(c >= 0, a, b))
 
     return run

@@ -6,11 +6,11 @@ import numpy as np
 
 from stepwell.errors import DeviceError, ModelError
 from stepwell.runtime.devices.emulated.machine import (
-    Block,
     Group,
     Mask,
     Operation,
     Step,
+    Threads,
 )
 from stepwell.runtime.devices.emulated.syntax import (
     Group as Arguments,
@@ -40,12 +40,12 @@ def _label(operand: Operand) -> str:
 @jump("bra")
 def branch(one: Instruction, scope: Scope) -> Step:
     """`bra`: all threads whose guard holds go to the label."""
-    target = scope.target(_label(one.operands[0]))
+    target = scope.label(_label(one.operands[0]))
 
-    def go(block: Block, group: Group, mask: Mask) -> Targets:
+    def go(threads: Threads, group: Group, mask: Mask) -> Targets:
         return [(target, mask)]
 
-    return Step(one.line, one.name, jump=go)
+    return Step(one.line, one.name, jump=go, target=target)
 
 
 @jump("brx")
@@ -53,10 +53,10 @@ def indexed_branch(one: Instruction, scope: Scope) -> Step:
     """`brx.idx`: each thread goes to the label its index names."""
     read = scope.read(one.operands[0], "u32")
     labels = scope.function.tables[_label(one.operands[1])]
-    targets = [scope.target(label) for label in labels]
+    targets = [scope.label(label) for label in labels]
 
-    def go(block: Block, group: Group, mask: Mask) -> Targets:
-        index = np.broadcast_to(read(block), mask.shape)
+    def go(threads: Threads, group: Group, mask: Mask) -> Targets:
+        index = np.broadcast_to(read(threads), mask.shape)
         moved = [(to, mask & (index == at)) for at, to in enumerate(targets)]
         return [(to, threads) for to, threads in moved if threads.any()]
 
@@ -67,14 +67,14 @@ def indexed_branch(one: Instruction, scope: Scope) -> Step:
 def end(one: Instruction, scope: Scope) -> Step:
     """`exit` ends threads; `trap` ends the kernel with an error."""
 
-    def go(block: Block, group: Group, mask: Mask) -> Targets:
+    def go(threads: Threads, group: Group, mask: Mask) -> Targets:
         if one.opcode == "trap":
             raise DeviceError(
                 "the kernel executed trap",
-                where=block.describe(int(np.flatnonzero(mask)[0])),
+                where=threads.describe(int(np.flatnonzero(mask)[0])),
             )
-        block.exited = block.exited | mask
-        block.cluster.effects += 1
+        np.logical_or(threads.exited, mask, threads.exited)
+        threads.wave.effects += 1
         return []
 
     return Step(one.line, one.name, jump=go)
@@ -84,14 +84,14 @@ def end(one: Instruction, scope: Scope) -> Step:
 def return_(one: Instruction, scope: Scope) -> Step:
     """`ret`: back behind the call; from an entry, the end of the threads."""
 
-    def go(block: Block, group: Group, mask: Mask) -> Targets:
+    def go(threads: Threads, group: Group, mask: Mask) -> Targets:
         if group.stack:
             *outer, back = group.stack
             group.stack = tuple(outer)
-            scope.program.returns[back](block, mask)
+            scope.program.returns[back](threads, mask)
             return [(back, mask)]
-        block.exited = block.exited | mask
-        block.cluster.effects += 1
+        np.logical_or(threads.exited, mask, threads.exited)
+        threads.wave.effects += 1
         return []
 
     return Step(one.line, one.name, jump=go)
@@ -123,17 +123,17 @@ def call(one: Instruction, scope: Scope) -> Step:
     ]
     first = inner.first
 
-    def go(block: Block, group: Group, mask: Mask) -> Targets:
+    def go(threads: Threads, group: Group, mask: Mask) -> Targets:
         for copy in copies_in:
-            copy(block, mask)
+            copy(threads, mask)
         back = group.pc + 1
         scope.program.returns.setdefault(back, give_back)
         group.stack = (*group.stack, back)
         return [(first, mask)]
 
-    def give_back(block: Block, mask: Mask) -> None:
+    def give_back(threads: Threads, mask: Mask) -> None:
         for copy in copies_out:
-            copy(block, mask)
+            copy(threads, mask)
 
     return Step(one.line, one.name, jump=go)
 
@@ -150,11 +150,11 @@ def _group(operands: list[Operand]) -> tuple[Operand, ...]:
 def _absent(one: Instruction, name: str) -> Step:
     """A function without a body: an error, once it is called."""
 
-    def go(block: Block, group: Group, mask: Mask) -> Targets:
+    def go(threads: Threads, group: Group, mask: Mask) -> Targets:
         what = "an assertion failed" if name == "__assertfail" else f"no body of {name}"
         raise DeviceError(
             f"call of {name}: {what}",
-            where=block.describe(int(np.flatnonzero(mask)[0])),
+            where=threads.describe(int(np.flatnonzero(mask)[0])),
         )
 
     return Step(one.line, one.name, jump=go)
@@ -172,12 +172,12 @@ def _transfer(
         type_ = variable.type
         source = Register(source.name) if isinstance(source, Symbol) else source
         read, write = of.read(source, type_), to.write(Register(target), type_)
-        return lambda block, mask: write(block, mask, read(block))
+        return lambda threads, mask: write(threads, mask, read(threads))
     begin, end_ = of.place(source.name)[1], to.place(target)[1]
     span = np.arange(variable.size)
 
-    def copy(block: Block, mask: Mask) -> None:
-        base = block.local_offsets[mask][:, None] + span
-        block.local.bytes[base + end_] = block.local.bytes[base + begin]
+    def copy(threads: Threads, mask: Mask) -> None:
+        base = threads.local_offsets[mask][:, None] + span
+        threads.wave.local.bytes[base + end_] = threads.wave.local.bytes[base + begin]
 
     return copy

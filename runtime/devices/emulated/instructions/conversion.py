@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import Instruction
 from stepwell.runtime.devices.emulated.translate import Scope, instruction, unsupported
@@ -123,9 +123,9 @@ def cvt(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(one.operands[0], to)
     convert = converter(one, to, source)
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         with np.errstate(all="ignore"):
-            write(block, mask, convert(read(block)))
+            write(threads, mask, convert(read(threads)))
 
     return run
 
@@ -135,12 +135,12 @@ def _to_tf32(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(one.operands[0], "b32")
     away = rounding(one) == "rna"
 
-    def run(block: Block, mask: Mask) -> None:
-        bits = read(block).astype(np.uint64)
+    def run(threads: Threads, mask: Mask) -> None:
+        bits = read(threads).astype(np.uint64)
         odd = np.uint64(0x1000) if away else 0xFFF + (bits >> np.uint64(13) & 1)
         rounded = (bits + odd) & np.uint64(0xFFFFE000)
         special = (bits & np.uint64(0x7F800000)) == 0x7F800000
-        write(block, mask, np.where(special, bits, rounded).astype(np.uint32))
+        write(threads, mask, np.where(special, bits, rounded).astype(np.uint32))
 
     return run
 
@@ -153,9 +153,9 @@ def _from_fp8(one: Instruction, scope: Scope, to: str, source: str) -> Operation
         scope.write(one.operands[0], "b32"),
     )
 
-    def run(block: Block, mask: Mask) -> None:
-        pair = np.ascontiguousarray(read(block)).reshape(-1, 1).view(PACKED[source])
-        write(block, mask, pair.astype(np.float16).view(np.uint32)[:, 0])
+    def run(threads: Threads, mask: Mask) -> None:
+        pair = np.ascontiguousarray(read(threads)).reshape(-1, 1).view(PACKED[source])
+        write(threads, mask, pair.astype(np.float16).view(np.uint32)[:, 0])
 
     return run
 
@@ -178,11 +178,11 @@ def _pack(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
             return floats.narrow(value.astype(np.float64), mode, kind)
         return value.astype(kind)
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         pair = np.empty((mask.size, 2), kind)
         with np.errstate(all="ignore"):
             # The first source becomes the upper half.
-            pair[:, 1], pair[:, 0] = (half(read(block)) for read in reads)
-        write(block, mask, pair.view(NUMPY_TYPES[packed])[:, 0])
+            pair[:, 1], pair[:, 0] = (half(read(threads)) for read in reads)
+        write(threads, mask, pair.view(NUMPY_TYPES[packed])[:, 0])
 
     return run

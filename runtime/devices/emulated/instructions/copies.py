@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
-from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation, Pending
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Pending, Threads
 from stepwell.runtime.devices.emulated.memory import (
     GLOBAL_BASE,
     SHARED_STRIDE,
@@ -48,17 +48,17 @@ def copy(one: Instruction, scope: Scope) -> Operation:
     """Every `cp` instruction, by its modifiers."""
     modifiers = one.modifiers
     if "prefetch" in modifiers:
-        return lambda block, mask: None
+        return lambda threads, mask: None
     kind = "bulk" if "bulk" in modifiers else "copy"
     if "commit_group" in modifiers:
-        return lambda block, mask: block.in_flight(kind).commit(mask)
+        return lambda threads, mask: threads.in_flight(kind).commit(mask)
     if "wait_group" in modifiers:
         most = scope.read(one.operands[0], "u32")
-        return lambda block, mask: block.in_flight(kind).wait(
-            mask, uniform(most, block, mask), "read" in modifiers
+        return lambda threads, mask: threads.in_flight(kind).wait(
+            mask, uniform(most, threads, mask), "read" in modifiers
         )
     if "wait_all" in modifiers:
-        return lambda block, mask: block.in_flight(kind).finish(mask)
+        return lambda threads, mask: threads.in_flight(kind).finish(mask)
     if "mbarrier" in modifiers:
         return _arrive_when_copied(one, scope)
     if kind == "copy":
@@ -68,18 +68,12 @@ def copy(one: Instruction, scope: Scope) -> Operation:
     return _bulk_copy(one, scope)
 
 
-def mark_written(memory: Memory, offsets: Offsets) -> None:
-    """Bytes at these offsets now hold something."""
-    if memory.written is not None:
-        memory.written[offsets] = True
-
-
-def _landed(block: Block, memory: Memory, offsets: Offsets) -> None:
-    """Bytes of shared memory were written by a bulk copy."""
-    mark_written(memory, offsets)
-    checker = block.device.checker
-    if checker is not None and memory is block.cluster.shared:
-        checker.landed(block, offsets)
+def _landed(threads: Threads, memory: Memory, offsets: Offsets, width: int) -> None:
+    """`width` bytes at each offset were written by a bulk copy."""
+    memory.mark(offsets, width)
+    checker = threads.device.checker
+    if checker is not None and memory is threads.wave.shared:
+        checker.landed(threads, offsets, width)
 
 
 # cp.async: 4, 8 or 16 bytes of each thread.
@@ -93,21 +87,26 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
     has_size = len(one.operands) > 3 + cached
     source_size = scope.read(one.operands[3], "u32") if has_size else size_of
 
-    def run(block: Block, mask: Mask) -> None:
-        width = uniform(size_of, block, mask)
-        counts = np.broadcast_to(source_size(block), mask.shape).astype(np.int64)
-        to, to_offsets = checked(block, mask, target(block, mask), width, "write")
+    def run(threads: Threads, mask: Mask) -> None:
+        width = uniform(size_of, threads, mask)
+        counts = np.broadcast_to(source_size(threads), mask.shape).astype(np.int64)
+        to, to_offsets = checked(threads, mask, target(threads, mask), width, "write")
         active = mask & (counts > 0)
         starts = np.zeros((2, mask.size), np.int64)
         starts[0, mask] = to_offsets
-        memory = block.device.memory.memory
+        memory = threads.device.memory.memory
         if active.any():
-            memory, offsets = source(block, active)
-            lanes = np.flatnonzero(active)
-            check_access(memory, offsets, width, block.describe, lanes)
+            memory, offsets = source(threads, active)
+            check_access(
+                memory,
+                offsets,
+                width,
+                threads.describe,
+                lambda: np.flatnonzero(active),
+            )
             starts[1, active] = offsets
         finish = partial(_finish_small, to, memory, starts, counts, width)
-        block.in_flight("copy").issue(mask, finish)
+        threads.in_flight("copy").issue(mask, finish)
 
     return run
 
@@ -115,37 +114,39 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
 def _finish_small(
     to: Memory, of: Memory, starts: Offsets, counts: Offsets, width: int, due: Mask
 ) -> None:
-    span = np.arange(width)
-    inside = span < counts[due][:, None]
-    sources = np.where(inside, starts[1][due][:, None] + span, 0)
-    data = np.where(inside, of.bytes[sources], 0)
-    places = starts[0][due][:, None] + span
-    to.bytes[places] = data
-    mark_written(to, places)
+    places, sources = starts[0][due], starts[1][due]
+    if (counts[due] == width).all():
+        to.view(width)[places // width] = of.view(width)[sources // width]
+    else:
+        span = np.arange(width)
+        inside = span < counts[due][:, None]
+        taken = of.bytes[np.where(inside, sources[:, None] + span, 0)]
+        to.bytes[places[:, None] + span] = np.where(inside, taken, 0)
+    to.mark(places, width)
 
 
 def _arrive_when_copied(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, one.operands[0], scope, "shared")
     counted = "noinc" in one.modifiers
 
-    def run(block: Block, mask: Mask) -> None:
-        _, offsets = checked(block, mask, where(block, mask), 8, "sync")
-        cluster = block.cluster
-        threads = mask.copy()
-        text = block.describe(int(np.flatnonzero(mask)[0]))
+    def run(threads: Threads, mask: Mask) -> None:
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        wave, waiting = threads.wave, mask.copy()
+        lane = int(mask.argmax())
+        text = threads.describe(lane)
         for at in () if counted else offsets:
-            state = state_at(cluster, int(at), text)
+            state = state_at(wave, int(at), text)
             more = type(state)(
                 state.phase, state.expected, state.pending + 1, state.owed
             )
-            put_state(cluster, int(at), more)
+            put_state(wave, int(at), more)
 
         def complete() -> None:
-            block.in_flight("copy").finish(threads)
+            threads.in_flight("copy").finish(waiting)
             for at in offsets:
-                arrive_at(cluster, int(at), 1, text)
+                arrive_at(wave, int(at), 1, text)
 
-        cluster.pending.append(Pending(one.name, complete))
+        threads.later(lane, Pending(one.name, complete))
 
     return run
 
@@ -164,19 +165,24 @@ def _only(mask: Mask, lane: int) -> Mask:
 
 
 def _checked_span(
-    block: Block, place: tuple[Memory, Offsets], size: int, lane: int, alignment: int
+    threads: Threads,
+    place: tuple[Memory, Offsets],
+    size: int,
+    lane: int,
+    alignment: int,
 ) -> tuple[Memory, int]:
     memory, offsets = place
     start = int(offsets[0])
-    where = block.describe(lane)
+    where = threads.describe(lane)
     if start % alignment or size % 16:
         raise DeviceError(
             f"expected a bulk copy of whole 16 bytes, aligned to {alignment}, "
             f"got {size} bytes at {memory.name}[{start:#x}]",
             where=where,
         )
-    ends = np.arange(start, start + size, 16, dtype=np.int64)
-    check_access(memory, ends, 16, lambda _: where, np.zeros(ends.size, np.int64))
+    if not memory.holds(start, start + size):
+        every = np.arange(start, start + size, 16, dtype=np.int64)
+        check_access(memory, every, 16, lambda _: where, lambda: np.zeros_like(every))
     return memory, start
 
 
@@ -195,29 +201,31 @@ def _bulk_copy(one: Instruction, scope: Scope) -> Operation:
     if not to_shared:
         update = _reduction(one)
 
-        def store(block: Block, mask: Mask) -> None:
+        def store(threads: Threads, mask: Mask) -> None:
             for lane in _lanes(mask):
                 alone = _only(mask, lane)
-                size = uniform(size_of, block, alone)
-                to, at = _checked_span(block, target(block, alone), size, lane, 16)
-                of, begin = _checked_span(block, source(block, alone), size, lane, 16)
+                size = uniform(size_of, threads, alone)
+                to, at = _checked_span(threads, target(threads, alone), size, lane, 16)
+                of, begin = _checked_span(
+                    threads, source(threads, alone), size, lane, 16
+                )
                 sources = np.arange(begin, begin + size)
                 places = np.arange(at, at + size)
-                _issue_store(block, alone, (of, sources), (to, places), update)
+                _issue_store(threads, alone, (of, sources), (to, places), update)
 
         return store
     if "multicast::cluster" in one.modifiers or one.modifiers[0] == "reduce":
         raise unsupported(one)
     tracker = locate(one, one.operands[3], scope, "shared")
 
-    def load(block: Block, mask: Mask) -> None:
+    def load(threads: Threads, mask: Mask) -> None:
         for lane in _lanes(mask):
             alone = _only(mask, lane)
-            size = uniform(size_of, block, alone)
-            to, at = _checked_span(block, target(block, alone), size, lane, 16)
-            of, begin = _checked_span(block, source(block, alone), size, lane, 16)
-            barrier = int(tracker(block, alone)[1][0])
-            where = block.describe(lane)
+            size = uniform(size_of, threads, alone)
+            to, at = _checked_span(threads, target(threads, alone), size, lane, 16)
+            of, begin = _checked_span(threads, source(threads, alone), size, lane, 16)
+            barrier = int(tracker(threads, alone)[1][0])
+            where = threads.describe(lane)
 
             def complete(
                 to: Memory = to,
@@ -229,10 +237,10 @@ def _bulk_copy(one: Instruction, scope: Scope) -> Operation:
                 where: str = where,
             ) -> None:
                 to.bytes[at : at + size] = of.bytes[begin : begin + size]
-                _landed(block, to, np.arange(at, at + size))
-                complete_bytes(block.cluster, barrier, size, where)
+                _landed(threads, to, np.arange(at, at + size, 16), 16)
+                complete_bytes(threads.wave, barrier, size, where)
 
-            block.cluster.pending.append(Pending(one.name, complete))
+            threads.later(lane, Pending(one.name, complete))
 
     return load
 
@@ -252,7 +260,7 @@ def _reduction(one: Instruction) -> Update:
 
 
 def _issue_store(
-    block: Block,
+    threads: Threads,
     mask: Mask,
     source: tuple[Memory, Offsets],
     target: tuple[Memory, Offsets],
@@ -262,10 +270,10 @@ def _issue_store(
     kept: list[NDArray[np.uint8]] = []
     of, sources = source
     to, places = target
-    checker = block.device.checker
+    checker = threads.device.checker
     if checker is not None:
         lanes = np.flatnonzero(mask)[:1]
-        checker.access(block, of, sources, 1, np.repeat(lanes, sources.size), "async")
+        checker.access(threads, of, sources, 1, np.repeat(lanes, sources.size), "async")
 
     def read(due: Mask) -> None:
         if not kept:
@@ -281,10 +289,10 @@ def _issue_store(
                 data = UPDATES[name](old, data.view(dtype)).astype(dtype)
             data = data.view(np.uint8)
         to.bytes[places] = data
-        mark_written(to, places)
-        block.cluster.effects += 1
+        to.mark(places, 1)
+        threads.wave.effects += 1
 
-    block.in_flight("bulk").issue(mask, finish, read)
+    threads.in_flight("bulk").issue(mask, finish, read)
 
 
 # Tensor copies.
@@ -298,15 +306,15 @@ def _coordinates(one: Instruction, address: Operand, scope: Scope) -> list[Read]
     return [scope.read(element, "s32") for element in elements]
 
 
-def read_map(block: Block, where: Locate, mask: Mask, lane: int) -> TensorMap:
+def read_map(threads: Threads, where: Locate, mask: Mask, lane: int) -> TensorMap:
     """The tensor map that an operand names. Raises DeviceError if it is none."""
-    memory, offsets = where(block, mask)
+    memory, offsets = where(threads, mask)
     start = int(offsets[0])
     found = TensorMap.decode(bytes(memory.bytes[start : start + MAP_BYTES]))
     if found is None:
         raise DeviceError(
             f"expected a tensor map at {memory.name}[{start:#x}]",
-            where=block.describe(lane),
+            where=threads.describe(lane),
             fix="make it with stepwell.runtime.devices.emulated.encode_tensor_map",
         )
     return found
@@ -327,24 +335,24 @@ Tile = tuple[TensorMap, list[int]]
 
 def _tile_of(
     one: Instruction, operand: Operand, scope: Scope
-) -> Callable[[Block, Mask, int], Tile]:
+) -> Callable[[Threads, Mask, int], Tile]:
     """How to read the map and the coordinates of a copy."""
     where = locate(one, operand, scope, "generic")
     reads = _coordinates(one, operand, scope)
     columns = any(m.startswith("im2col") for m in one.modifiers)
 
-    def read(block: Block, mask: Mask, lane: int) -> Tile:
-        tensor = read_map(block, where, mask, lane)
-        at = [uniform(read, block, mask) for read in reads]
+    def read(threads: Threads, mask: Mask, lane: int) -> Tile:
+        tensor = read_map(threads, where, mask, lane)
+        at = [uniform(read, threads, mask) for read in reads]
         if len(at) != len(tensor.dims):
             raise DeviceError(
                 f"expected {len(tensor.dims)} coordinates, got {len(at)}",
-                where=block.describe(lane),
+                where=threads.describe(lane),
             )
         if columns != (tensor.window is not None):
             raise DeviceError(
                 f"expected a tensor map of {'im2col' if columns else 'tile'} mode",
-                where=block.describe(lane),
+                where=threads.describe(lane),
             )
         return tensor, at
 
@@ -352,14 +360,14 @@ def _tile_of(
 
 
 def _box(
-    block: Block, tile: Tile, taps: Sequence[int], lane: int
+    threads: Threads, tile: Tile, taps: Sequence[int], lane: int
 ) -> tuple[Offsets, NDArray[np.bool_]]:
     """Addresses of a box's elements and which are inside; errors name the thread."""
     tensor, at = tile
     try:
         return tensor.elements(at, taps)
     except DeviceError as error:
-        raise DeviceError(error.summary, where=block.describe(lane)) from None
+        raise DeviceError(error.summary, where=threads.describe(lane)) from None
 
 
 def _tensor_load(one: Instruction, scope: Scope) -> Operation:
@@ -375,46 +383,47 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
         taps = [scope.read(element, "u16") for element in elements]
     ranks_of = scope.read(extra[0], "u16") if multicast else None
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         for lane in _lanes(mask):
             alone = _only(mask, lane)
-            tensor, at = tile_of(block, alone, lane)
-            shift_by = [uniform(tap, block, alone) for tap in taps]
-            box = _box(block, (tensor, at), shift_by, lane)
-            start = _shared_box(block, target(block, alone), tensor, lane)
-            barrier = int(tracker(block, alone)[1][0])
+            tensor, at = tile_of(threads, alone, lane)
+            shift_by = [uniform(tap, threads, alone) for tap in taps]
+            box = _box(threads, (tensor, at), shift_by, lane)
+            start = _shared_box(threads, target(threads, alone), tensor, lane)
+            barrier = int(tracker(threads, alone)[1][0])
             shifts = [0]
             if ranks_of is not None:
-                ranks = uniform(ranks_of, block, alone)
-                base = start // SHARED_STRIDE * SHARED_STRIDE
-                count = len(block.cluster.blocks)
+                ranks = uniform(ranks_of, threads, alone)
+                first = int(threads.cluster_base[lane])
+                own = start // SHARED_STRIDE * SHARED_STRIDE
+                count = threads.wave.launch.blocks
                 chosen = [rank for rank in range(count) if ranks >> rank & 1]
-                shifts = [rank * SHARED_STRIDE - base for rank in chosen]
+                shifts = [first + rank * SHARED_STRIDE - own for rank in chosen]
             for shift in shifts:
                 complete = partial(
                     _finish_load,
-                    block,
+                    threads,
                     tensor,
                     box,
                     start + shift,
                     barrier + shift,
-                    block.describe(lane),
+                    threads.describe(lane),
                 )
-                block.cluster.pending.append(Pending(one.name, complete))
+                threads.later(lane, Pending(one.name, complete))
 
     return run
 
 
 def _shared_box(
-    block: Block, place: tuple[Memory, Offsets], tensor: TensorMap, lane: int
+    threads: Threads, place: tuple[Memory, Offsets], tensor: TensorMap, lane: int
 ) -> int:
     """Where a box begins in shared memory, checked for alignment and bounds."""
     size = -(-tensor.box_bytes // 16) * 16
-    return _checked_span(block, place, size, lane, 128)[1]
+    return _checked_span(threads, place, size, lane, 128)[1]
 
 
 def _finish_load(
-    block: Block,
+    threads: Threads,
     tensor: TensorMap,
     box: tuple[Offsets, NDArray[np.bool_]],
     start: int,
@@ -423,17 +432,16 @@ def _finish_load(
 ) -> None:
     addresses, inside = box
     width = tensor.width
-    memory = block.device.memory.memory
+    memory = threads.device.memory.memory
     sources = addresses[inside] - GLOBAL_BASE
-    check_access(memory, sources, width, lambda _: where, sources)
+    check_access(memory, sources, width, lambda _: where, lambda: sources)
     data = np.full(addresses.size, tensor.fill, f"u{width}")
     data[inside] = memory.view(width)[sources // width]
-    shared = block.cluster.shared
+    shared = threads.wave.shared
     places = tensor.offsets(start)
     shared.view(width)[places // width] = data
-    span = np.arange(width)
-    _landed(block, shared, (places[:, None] + span).reshape(-1))
-    complete_bytes(block.cluster, barrier, tensor.box_bytes, where)
+    _landed(threads, shared, places, width)
+    complete_bytes(threads.wave, barrier, tensor.box_bytes, where)
 
 
 def _tensor_store(one: Instruction, scope: Scope) -> Operation:
@@ -441,25 +449,27 @@ def _tensor_store(one: Instruction, scope: Scope) -> Operation:
     source = locate(one, one.operands[1], scope, "shared")
     update = _reduction(one)
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         for lane in _lanes(mask):
             alone = _only(mask, lane)
-            tensor, at = tile_of(block, alone, lane)
-            start = _shared_box(block, source(block, alone), tensor, lane)
-            addresses, inside = _box(block, (tensor, at), (), lane)
-            memory = block.device.memory.memory
+            tensor, at = tile_of(threads, alone, lane)
+            start = _shared_box(threads, source(threads, alone), tensor, lane)
+            addresses, inside = _box(threads, (tensor, at), (), lane)
+            memory = threads.device.memory.memory
             places = addresses[inside] - GLOBAL_BASE
-            where = block.describe(lane)
-            check_access(memory, places, tensor.width, lambda _, w=where: w, places)
+            where = threads.describe(lane)
+            check_access(
+                memory, places, tensor.width, lambda _, w=where: w, lambda p=places: p
+            )
             span = np.arange(tensor.width)
             sources = tensor.offsets(start)[inside]
             change = None
             if update is not None:
                 change = (update[0], _element_dtype(tensor))
             _issue_store(
-                block,
+                threads,
                 alone,
-                (block.cluster.shared, (sources[:, None] + span).reshape(-1)),
+                (threads.wave.shared, (sources[:, None] + span).reshape(-1)),
                 (memory, (places[:, None] + span).reshape(-1)),
                 change,
             )

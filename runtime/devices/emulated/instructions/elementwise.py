@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import Instruction
 from stepwell.runtime.devices.emulated.translate import (
@@ -35,9 +35,9 @@ def elementwise(
     reads = [scope.read(o, t) for o, t in zip(sources, types, strict=True)]
     write = scope.write(one.operands[0], type_)
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         with np.errstate(all="ignore"):
-            write(block, mask, function(*(read(block) for read in reads)))
+            write(threads, mask, function(*(read(threads) for read in reads)))
 
     return run
 

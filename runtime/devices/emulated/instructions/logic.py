@@ -96,7 +96,7 @@ def bits(one: Instruction, scope: Scope) -> Operation:
             return np.where(length == 0, -1, width - length).astype(np.uint32)
         return (length - 1).astype(np.uint32)
 
-    return lambda block, mask: write(block, mask, count(read(block)))
+    return lambda threads, mask: write(threads, mask, count(read(threads)))
 
 
 def bit_length(a: Array) -> Array:

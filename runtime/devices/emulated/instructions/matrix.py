@@ -1,22 +1,27 @@
 """Matrices across a warp: ldmatrix, stmatrix, movmatrix, mma.sync.
 
 ISA section "Matrix Multiply-Accumulate Instructions". Fragments are described once:
-a 32-bit register holds 2 halves, 4 bytes or one single; lane = 4 * group + member.
+a 32-bit register holds 2 halves, 4 bytes or one single; lane = 4 * group + member. In
+NumPy each is a transpose of `[registers, warps, 8 groups, 4 members, parts]`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
-from stepwell.runtime.devices.emulated.machine import WARP, Block, Mask, Operation
-from stepwell.runtime.devices.emulated.syntax import Instruction, Operand
+from stepwell.runtime.devices.emulated.machine import WARP, Mask, Operation, Threads
+from stepwell.runtime.devices.emulated.syntax import (
+    Instruction,
+    Operand,
+    Register,
+)
 from stepwell.runtime.devices.emulated.translate import (
-    Read,
     Scope,
-    Write,
     instruction,
     unsupported,
 )
@@ -24,8 +29,6 @@ from stepwell.runtime.devices.emulated.translate import (
 from .memory import checked, locate, vector_elements
 
 Array = NDArray
-LANES = np.arange(WARP)
-GROUP, MEMBER = LANES // 4, LANES % 4
 OPERAND_TYPES: dict[str, np.dtype] = {
     "f16": np.dtype(np.float16),
     "bf16": np.dtype(ml_dtypes.bfloat16),
@@ -38,40 +41,54 @@ OPERAND_TYPES: dict[str, np.dtype] = {
 }
 
 
-def whole_warps(one: Instruction, block: Block, mask: Mask) -> Array:
-    """The warps of the mask. Raises DeviceError unless each takes part as a whole."""
-    rows = (mask | block.exited).reshape(-1, WARP)
-    present = mask.reshape(-1, WARP).any(axis=1)
+def whole_warps(one: Instruction, threads: Threads, mask: Mask) -> Array | None:
+    """The warps of the mask; None for all. Raises DeviceError unless each is whole."""
+    if mask is threads.everyone:
+        return None
+    rows = mask.reshape(-1, WARP)
+    present = rows.any(axis=1)
     if not rows[present].all():
         raise DeviceError(
             f"{one.name} needs all threads of a warp",
-            where=block.describe(int(np.flatnonzero(mask)[0])),
+            where=threads.describe(int(np.flatnonzero(mask)[0])),
         )
     return np.flatnonzero(present)
 
 
-def gather(reads: list[Read], block: Block, mask: Mask, warps: Array) -> Array:
-    """Registers as `[warps, lanes, registers]` of unsigned words."""
-    rows = [
-        np.broadcast_to(read(block), mask.shape).reshape(-1, WARP)[warps]
-        for read in reads
-    ]
-    return np.ascontiguousarray(np.stack(rows, axis=2))
+@dataclass(frozen=True)
+class Fragment:
+    """32-bit registers that hold the parts of a matrix: their rows."""
 
+    rows: Array
 
-def scatter(
-    writes: list[Write], block: Block, mask: Mask, warps: Array, values: Array
-) -> None:
-    """Write `[warps, lanes, registers]` to registers."""
-    full = np.zeros((mask.size // WARP, WARP), values.dtype)
-    for index, write in enumerate(writes):
-        full[warps] = values[:, :, index]
-        write(block, mask, full.reshape(-1))
+    @staticmethod
+    def of(one: Instruction, operand: Operand, scope: Scope) -> Fragment:
+        """The registers of `{...}` or of one operand."""
+        rows: list[int] = []
+        for element in vector_elements(operand):
+            if not isinstance(element, Register):
+                raise unsupported(one, f"constant in a matrix of {one.name}")
+            slot = scope.slot(element.name)
+            if slot.bank != "b32":
+                raise unsupported(one, f"{slot.bank} register in {one.name}")
+            rows.append(slot.row)
+        return Fragment(np.array(rows))
 
+    def gather(self, threads: Threads, warps: Array | None) -> Array:
+        """The registers as `[registers, warps, 32]`."""
+        bank = threads.wave.banks["b32"]
+        values = bank[self.rows, threads.start : threads.stop]
+        values = values.reshape(self.rows.size, -1, WARP)
+        return values if warps is None else values[:, warps]
 
-def words_of(operand: Operand, scope: Scope, type_: str = "b32") -> list[Read]:
-    """How to read the registers of a fragment."""
-    return [scope.read(element, type_) for element in vector_elements(operand)]
+    def scatter(self, threads: Threads, warps: Array | None, values: Array) -> None:
+        """Write `[registers, warps, 32]`."""
+        bank = threads.wave.banks["b32"][:, threads.start : threads.stop]
+        if warps is None:
+            bank[self.rows] = values.reshape(self.rows.size, -1)
+        else:
+            by_warp = bank.reshape(len(bank), -1, WARP)
+            by_warp[self.rows[:, None], warps] = values
 
 
 # ldmatrix, stmatrix, movmatrix.
@@ -83,10 +100,11 @@ def _matrices(one: Instruction) -> int:
     return int(next(m for m in one.modifiers if m in ("x1", "x2", "x4"))[1:])
 
 
-def _row_offsets(offsets: NDArray[np.int64], warps: Array, mask: Mask) -> Array:
-    full = np.zeros(mask.size, np.int64)
-    full[mask] = offsets
-    return full.reshape(-1, 4, 8)[warps]
+def _naming(threads: Threads, mask: Mask, count: int) -> Mask:
+    """The threads whose addresses count: 8 of each matrix."""
+    if count == 4:
+        return mask
+    return mask & (np.arange(mask.size) % WARP < 8 * count)
 
 
 @instruction("ldmatrix")
@@ -94,20 +112,19 @@ def ldmatrix(one: Instruction, scope: Scope) -> Operation:
     """One, two or four 8x8 matrices of 16-bit elements; lane 8m + r: row r of m."""
     count = _matrices(one)
     where = locate(one, one.operands[1], scope, "shared")
-    writes = [scope.write(o, "b32") for o in vector_elements(one.operands[0])]
+    to = Fragment.of(one, one.operands[0], scope)
     transposed = "trans" in one.modifiers
 
-    def run(block: Block, mask: Mask) -> None:
-        warps = whole_warps(one, block, mask)
-        naming = mask & (np.arange(mask.size) % WARP < 8 * count)
-        memory, used = checked(block, naming, where(block, naming), 16, "read")
-        starts = _row_offsets(used, warps, naming)[:, :count]
-        halves = memory.view(2)[starts[..., None] // 2 + np.arange(8)]
+    def run(threads: Threads, mask: Mask) -> None:
+        warps = whole_warps(one, threads, mask)
+        naming = _naming(threads, mask, count)
+        memory, used = checked(threads, naming, where(threads, naming), 16, "read")
+        rows = memory.view(16)[used // 16].view(np.uint16)
+        halves = rows.reshape(-1, count, 8, 8)  # [warps, matrices, rows, columns]
         if transposed:
             halves = halves.swapaxes(2, 3)
-        packed = np.ascontiguousarray(halves).view(np.uint32)
-        values = packed.reshape(len(warps), count, WARP).swapaxes(1, 2)
-        scatter(writes, block, mask, warps, values)
+        words = np.ascontiguousarray(halves.swapaxes(0, 1)).view(np.uint32)
+        to.scatter(threads, warps, words.reshape(count, -1, WARP))
 
     return run
 
@@ -117,23 +134,21 @@ def stmatrix(one: Instruction, scope: Scope) -> Operation:
     """The inverse of `ldmatrix`."""
     count = _matrices(one)
     where = locate(one, one.operands[0], scope, "shared")
-    reads = words_of(one.operands[1], scope)
+    of = Fragment.of(one, one.operands[1], scope)
     transposed = "trans" in one.modifiers
 
-    def run(block: Block, mask: Mask) -> None:
-        warps = whole_warps(one, block, mask)
-        naming = mask & (np.arange(mask.size) % WARP < 8 * count)
-        memory, used = checked(block, naming, where(block, naming), 16, "write")
-        starts = _row_offsets(used, warps, naming)[:, :count]
-        words = gather(reads, block, mask, warps).swapaxes(1, 2)
-        halves = np.ascontiguousarray(words).view(np.uint16)
-        rows = halves.reshape(len(warps), count, 8, 8)
+    def run(threads: Threads, mask: Mask) -> None:
+        warps = whole_warps(one, threads, mask)
+        naming = _naming(threads, mask, count)
+        memory, used = checked(threads, naming, where(threads, naming), 16, "write")
+        words = of.gather(threads, warps)
+        halves = words.view(np.uint16).reshape(count, -1, 8, 8).swapaxes(0, 1)
         if transposed:
-            rows = rows.swapaxes(2, 3)
-        memory.view(2)[starts[..., None] // 2 + np.arange(8)] = rows
-        if memory.written is not None:
-            memory.written[starts[..., None] + np.arange(16)] = True
-        block.cluster.effects += 1
+            halves = halves.swapaxes(2, 3)
+        rows = np.ascontiguousarray(halves).view(np.uint64)
+        memory.view(16)[used // 16] = rows.reshape(-1, 2)
+        memory.mark(used, 16)
+        threads.wave.effects += 1
 
     return run
 
@@ -141,17 +156,15 @@ def stmatrix(one: Instruction, scope: Scope) -> Operation:
 @instruction("movmatrix")
 def movmatrix(one: Instruction, scope: Scope) -> Operation:
     """Transpose an 8x8 matrix held by a warp."""
-    read, write = (
-        scope.read(one.operands[1], "b32"),
-        scope.write(one.operands[0], "b32"),
-    )
+    of = Fragment.of(one, one.operands[1], scope)
+    to = Fragment.of(one, one.operands[0], scope)
 
-    def run(block: Block, mask: Mask) -> None:
-        warps = whole_warps(one, block, mask)
-        words = gather([read], block, mask, warps)
-        rows = words.view(np.uint16).reshape(len(warps), 8, 8).swapaxes(1, 2)
-        packed = np.ascontiguousarray(rows).view(np.uint32).reshape(-1, WARP, 1)
-        scatter([write], block, mask, warps, packed)
+    def run(threads: Threads, mask: Mask) -> None:
+        warps = whole_warps(one, threads, mask)
+        words = of.gather(threads, warps)
+        rows = words.view(np.uint16).reshape(-1, 8, 8).swapaxes(1, 2)
+        packed = np.ascontiguousarray(rows).view(np.uint32)
+        to.scatter(threads, warps, packed.reshape(1, -1, WARP))
 
     return run
 
@@ -159,45 +172,46 @@ def movmatrix(one: Instruction, scope: Scope) -> Operation:
 # mma.sync.
 
 
+def _parts(words: Array, dtype: np.dtype, *registers: int) -> Array:
+    """`[*registers, warps, 8 groups, 4 members, parts]` of registers."""
+    parts = 4 // dtype.itemsize
+    return words.view(dtype).reshape(*registers, words.shape[1], 8, 4, parts)
+
+
 def a_fragment(words: Array, dtype: np.dtype) -> Array:
-    """`[warps, lanes, registers]` of the left operand as `[warps, 16, k]`."""
-    per_word = 4 // dtype.itemsize
-    count = words.shape[2]
-    values = words.view(dtype).reshape(*words.shape, per_word)
-    register = np.arange(count)
-    rows = GROUP[:, None, None] + 8 * (register & 1)[:, None]
-    first = (register >> 1) * 4 * per_word
-    columns = MEMBER[:, None, None] * per_word + first[:, None] + np.arange(per_word)
-    matrix = np.zeros((len(words), 16, 2 * count * per_word), dtype)
-    matrix[:, np.broadcast_to(rows, columns.shape), columns] = values
-    return matrix
+    """`[registers, warps, lanes]` of the left operand as `[warps, 16, k]`."""
+    values = _parts(words, dtype, len(words) // 2, 2)
+    ordered = values.transpose(2, 1, 3, 0, 4, 5)
+    return ordered.reshape(words.shape[1], 16, -1)
 
 
 def b_fragment(words: Array, dtype: np.dtype) -> Array:
-    """`[warps, lanes, registers]` of the right operand as `[warps, k, 8]`."""
-    per_word = 4 // dtype.itemsize
-    count = words.shape[2]
-    values = words.view(dtype).reshape(*words.shape, per_word)
-    register = np.arange(count)[:, None]
-    rows = MEMBER[:, None, None] * per_word + register * 4 * per_word
-    rows = rows + np.arange(per_word)
-    matrix = np.zeros((len(words), 4 * count * per_word, 8), dtype)
-    matrix[:, rows, np.broadcast_to(GROUP[:, None, None], rows.shape)] = values
-    return matrix
+    """`[registers, warps, lanes]` of the right operand as `[warps, k, 8]`."""
+    ordered = _parts(words, dtype, len(words)).transpose(1, 0, 3, 4, 2)
+    return ordered.reshape(words.shape[1], -1, 8)
 
 
-def accumulator_places(columns: int) -> tuple[Array, Array]:
-    """Row and column of each accumulator element, `[lanes, elements]`."""
-    element = np.arange(columns // 2)
-    rows = GROUP[:, None] + 8 * (element >> 1 & 1)
-    at = 8 * (element >> 2) + 2 * MEMBER[:, None] + (element & 1)
-    return rows, at
+def to_accumulator(words: Array, dtype: np.dtype) -> Array:
+    """`[registers, warps, lanes]` of a result as `[warps, 16, columns]`."""
+    pairs = 4 // dtype.itemsize  # two elements that are neighbours in a row
+    values = _parts(words, dtype, len(words) * pairs // 4, 2, 2 // pairs)
+    # [octets of columns, halves of rows, registers of a pair, warps, ...]
+    ordered = values.transpose(3, 1, 4, 0, 5, 2, 6)
+    return ordered.reshape(words.shape[1], 16, -1)
+
+
+def from_accumulator(matrix: Array) -> Array:
+    """The inverse of `to_accumulator`."""
+    count, _, columns = matrix.shape
+    pairs = 4 // matrix.dtype.itemsize
+    values = matrix.reshape(count, 2, 8, columns // 8, 4, 2 // pairs, pairs)
+    ordered = np.ascontiguousarray(values.transpose(3, 1, 5, 0, 2, 4, 6))
+    return ordered.view(np.uint32).reshape(-1, count, WARP)
 
 
 def product(a: Array, b: Array, c: Array, result: np.dtype, saturate: bool) -> Array:
     """`a b + c`: exact for integers; for floats summed in double, rounded once."""
-    with np.errstate(all="ignore"):
-        exact = a.astype(np.float64) @ b.astype(np.float64) + c.astype(np.float64)
+    exact = a.astype(np.float64) @ b.astype(np.float64) + c
     if result.kind != "i":
         return exact.astype(result)
     if saturate:
@@ -223,24 +237,20 @@ def mma(one: Instruction, scope: Scope) -> Operation:
     if d_type != c_type or d_type not in ("f32", "f16", "s32"):
         raise unsupported(one)
     result = np.dtype({"f32": "f4", "f16": "f2", "s32": "i4"}[d_type])
-    a_words, b_words, c_words = (words_of(o, scope) for o in one.operands[1:4])
-    writes = [scope.write(o, "b32") for o in vector_elements(one.operands[0])]
-    rows, columns = accumulator_places(8)
+    to, *of = (Fragment.of(one, operand, scope) for operand in one.operands)
     per_register = 4 // OPERAND_TYPES[a_type].itemsize
-    if int(shape[6:]) != 2 * len(a_words) * per_register:
+    if int(shape[6:]) != 2 * of[0].rows.size * per_register:
         raise unsupported(one)
+    saturate = "satfinite" in modifiers
 
-    def run(block: Block, mask: Mask) -> None:
-        warps = whole_warps(one, block, mask)
-        a = a_fragment(gather(a_words, block, mask, warps), OPERAND_TYPES[a_type])
-        b = b_fragment(gather(b_words, block, mask, warps), OPERAND_TYPES[b_type])
+    def run(threads: Threads, mask: Mask) -> None:
+        warps = whole_warps(one, threads, mask)
+        a_words, b_words, c_words = (part.gather(threads, warps) for part in of)
+        a = a_fragment(a_words, OPERAND_TYPES[a_type])
+        b = b_fragment(b_words, OPERAND_TYPES[b_type])
         if a_type == "tf32":
             a, b = to_tf32(a), to_tf32(b)
-        c = np.zeros((len(warps), 16, 8), result)
-        held = gather(c_words, block, mask, warps).view(result)
-        c[:, rows, columns] = held
-        d = product(a, b, c, result, "satfinite" in modifiers)
-        kept = np.ascontiguousarray(d[:, rows, columns]).view(np.uint32)
-        scatter(writes, block, mask, warps, kept)
+        d = product(a, b, to_accumulator(c_words, result), result, saturate)
+        to.scatter(threads, warps, from_accumulator(d))
 
     return run

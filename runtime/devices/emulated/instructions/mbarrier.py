@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError, ModelError
-from stepwell.runtime.devices.emulated.machine import Block, Cluster, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import (
+    Mask,
+    Operation,
+    Threads,
+    Wait,
+    Wave,
+)
 from stepwell.runtime.devices.emulated.syntax import (
     SINK,
     Instruction,
@@ -26,9 +32,10 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
-from .memory import checked, locate, state_space
+from .memory import checked, locate, state_space, taken
 
 COUNT_BITS, BYTES_BITS = 20, 22
+PHASE_BIT = 2 * COUNT_BITS - 1 + BYTES_BITS
 MARK = 2
 """In the upper two bits of an initialised object."""
 
@@ -71,40 +78,41 @@ class State:
         return State(self.phase ^ 1, self.expected, self.expected)
 
 
-def state_at(cluster: Cluster, offset: int, where: str) -> State:
-    """The object at an offset of the cluster's shared memory."""
-    state = State.decode(int(cluster.shared.view(8)[offset // 8]))
+def state_at(wave: Wave, offset: int, where: str) -> State:
+    """The object at an offset of the wave's shared memory."""
+    state = State.decode(int(wave.shared.view(8)[offset // 8]))
     if state is None:
         raise DeviceError(
-            f"expected an initialised mbarrier at shared[{offset:#x}]", where=where
+            f"expected an initialised mbarrier at {wave.shared.label(offset)}",
+            where=where,
         )
     return state
 
 
-def put_state(cluster: Cluster, offset: int, state: State) -> None:
+def put_state(wave: Wave, offset: int, state: State) -> None:
     """Store an object's state, and go to the next phase if this one is complete."""
-    cluster.shared.view(8)[offset // 8] = state.settled().encode()
-    assert cluster.shared.written is not None
-    cluster.shared.written[offset : offset + 8] = True
-    cluster.effects += 1
+    wave.shared.view(8)[offset // 8] = state.settled().encode()
+    if wave.shared.written is not None:
+        wave.shared.written[offset : offset + 8] = True
+    wave.effects += 1
 
 
-def complete_bytes(cluster: Cluster, offset: int, count: int, where: str) -> None:
+def complete_bytes(wave: Wave, offset: int, count: int, where: str) -> None:
     """An asynchronous copy is done: `count` bytes are no longer owed."""
-    state = state_at(cluster, offset, where)
-    put_state(cluster, offset, replace(state, owed=state.owed - count))
+    state = state_at(wave, offset, where)
+    put_state(wave, offset, replace(state, owed=state.owed - count))
 
 
-def arrive_at(cluster: Cluster, offset: int, count: int, where: str) -> None:
+def arrive_at(wave: Wave, offset: int, count: int, where: str) -> None:
     """`count` arrivals."""
-    state = state_at(cluster, offset, where)
+    state = state_at(wave, offset, where)
     if count > state.pending:
         raise DeviceError(
             f"expected at most {state.pending} more arrivals in this phase of the "
-            f"mbarrier at shared[{offset:#x}], got {count}",
+            f"mbarrier at {wave.shared.label(offset)}, got {count}",
             where=where,
         )
-    put_state(cluster, offset, replace(state, pending=state.pending - count))
+    put_state(wave, offset, replace(state, pending=state.pending - count))
 
 
 def _operands(one: Instruction) -> tuple[Operand, list[Operand]]:
@@ -142,13 +150,11 @@ def _init(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, one.operands[0], scope, _space(one))
     count = scope.read(one.operands[1], "u32")
 
-    def run(block: Block, mask: Mask) -> None:
-        _, offsets = checked(block, mask, where(block, mask), 8, "sync")
-        counts = np.broadcast_to(count(block), mask.shape)[mask]
+    def run(threads: Threads, mask: Mask) -> None:
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        counts = np.broadcast_to(count(threads), mask.shape)[mask]
         for offset, arrivals in zip(offsets, counts, strict=True):
-            put_state(
-                block.cluster, int(offset), State(0, int(arrivals), int(arrivals))
-            )
+            put_state(threads.wave, int(offset), State(0, int(arrivals), int(arrivals)))
 
     return run
 
@@ -156,8 +162,8 @@ def _init(one: Instruction, scope: Scope) -> Operation:
 def _invalidate(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, one.operands[0], scope, _space(one))
 
-    def run(block: Block, mask: Mask) -> None:
-        memory, offsets = checked(block, mask, where(block, mask), 8, "sync")
+    def run(threads: Threads, mask: Mask) -> None:
+        memory, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
         memory.view(8)[offsets // 8] = 0
 
     return run
@@ -171,37 +177,73 @@ def _arrive(one: Instruction, scope: Scope) -> Operation:
     amount = scope.read(rest[0], "u32") if rest else None
     drops = one.modifiers[0] == "arrive_drop"
 
-    def run(block: Block, mask: Mask) -> None:
-        _, offsets = checked(block, mask, where(block, mask), 8, "sync")
+    def run(threads: Threads, mask: Mask) -> None:
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
         lanes = np.flatnonzero(mask)
-        amounts = np.ones(mask.size, np.int64)
+        amounts = np.ones(lanes.size, np.int64)
         if amount is not None:
-            amounts = np.broadcast_to(amount(block), mask.shape).astype(np.int64)
+            amounts = taken(threads, mask, amount(threads)).astype(np.int64)
         tokens = np.zeros(mask.size, np.uint64)
-        for lane, at in zip(lanes, offsets, strict=True):
-            where_ = block.describe(int(lane))
-            offset = int(at)
-            _release(block, int(lane), offset)
-            state = state_at(block.cluster, offset, where_)
-            tokens[lane] = state.encode()
-            if expects:
-                state = replace(state, owed=state.owed + int(amounts[lane]))
-            count = 1 if expects else int(amounts[lane])
-            if drops:
-                state = replace(state, expected=state.expected - count)
-            block.cluster.shared.view(8)[offset // 8] = state.encode()
-            arrive_at(block.cluster, offset, count, where_)
-        write(block, mask, tokens)
+        for at in np.unique(offsets):
+            here = np.flatnonzero(offsets == at)
+            _release(threads, lanes[here], int(at))
+            if expects or drops:
+                for i in here:
+                    where_ = threads.describe(int(lanes[i]))
+                    token = _arrive_alone(
+                        threads.wave, int(at), int(amounts[i]), (expects, drops), where_
+                    )
+                    tokens[lanes[i]] = token
+            else:
+                tokens[lanes[here]] = _arrive_all(
+                    threads, int(at), amounts[here], lanes[here]
+                )
+        write(threads, mask, tokens)
 
     return run
 
 
-def _release(block: Block, lane: int, offset: int) -> None:
-    checker = block.device.checker
+def _arrive_alone(
+    wave: Wave, offset: int, amount: int, how: tuple[bool, bool], where: str
+) -> int:
+    """One thread's `arrive.expect_tx` or `arrive_drop`; the state before."""
+    expects, drops = how
+    before = state = state_at(wave, offset, where)
+    if expects:
+        state = replace(state, owed=state.owed + amount)
+    count = 1 if expects else amount
+    if drops:
+        state = replace(state, expected=state.expected - count)
+    wave.shared.view(8)[offset // 8] = state.encode()
+    arrive_at(wave, offset, count, where)
+    return before.encode()
+
+
+def _arrive_all(
+    threads: Threads, offset: int, amounts: NDArray[np.int64], lanes: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Threads arrive one after the other; the state before each."""
+    wave = threads.wave
+    state = state_at(wave, offset, threads.describe(int(lanes[0])))
+    total = np.cumsum(amounts)
+    if int(total[-1]) <= state.pending:
+        put_state(wave, offset, replace(state, pending=state.pending - int(total[-1])))
+        earlier = (total - amounts).astype(np.uint64) << np.uint64(BYTES_BITS)
+        return np.uint64(state.encode()) - earlier
+    tokens = np.zeros(lanes.size, np.uint64)
+    for i, lane in enumerate(lanes):
+        where = threads.describe(int(lane))
+        tokens[i] = state_at(wave, offset, where).encode()
+        arrive_at(wave, offset, int(amounts[i]), where)
+    return tokens
+
+
+def _release(threads: Threads, lanes: NDArray[np.int64], offset: int) -> None:
+    checker = threads.device.checker
     if checker is not None:
-        alone = np.zeros(block.registers.threads, np.bool_)
-        alone[lane] = True
-        checker.release(block, alone, offset)
+        mask = np.zeros(threads.count, np.bool_)
+        mask[lanes] = True
+        checker.release(threads, mask, [("mbarrier", offset)])
 
 
 def _count_bytes(one: Instruction, scope: Scope) -> Operation:
@@ -209,12 +251,12 @@ def _count_bytes(one: Instruction, scope: Scope) -> Operation:
     amount = scope.read(one.operands[1], "u32")
     sign = 1 if one.modifiers[0] == "expect_tx" else -1
 
-    def run(block: Block, mask: Mask) -> None:
-        _, offsets = checked(block, mask, where(block, mask), 8, "sync")
-        amounts = np.broadcast_to(amount(block), mask.shape)[mask]
+    def run(threads: Threads, mask: Mask) -> None:
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        amounts = np.broadcast_to(amount(threads), mask.shape)[mask]
         for at, count in zip(offsets, amounts, strict=True):
-            where_ = block.describe(int(np.flatnonzero(mask)[0]))
-            complete_bytes(block.cluster, int(at), -sign * int(count), where_)
+            where_ = threads.describe(int(np.flatnonzero(mask)[0]))
+            complete_bytes(threads.wave, int(at), -sign * int(count), where_)
 
     return run
 
@@ -225,32 +267,59 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, address, scope, _space(one))
     by_parity = "parity" in one.modifiers
     wanted = scope.read(given, "u32" if by_parity else "b64")
+    waits = one.modifiers[0] == "try_wait"
 
-    def run(block: Block, mask: Mask) -> None:
-        _, offsets = checked(block, mask, where(block, mask), 8, "sync")
-        first = block.describe(int(np.flatnonzero(mask)[0]))
-        values = np.broadcast_to(wanted(block), mask.shape)[mask]
-        done = np.zeros(mask.size, np.bool_)
-        done[mask] = _phases(block, offsets, first) != _wanted(values, by_parity)
-        write(block, mask, done)
-        if not done.any():
-            names = ", ".join(f"shared[{at:#x}]" for at in np.unique(offsets)[:4])
-            states = [state_at(block.cluster, int(a), first) for a in offsets[:1]]
-            block.poll(
-                f"waits for the mbarrier at {names} "
-                f"({states[0].pending} arrivals and {states[0].owed} bytes pending)"
-            )
-        elif block.device.checker is not None:
-            for at in np.unique(offsets):
-                block.device.checker.acquire(block, done, int(at))
+    def run(threads: Threads, mask: Mask) -> None:
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        wave = threads.wave
+        phases = _wanted(taken(threads, mask, wanted(threads)), by_parity)
+        checker = threads.device.checker
+
+        def ready() -> Mask:
+            over = np.zeros(mask.size, np.bool_)
+            over[mask] = _phases(threads, mask, offsets) != phases
+            return over
+
+        def resume(due: Mask) -> None:
+            write(threads, due, np.True_)
+            if checker is not None:
+                keys = [("mbarrier", int(at)) for at in np.unique(offsets[due[mask]])]
+                checker.acquire(threads, due, keys)
+
+        done = ready()
+        count = int(np.count_nonzero(done))
+        if count == offsets.size:
+            resume(mask)
+            return
+        first = int(offsets[~done[mask]][0])
+        state = state_at(wave, first, "")
+        reason = (
+            f"waits for the mbarrier at {wave.shared.label(first)} "
+            f"({state.pending} arrivals and {state.owed} bytes pending)"
+        )
+        if waits:  # it may be suspended until the phase is over
+            threads.wait(Wait(reason, ready, resume))
+            return
+        write(threads, mask, done)
+        if count:
+            resume(done)
+        else:
+            threads.poll(reason)
 
     return run
 
 
-def _phases(block: Block, offsets: NDArray[np.int64], where: str) -> NDArray[np.int64]:
-    unique, back = np.unique(offsets, return_inverse=True)
-    phases = [state_at(block.cluster, int(at), where).phase for at in unique]
-    return np.array(phases)[back]
+def _phases(
+    threads: Threads, mask: Mask, offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The current phases of objects, each of which must be initialised."""
+    words = threads.wave.shared.view(8)[offsets // 8]
+    marked = words >> np.uint64(PHASE_BIT + 1) == MARK
+    if not marked.all():
+        lane = int(np.flatnonzero(mask)[np.flatnonzero(~marked)[0]])
+        at = int(offsets[np.flatnonzero(~marked)[0]])
+        state_at(threads.wave, at, threads.describe(lane))
+    return (words >> np.uint64(PHASE_BIT)).astype(np.int64) & 1
 
 
 def _wanted(values: NDArray, by_parity: bool) -> NDArray[np.int64]:
@@ -267,8 +336,8 @@ def _pending_count(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(one.operands[0], "u32")
     read = scope.read(one.operands[1], "b64")
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         shift, keep = np.uint64(BYTES_BITS), np.uint64((1 << COUNT_BITS - 1) - 1)
-        write(block, mask, read(block) >> shift & keep)
+        write(threads, mask, read(threads) >> shift & keep)
 
     return run

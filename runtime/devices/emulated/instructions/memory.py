@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import ModelError
-from stepwell.runtime.devices.emulated.machine import Block, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.memory import (
     GLOBAL_BASE,
     LOCAL_BASE,
@@ -43,7 +43,7 @@ from stepwell.runtime.devices.emulated.translate import (
 
 Array = NDArray
 SPACES = ("global", "shared", "local", "param", "const")
-Locate = Callable[[Block, Mask], tuple[Memory, NDArray[np.int64]]]
+Locate = Callable[[Threads, Mask], tuple[Memory, NDArray[np.int64]]]
 """The memory of an access and the byte offsets of the threads of the mask, in order."""
 
 
@@ -72,66 +72,93 @@ def locate(one: Instruction, address: Operand, scope: Scope, space: str) -> Loca
 
 
 def _at_symbol(space: str, offset: int) -> Locate:
+    def everywhere(threads: Threads, mask: Mask, start: int) -> NDArray[np.int64]:
+        whole = mask is threads.everyone
+        count = threads.count if whole else int(np.count_nonzero(mask))
+        return np.full(count, start, np.int64)
+
     if space == "global":
-        return lambda block, mask: (
-            block.device.memory.memory,
-            np.full(int(mask.sum()), offset - GLOBAL_BASE, np.int64),
+        return lambda threads, mask: (
+            threads.device.memory.memory,
+            everywhere(threads, mask, offset - GLOBAL_BASE),
         )
     if space == "param":
-        return lambda block, mask: (
-            block.device.memory.memory,
-            np.full(int(mask.sum()), block.parameters - GLOBAL_BASE + offset),
+        return lambda threads, mask: (
+            threads.device.memory.memory,
+            everywhere(
+                threads, mask, threads.wave.launch.parameters - GLOBAL_BASE + offset
+            ),
         )
     if space == "shared":
-        return lambda block, mask: (
-            block.cluster.shared,
-            np.full(int(mask.sum()), block.shared_base + offset, np.int64),
+        return lambda threads, mask: (
+            threads.wave.shared,
+            taken(threads, mask, threads.shared_base) + offset,
         )
-    return lambda block, mask: (
-        block.local,
-        block.local_offsets[mask] + offset,
+    return lambda threads, mask: (
+        threads.wave.local,
+        taken(threads, mask, threads.local_offsets) + offset,
     )
 
 
-def _at_register(space: str, read: Read, offset: int) -> Locate:
-    def addresses(block: Block, mask: Mask) -> NDArray[np.int64]:
-        values = np.broadcast_to(read(block), mask.shape)[mask]
-        return values.astype(np.int64) + offset
+def taken(threads: Threads, mask: Mask, values: Array) -> Array:
+    """The values of the threads of a mask, in order."""
+    if mask is threads.everyone and values.ndim:
+        return values
+    return np.broadcast_to(values, mask.shape)[mask]
 
-    if space in ("global", "const", "param"):
-        return lambda block, mask: (
-            block.device.memory.memory,
-            addresses(block, mask) - GLOBAL_BASE,
+
+def _at_register(space: str, read: Read, offset: int) -> Locate:
+    base = GLOBAL_BASE if space in ("global", "const", "param") else 0
+    shift = offset - base
+
+    def addresses(threads: Threads, mask: Mask) -> NDArray[np.int64]:
+        values = taken(threads, mask, read(threads))
+        if values.dtype == np.uint64:
+            return values.view(np.int64) + shift
+        return values.astype(np.int64) + shift
+
+    if base:
+        return lambda threads, mask: (
+            threads.device.memory.memory,
+            addresses(threads, mask),
         )
     if space == "shared":
-        return lambda block, mask: (
-            block.cluster.shared,
-            shared_offsets(block.shared_base, addresses(block, mask)),
+        return lambda threads, mask: (
+            threads.wave.shared,
+            _in_shared(threads, mask, addresses(threads, mask)),
         )
     if space == "local":
-        return lambda block, mask: (
-            block.local,
-            addresses(block, mask) + block.local_offsets[mask],
+        return lambda threads, mask: (
+            threads.wave.local,
+            addresses(threads, mask) + taken(threads, mask, threads.local_offsets),
         )
-    return lambda block, mask: _generic(block, mask, addresses(block, mask))
+    return lambda threads, mask: _generic(threads, mask, addresses(threads, mask))
+
+
+def _in_shared(
+    threads: Threads, mask: Mask, addresses: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    own = taken(threads, mask, threads.shared_base)
+    return shared_offsets(own, taken(threads, mask, threads.cluster_base), addresses)
 
 
 def _generic(
-    block: Block, mask: Mask, addresses: NDArray[np.int64]
+    threads: Threads, mask: Mask, addresses: NDArray[np.int64]
 ) -> tuple[Memory, NDArray[np.int64]]:
+    if np.minimum.reduce(addresses) >= GLOBAL_BASE:
+        return threads.device.memory.memory, addresses - GLOBAL_BASE
     window = window_of(addresses)
     if (window != window[0]).any():
         raise MemoryFault(
             "generic addresses of one access in several state spaces are not emulated",
-            where=block.describe(int(np.flatnonzero(mask)[0])),
+            where=threads.describe(int(np.flatnonzero(mask)[0])),
         )
     if window[0] == 0:
-        return block.device.memory.memory, addresses - GLOBAL_BASE
+        return threads.device.memory.memory, addresses - GLOBAL_BASE
     if window[0] == 1:
-        return block.cluster.shared, shared_offsets(
-            block.shared_base, addresses - SHARED_BASE
-        )
-    return block.local, addresses - LOCAL_BASE + block.local_offsets[mask]
+        return threads.wave.shared, _in_shared(threads, mask, addresses - SHARED_BASE)
+    own = taken(threads, mask, threads.local_offsets)
+    return threads.wave.local, addresses - LOCAL_BASE + own
 
 
 def window_of(addresses: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -142,7 +169,7 @@ def window_of(addresses: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def checked(
-    block: Block,
+    threads: Threads,
     mask: Mask,
     place: tuple[Memory, NDArray[np.int64]],
     width: int,
@@ -150,11 +177,10 @@ def checked(
 ) -> tuple[Memory, NDArray[np.int64]]:
     """The place, once its bounds and alignment are known to be right."""
     memory, offsets = place
-    lanes = np.flatnonzero(mask)
-    check_access(memory, offsets, width, block.describe, lanes)
-    checker = block.device.checker
+    check_access(memory, offsets, width, threads.describe, lambda: np.flatnonzero(mask))
+    checker = threads.device.checker
     if checker is not None:
-        checker.access(block, memory, offsets, width, lanes, kind)
+        checker.access(threads, memory, offsets, width, np.flatnonzero(mask), kind)
     return memory, offsets
 
 
@@ -176,13 +202,20 @@ def load(one: Instruction, scope: Scope) -> Operation:
     dtype = NUMPY_TYPES[type_]
     width = size * len(targets)
 
-    def run(block: Block, mask: Mask) -> None:
-        memory, offsets = checked(block, mask, where(block, mask), width, "read")
+    def run(threads: Threads, mask: Mask) -> None:
+        memory, offsets = checked(threads, mask, where(threads, mask), width, "read")
         view = memory.view(size)
-        for index, write in enumerate(writes):
-            full = np.empty(mask.shape, view.dtype)
-            full[mask] = view[offsets // size + index]
-            write(block, mask, full.view(dtype))
+        index = offsets // size
+        if mask is threads.everyone:
+            for write in writes:
+                write(threads, mask, view.take(index).view(dtype))
+                index += 1
+            return
+        full = np.empty(mask.shape, view.dtype)
+        for write in writes:
+            full[mask] = view[index]
+            write(threads, mask, full.view(dtype))
+            index += 1
 
     return run
 
@@ -197,17 +230,17 @@ def store(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, one.operands[0], scope, state_space(one))
     size = WIDTHS[type_] // 8
     width = size * len(reads)
+    bits = np.dtype(f"u{size}")
 
-    def run(block: Block, mask: Mask) -> None:
-        memory, offsets = checked(block, mask, where(block, mask), width, "write")
+    def run(threads: Threads, mask: Mask) -> None:
+        memory, offsets = checked(threads, mask, where(threads, mask), width, "write")
         view = memory.view(size)
-        for index, read in enumerate(reads):
-            value = np.broadcast_to(read(block), mask.shape)[mask]
-            view[offsets // size + index] = value.view(view.dtype)
-        if memory.written is not None:
-            for byte in range(width):
-                memory.written[offsets + byte] = True
-        block.cluster.effects += 1
+        index = offsets // size
+        for read in reads:
+            view[index] = taken(threads, mask, read(threads)).view(bits)
+            index += 1
+        memory.mark(offsets, width)
+        threads.wave.effects += 1
 
     return run
 
@@ -226,7 +259,7 @@ def mov(one: Instruction, scope: Scope) -> Operation:
         read = address_of(source, scope)
     else:
         read = scope.read(source, type_)
-    return lambda block, mask: write(block, mask, read(block))
+    return lambda threads, mask: write(threads, mask, read(threads))
 
 
 def address_of(symbol: Symbol, scope: Scope) -> Read:
@@ -234,8 +267,10 @@ def address_of(symbol: Symbol, scope: Scope) -> Read:
     space, start = scope.place(symbol.name)
     offset = start + symbol.offset
     if space == "param":
-        return lambda block: np.array(block.parameters + offset, np.uint64)
-    return lambda block: np.array(offset, np.uint64)
+        return lambda threads: np.array(
+            threads.wave.launch.parameters + offset, np.uint64
+        )
+    return lambda threads: np.array(offset, np.uint64)
 
 
 def _part(type_: str, count: int) -> str:
@@ -248,11 +283,11 @@ def _unpack(target: Vector, source: Operand, type_: str, scope: Scope) -> Operat
     read = scope.read(source, type_)
     dtype = NUMPY_TYPES[part]
 
-    def run(block: Block, mask: Mask) -> None:
-        whole = np.array(np.broadcast_to(read(block), mask.shape))
+    def run(threads: Threads, mask: Mask) -> None:
+        whole = np.array(np.broadcast_to(read(threads), mask.shape))
         parts = whole.view(dtype).reshape(mask.size, len(writes))
         for index, write in enumerate(writes):
-            write(block, mask, parts[:, index])
+            write(threads, mask, parts[:, index])
 
     return run
 
@@ -263,11 +298,11 @@ def _pack(target: Operand, source: Vector, type_: str, scope: Scope) -> Operatio
     write = scope.write(target, type_)
     dtype = NUMPY_TYPES[part]
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         parts = np.empty((mask.size, len(reads)), dtype)
         for index, read in enumerate(reads):
-            parts[:, index] = read(block)
-        write(block, mask, parts.view(NUMPY_TYPES[type_])[:, 0])
+            parts[:, index] = read(threads)
+        write(threads, mask, parts.view(NUMPY_TYPES[type_])[:, 0])
 
     return run
 
@@ -287,10 +322,10 @@ def mapa(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(one.operands[0], type_)
     base = SHARED_BASE if generic else 0
 
-    def run(block: Block, mask: Mask) -> None:
-        plain = (read(block).astype(np.int64) - base) % SHARED_STRIDE
-        to = (rank(block).astype(np.int64) + 1) * SHARED_STRIDE
-        write(block, mask, (plain + to + base).astype(np.uint64))
+    def run(threads: Threads, mask: Mask) -> None:
+        plain = (read(threads).astype(np.int64) - base) % SHARED_STRIDE
+        to = (rank(threads).astype(np.int64) + 1) * SHARED_STRIDE
+        write(threads, mask, (plain + to + base).astype(np.uint64))
 
     return run
 
@@ -302,9 +337,10 @@ def getctarank(one: Instruction, scope: Scope) -> Operation:
     read = scope.read(one.operands[1], element_type(one))
     write = scope.write(one.operands[0], "u32")
 
-    def run(block: Block, mask: Mask) -> None:
-        window = (read(block).astype(np.int64) - base) // SHARED_STRIDE
-        write(block, mask, np.where(window == 0, block.rank, window - 1))
+    def run(threads: Threads, mask: Mask) -> None:
+        window = (read(threads).astype(np.int64) - base) // SHARED_STRIDE
+        rank = threads.block_of % threads.wave.launch.blocks
+        write(threads, mask, np.where(window == 0, rank, window - 1))
 
     return run
 
@@ -326,8 +362,8 @@ def cvta(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(one.operands[0], type_)
     step = np.array(base & (2**64 - 1), np.uint64)
 
-    def run(block: Block, mask: Mask) -> None:
-        write(block, mask, read(block).astype(np.uint64) + step)
+    def run(threads: Threads, mask: Mask) -> None:
+        write(threads, mask, read(threads).astype(np.uint64) + step)
 
     return run
 
@@ -340,9 +376,9 @@ def isspacep(one: Instruction, scope: Scope) -> Operation:
     read = scope.read(one.operands[1], "u64")
     write = scope.write(one.operands[0], "pred")
 
-    def run(block: Block, mask: Mask) -> None:
-        addresses = np.broadcast_to(read(block), mask.shape).astype(np.int64)
-        write(block, mask, window_of(addresses) == window)
+    def run(threads: Threads, mask: Mask) -> None:
+        addresses = np.broadcast_to(read(threads), mask.shape).astype(np.int64)
+        write(threads, mask, window_of(addresses) == window)
 
     return run
 
@@ -353,7 +389,7 @@ def isspacep(one: Instruction, scope: Scope) -> Operation:
 )
 def without_effect(one: Instruction, scope: Scope) -> Operation:
     """Hints, and fences among threads that this machine runs in one order anyway."""
-    return lambda block, mask: None
+    return lambda threads, mask: None
 
 
 # Atomics: one thread after the other, in thread order.
@@ -388,10 +424,10 @@ def atomic(one: Instruction, scope: Scope) -> Operation:
     size = WIDTHS[type_] // 8
     dtype = NUMPY_TYPES[PAIRS.get(type_, type_)]
 
-    def run(block: Block, mask: Mask) -> None:
-        memory, offsets = checked(block, mask, where(block, mask), size, "atomic")
+    def run(threads: Threads, mask: Mask) -> None:
+        memory, offsets = checked(threads, mask, where(threads, mask), size, "atomic")
         raw = memory.view(size)
-        values = [np.broadcast_to(read(block), mask.shape)[mask] for read in reads]
+        values = [np.broadcast_to(read(threads), mask.shape)[mask] for read in reads]
         old = np.empty(mask.shape, raw.dtype)
         before = np.empty(offsets.size, raw.dtype)
         for lane, at in enumerate(offsets // size):
@@ -406,7 +442,7 @@ def atomic(one: Instruction, scope: Scope) -> Operation:
             raw[at : at + 1] = kept.astype(dtype).view(raw.dtype)
         old[mask] = before
         if write is not None:
-            write(block, mask, old.view(NUMPY_TYPES[type_]))
-        block.cluster.effects += 1
+            write(threads, mask, old.view(NUMPY_TYPES[type_]))
+        threads.wave.effects += 1
 
     return run

@@ -8,67 +8,89 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from stepwell.runtime.devices.emulated.machine import WARP, Block
+from stepwell.runtime.devices.emulated.machine import WARP, Threads, Wave
 from stepwell.runtime.devices.emulated.translate import SPECIAL
 
 Triple = tuple[int, int, int]
 
 
-def _thread_index(axis: int, block: Block) -> NDArray:
-    x, y, _ = block.shape
-    thread = np.arange(block.registers.threads)
+def _thread_index(axis: int, threads: Threads) -> NDArray:
+    x, y, _ = threads.wave.launch.block
+    thread = threads.thread_of
     return (thread % x, thread // x % y, thread // (x * y))[axis]
 
 
-def _component(of: Callable[[Block], Triple], axis: int, block: Block) -> NDArray:
-    return np.array(of(block)[axis])
+def _component(of: Callable[[Wave], Triple], axis: int, threads: Threads) -> NDArray:
+    return np.array(of(threads.wave)[axis])
 
 
-def _each(function: Callable[[int, int], int], a: Triple, b: Triple) -> Triple:
-    x, y, z = map(function, a, b)
+def _block_index(axis: int, threads: Threads) -> NDArray:
+    return threads.wave.block_index[threads.block_of, axis]
+
+
+def _cluster_index(axis: int, threads: Threads) -> NDArray:
+    return threads.wave.cluster_index[threads.block_of, axis]
+
+
+def _within_cluster(axis: int, threads: Threads) -> NDArray:
+    return _block_index(axis, threads) % threads.wave.launch.cluster[axis]
+
+
+def _clusters_of_grid(wave: Wave) -> Triple:
+    x, y, z = map(int.__floordiv__, wave.launch.grid, wave.launch.cluster)
     return x, y, z
 
 
-TRIPLES: dict[str, Callable[[Block], Triple]] = {
-    "ntid": lambda block: block.shape,
-    "ctaid": lambda block: block.index,
-    "nctaid": lambda block: block.grid,
-    "clusterid": lambda block: block.cluster.index,
-    "cluster_nctaid": lambda block: block.cluster.shape,
-    "cluster_ctaid": lambda block: _each(int.__mod__, block.index, block.cluster.shape),
-    "nclusterid": lambda block: _each(
-        int.__floordiv__, block.grid, block.cluster.shape
-    ),
+EXTENTS: dict[str, Callable[[Wave], Triple]] = {
+    "ntid": lambda wave: wave.launch.block,
+    "nctaid": lambda wave: wave.launch.grid,
+    "cluster_nctaid": lambda wave: wave.launch.cluster,
+    "nclusterid": _clusters_of_grid,
+}
+INDICES: dict[str, Callable[[int, Threads], NDArray]] = {
+    "tid": _thread_index,
+    "ctaid": _block_index,
+    "clusterid": _cluster_index,
+    "cluster_ctaid": _within_cluster,
 }
 for _axis, _letter in enumerate("xyz"):
-    SPECIAL[f"%tid.{_letter}"] = partial(_thread_index, _axis)
-    for _name, _of in TRIPLES.items():
+    for _name, _of in EXTENTS.items():
         SPECIAL[f"%{_name}.{_letter}"] = partial(_component, _of, _axis)
+    for _name, _index in INDICES.items():
+        SPECIAL[f"%{_name}.{_letter}"] = partial(_index, _axis)
 
 
-def _lanes(block: Block) -> NDArray:
-    return np.arange(block.registers.threads) % WARP
+def _lanes(threads: Threads) -> NDArray:
+    return threads.thread_of % WARP
 
 
-def _mask(compare: Callable[[NDArray, NDArray], NDArray], block: Block) -> NDArray:
+def _mask(compare: Callable[[NDArray, NDArray], NDArray], threads: Threads) -> NDArray:
     lanes = np.arange(WARP)
     rows = compare(lanes[None, :], lanes[:, None])
     words = (rows * (1 << lanes.astype(np.uint64))).sum(axis=1)
-    return words[_lanes(block)]
+    return words[_lanes(threads)]
 
 
-OTHERS: dict[str, Callable[[Block], NDArray]] = {
+def _rank(threads: Threads) -> NDArray:
+    return threads.block_of % threads.wave.launch.blocks
+
+
+def _time(threads: Threads) -> NDArray:
+    return np.array(threads.device.instructions)
+
+
+OTHERS: dict[str, Callable[[Threads], NDArray]] = {
     "%laneid": _lanes,
-    "%warpid": lambda block: np.arange(block.registers.threads) // WARP,
-    "%nwarpid": lambda block: np.array(block.registers.threads // WARP),
-    "%smid": lambda block: np.array(0),
-    "%nsmid": lambda block: np.array(1),
-    "%cluster_ctarank": lambda block: np.array(block.rank),
-    "%cluster_nctarank": lambda block: np.array(len(block.cluster.blocks)),
-    "%is_explicit_cluster": lambda block: np.array(len(block.cluster.blocks) > 1),
-    "%clock": lambda block: np.array(block.device.instructions & 0xFFFFFFFF),
-    "%clock64": lambda block: np.array(block.device.instructions),
-    "%globaltimer": lambda block: np.array(block.device.instructions),
+    "%warpid": lambda threads: threads.thread_of // WARP,
+    "%nwarpid": lambda threads: np.array(threads.wave.warps),
+    "%smid": lambda threads: np.array(0),
+    "%nsmid": lambda threads: np.array(1),
+    "%cluster_ctarank": _rank,
+    "%cluster_nctarank": lambda threads: np.array(threads.wave.launch.blocks),
+    "%is_explicit_cluster": lambda threads: np.array(threads.wave.launch.blocks > 1),
+    "%clock": lambda threads: _time(threads) & 0xFFFFFFFF,
+    "%clock64": _time,
+    "%globaltimer": _time,
     "%lanemask_eq": partial(_mask, np.equal),
     "%lanemask_lt": partial(_mask, np.less),
     "%lanemask_le": partial(_mask, np.less_equal),

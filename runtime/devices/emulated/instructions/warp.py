@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from stepwell.runtime.devices.emulated.machine import WARP, Block, Mask, Operation
+from stepwell.runtime.devices.emulated.machine import WARP, Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.syntax import Instruction, Pair
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
@@ -51,9 +51,9 @@ def shuffle(one: Instruction, scope: Scope) -> Operation:
     value, by, clamp = (scope.read(o, "b32") for o in one.operands[1:4])
     lanes = np.arange(WARP)
 
-    def run(block: Block, mask: Mask) -> None:
-        offset = warps(by(block), mask).astype(np.int64) & 31
-        limit = warps(clamp(block), mask).astype(np.int64)
+    def run(threads: Threads, mask: Mask) -> None:
+        offset = warps(by(threads), mask).astype(np.int64) & 31
+        limit = warps(clamp(threads), mask).astype(np.int64)
         segment, bound = limit >> 8 & 31, limit & 31
         highest = (lanes & segment) | (bound & ~segment)
         lowest = lanes & segment
@@ -68,10 +68,10 @@ def shuffle(one: Instruction, scope: Scope) -> Operation:
             }[mode]
             inside = source <= highest
         source = np.where(inside, source, lanes)
-        taken = np.take_along_axis(warps(value(block), mask), source, axis=1)
-        write(block, mask, taken.reshape(-1))
+        taken = np.take_along_axis(warps(value(threads), mask), source, axis=1)
+        write(threads, mask, taken.reshape(-1))
         if flag is not None:
-            flag(block, mask, inside.reshape(-1))
+            flag(threads, mask, inside.reshape(-1))
 
     return converged(scope.read(one.operands[-1], "b32"), run)
 
@@ -83,9 +83,9 @@ def vote(one: Instruction, scope: Scope) -> Operation:
     read = scope.read(one.operands[1], "pred")
     write = scope.write(one.operands[0], "b32" if mode == "ballot" else "pred")
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         here = mask.reshape(-1, WARP)
-        holds = warps(read(block), mask)
+        holds = warps(read(threads), mask)
         some = np.bitwise_or.reduce(holds & here, axis=1)
         every = np.bitwise_and.reduce(holds | ~here, axis=1)
         outcome: Array = {
@@ -94,7 +94,7 @@ def vote(one: Instruction, scope: Scope) -> Operation:
             "uni": lambda: every | ~some,
             "ballot": lambda: words(holds & here),
         }[mode]()
-        write(block, mask, to_lanes(outcome))
+        write(threads, mask, to_lanes(outcome))
 
     return converged(scope.read(one.operands[-1], "b32"), run)
 
@@ -104,8 +104,8 @@ def activemask(one: Instruction, scope: Scope) -> Operation:
     """The threads of the warp that execute together."""
     write = scope.write(one.operands[0], "b32")
 
-    def run(block: Block, mask: Mask) -> None:
-        write(block, mask, to_lanes(words(mask.reshape(-1, WARP))))
+    def run(threads: Threads, mask: Mask) -> None:
+        write(threads, mask, to_lanes(words(mask.reshape(-1, WARP))))
 
     return run
 
@@ -120,19 +120,19 @@ def match(one: Instruction, scope: Scope) -> Operation:
     write = scope.write(pair.first if pair else target, "b32")
     flag = scope.write(pair.second, "pred") if pair else None
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         here = mask.reshape(-1, WARP)
-        value = warps(read(block), mask)
+        value = warps(read(threads), mask)
         equal = (value[:, :, None] == value[:, None, :]) & here[:, None, :]
         if "any" in one.modifiers:
             per_lane = (equal * BITS).sum(axis=2, dtype=np.uint64)
-            write(block, mask, per_lane.astype(np.uint32).reshape(-1))
+            write(threads, mask, per_lane.astype(np.uint32).reshape(-1))
             return
         same = (equal | ~here[:, None, :]).all(axis=2).reshape(-1)
         everyone = to_lanes(words(here))
-        write(block, mask, np.where(same, everyone, np.uint32(0)))
+        write(threads, mask, np.where(same, everyone, np.uint32(0)))
         if flag is not None:
-            flag(block, mask, same)
+            flag(threads, mask, same)
 
     return converged(scope.read(one.operands[-1], "b32"), run)
 
@@ -155,9 +155,9 @@ def redux(one: Instruction, scope: Scope) -> Operation:
     read = scope.read(one.operands[1], type_)
     write = scope.write(one.operands[0], type_)
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         here = mask.reshape(-1, WARP)
-        value = warps(read(block), mask)
+        value = warps(read(threads), mask)
         if name in REDUCTIONS:
             reduce, neutral = REDUCTIONS[name]
             kept = np.where(here, value, np.array(neutral).astype(value.dtype))
@@ -167,7 +167,7 @@ def redux(one: Instruction, scope: Scope) -> Operation:
             neutral = info.max if name == "min" else info.min
             kept = np.where(here, value, value.dtype.type(neutral))
             outcome = getattr(kept, name)(axis=1)
-        write(block, mask, to_lanes(outcome))
+        write(threads, mask, to_lanes(outcome))
 
     return converged(scope.read(one.operands[-1], "b32"), run)
 
@@ -179,9 +179,9 @@ def elect(one: Instruction, scope: Scope) -> Operation:
     assert isinstance(pair, Pair)
     write, flag = scope.write(pair.first, "b32"), scope.write(pair.second, "pred")
 
-    def run(block: Block, mask: Mask) -> None:
+    def run(threads: Threads, mask: Mask) -> None:
         leader = to_lanes(mask.reshape(-1, WARP).argmax(axis=1))
-        write(block, mask, leader)
-        flag(block, mask, np.arange(mask.size) % WARP == leader)
+        write(threads, mask, leader)
+        flag(threads, mask, np.arange(mask.size) % WARP == leader)
 
     return converged(scope.read(one.operands[-1], "b32"), run)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError, UnsupportedError
-from stepwell.runtime.devices.emulated.machine import WARP, Block, Mask, Operation
+from stepwell.runtime.devices.emulated.asynchronous import Issued
+from stepwell.runtime.devices.emulated.machine import WARP, Mask, Operation, Threads
+from stepwell.runtime.devices.emulated.memory import check_access
 from stepwell.runtime.devices.emulated.syntax import Instruction, Vector
 from stepwell.runtime.devices.emulated.tensor_map import swizzled
 from stepwell.runtime.devices.emulated.translate import (
-    Read,
     Scope,
-    Write,
     instruction,
     unsupported,
 )
@@ -28,12 +29,12 @@ from stepwell.runtime.devices.emulated.translate import (
 from .barriers import uniform
 from .matrix import (
     OPERAND_TYPES,
+    Fragment,
     a_fragment,
-    accumulator_places,
-    gather,
+    from_accumulator,
     product,
+    to_accumulator,
     to_tf32,
-    words_of,
 )
 
 Array = NDArray
@@ -64,31 +65,33 @@ class Descriptor:
             SWIZZLES[word >> 62],
         )
 
-    def offsets(self, extent: int, depth: int, width: int, major_k: bool) -> Array:
-        """Byte offsets of the elements `[extent, depth]`, depth along K.
 
-        Canonical layouts: 8 rows of `swizzle` bytes (16 without) make an atom.
-        """
-        row, k = np.arange(extent)[:, None], np.arange(depth)[None, :]
-        return swizzled(
-            self.start + self._plain(row, k * width, k, width, major_k), self.swizzle
-        )
+@lru_cache(maxsize=256)
+def _chunks(
+    layout: tuple[int, int, int], extent: int, depth: int, width: int, major_k: bool
+) -> Array:
+    """Byte offsets, before the swizzle, of the 16-byte chunks of a matrix.
 
-    def _plain(
-        self, row: Array, byte: Array, k: Array, width: int, major_k: bool
-    ) -> Array:
-        pitch = self.swizzle or 16
-        if major_k and self.swizzle:
-            return row // 8 * self.stride + row % 8 * pitch + byte
-        if major_k:
-            group = row // 8 * self.stride + byte // 16 * self.leading
-            return group + row % 8 * 16 + byte % 16
-        across = row * width
-        if self.swizzle:
-            group = across // pitch * self.leading + k // 8 * self.stride
-        else:
-            group = across // 16 * self.stride + k // 8 * self.leading
-        return group + across % pitch + k % 8 * pitch
+    `layout` is leading, stride, swizzle. The result is `[extent, depth / n]`, or for a
+    matrix that is contiguous along the other dimension `[extent / n, depth]`, where a
+    chunk has n elements. Canonical layouts: 8 rows of `swizzle` bytes (16 without)
+    make an atom.
+    """
+    leading, stride, swizzle = layout
+    pitch = swizzle or 16
+    chunk = 16 // width
+    if major_k:
+        row = np.arange(extent)[:, None]
+        byte = 16 * np.arange(depth // chunk)[None, :]
+        if swizzle:
+            return row // 8 * stride + row % 8 * pitch + byte
+        return row // 8 * stride + byte // 16 * leading + row % 8 * 16
+    across, k = 16 * np.arange(extent // chunk)[:, None], np.arange(depth)[None, :]
+    if swizzle:
+        group = across // pitch * leading + k // 8 * stride
+    else:
+        group = across // 16 * stride + k // 8 * leading
+    return group + across % pitch + k % 8 * pitch
 
 
 @instruction("wgmma")
@@ -97,35 +100,47 @@ def wgmma(one: Instruction, scope: Scope) -> Operation:
     action = one.modifiers[0]
     if action == "fence":
 
-        def fence(block: Block, mask: Mask) -> None:
-            _check_warpgroups(one, block, mask)
+        def fence(threads: Threads, mask: Mask) -> None:
+            warpgroups(one, threads, mask)
 
         return fence
     if action == "commit_group":
-        return lambda block, mask: block.in_flight("wgmma").commit(mask)
+        return lambda threads, mask: threads.in_flight("wgmma").commit(mask)
     if action == "wait_group":
         most = scope.read(one.operands[0], "u32")
-        return lambda block, mask: block.in_flight("wgmma").wait(
-            mask, uniform(most, block, mask)
+        return lambda threads, mask: threads.in_flight("wgmma").wait(
+            mask, uniform(most, threads, mask)
         )
     if action == "mma_async" and "sp" not in one.modifiers:
         return _mma_async(one, scope)
     raise unsupported(one)
 
 
-def _check_warpgroups(one: Instruction, block: Block, mask: Mask) -> Array:
-    """The warpgroups of the mask, each of which must take part as a whole."""
-    whole = (mask | block.exited)[: mask.size // WARPGROUP * WARPGROUP]
-    rows = mask[: whole.size].reshape(-1, WARPGROUP)
-    present = rows.any(axis=1)
-    if whole.size < mask.size and mask[whole.size :].any():
-        present = np.zeros(0, np.bool_)
-    if not present.any() or not whole.reshape(-1, WARPGROUP)[present].all():
+def warpgroups(one: Instruction, threads: Threads, mask: Mask) -> Array:
+    """The warps of the mask, `[warpgroups, 4]` of the range's warps.
+
+    Raises DeviceError unless each warpgroup takes part as a whole.
+    """
+    if mask is threads.everyone and "warpgroups" in threads.kept:
+        return threads.kept["warpgroups"]
+    rows = mask.reshape(-1, WARP)
+    warps = np.flatnonzero(rows.any(axis=1))
+    wave = threads.wave
+    number = threads.thread_of[warps * WARP] // WARP
+    order = np.lexsort((number % 4, threads.block_of[warps * WARP], number // 4))
+    whole = rows[warps].all() and warps.size % 4 == 0
+    groups = warps[order].reshape(-1, 4) if whole else np.zeros((0, 4), np.int64)
+    key = (threads.block_of[groups * WARP] * wave.warps) + (
+        threads.thread_of[groups * WARP] // WARP
+    )
+    if not groups.size or (key != key[:, :1] // 4 * 4 + np.arange(4)).any():
         raise DeviceError(
             f"{one.name} needs all threads of a warpgroup",
-            where=block.describe(int(np.flatnonzero(mask)[0])),
+            where=threads.describe(int(np.flatnonzero(mask)[0])),
         )
-    return np.flatnonzero(present)
+    if mask is threads.everyone:
+        threads.kept["warpgroups"] = groups
+    return groups
 
 
 @dataclass(frozen=True)
@@ -172,116 +187,149 @@ def _flag(one: Instruction, scope: Scope, index: int, default: int) -> int:
 def _mma_async(one: Instruction, scope: Scope) -> Operation:
     form = _form(one)
     d, a, b, *_ = one.operands
-    registers = words_of(d, scope)
-    writes = (
-        [scope.write(o, "b32") for o in d.elements] if isinstance(d, Vector) else []
-    )
-    a_words = words_of(a, scope) if isinstance(a, Vector) else None
-    a_word = None if a_words else scope.read(a, "b64")
-    b_word = scope.read(b, "b64")
+    held = Fragment.of(one, a, scope) if isinstance(a, Vector) else None
+    words = [None if held else scope.read(a, "b64"), scope.read(b, "b64")]
     keeps = (
         scope.read(one.operands[3], "pred")
         if len(one.operands) > 3
-        else (lambda block: np.array(True))
+        else (lambda threads: np.array(True))
+    )
+    majors = (
+        held is not None or _flag(one, scope, 6, 0) == 0,
+        _flag(one, scope, 7 if held is None else 6, 0) == 0,
     )
     signs = (_flag(one, scope, 4, 1), _flag(one, scope, 5, 1))
-    a_k_major = a_words is not None or _flag(one, scope, 6, 0) == 0
-    b_k_major = _flag(one, scope, 6 if a_words is not None else 7, 0) == 0
-    accumulator = Accumulator(registers, writes, form)
+    to = Fragment.of(one, d, scope)
+    sides = ((64, form.a_dtype), (form.columns, form.b_dtype))
 
-    def run(block: Block, mask: Mask) -> None:
-        groups = _check_warpgroups(one, block, mask)
-        for group in groups:
-            threads = np.zeros_like(mask)
-            threads[group * WARPGROUP : (group + 1) * WARPGROUP] = True
-            threads &= mask
-            right = _shared(block, threads, b_word, form, b_k_major, True)
-            keep = bool(uniform(keeps, block, threads))
-            if a_word is not None:
-                left = _shared(block, threads, a_word, form, a_k_major, False)
+    def run(threads: Threads, mask: Mask) -> None:
+        groups = warpgroups(one, threads, mask)
+        first = groups[:, 0] * WARP
+        keep = np.broadcast_to(keeps(threads), mask.shape)[first]
+        operands: list[Callable[[], Array]] = []
+        for read, major_k, (extent, dtype) in zip(words, majors, sides, strict=True):
+            if read is None:
+                assert held is not None
+                operands.append(partial(_held, held, threads, groups, form))
             else:
-                left = _held(block, threads, a_words or [], form)
-
-            def finish(
-                due: Mask,
-                left: Callable[[], Array] = left,
-                right: Callable[[], Array] = right,
-                keep: bool = keep,
-            ) -> None:
-                x, y = left(), right()
-                if form.tf32:
-                    x, y = to_tf32(x), to_tf32(y)
-                signed = (
-                    x.astype(np.float64) * signs[0],
-                    y.astype(np.float64) * signs[1],
-                )
-                accumulator.add(block, due, signed[0], signed[1].T, keep)
-
-            block.in_flight("wgmma").issue(threads, finish)
+                word = np.broadcast_to(read(threads), mask.shape)[first]
+                shape = (extent, form.depth, dtype, major_k)
+                operands.append(_shared(threads, first, word, shape))
+        made = Product(
+            threads, groups, to, form, signs, keep, (operands[0], operands[1])
+        )
+        made.issue(mask)
 
     return run
 
 
+def _held(held: Fragment, threads: Threads, groups: Array, form: Form) -> Array:
+    """The left operand in registers as `[warpgroups, 64, k]`."""
+    words = held.gather(threads, groups.reshape(-1))
+    return a_fragment(words, form.a_dtype).reshape(len(groups), 64, form.depth)
+
+
 def _shared(
-    block: Block, threads: Mask, word: Read, form: Form, major_k: bool, is_b: bool
+    threads: Threads,
+    first: Array,
+    words: Array,
+    shape: tuple[int, int, np.dtype, bool],
 ) -> Callable[[], Array]:
-    """How to read an operand `[rows, k]` from shared memory, later."""
-    descriptor = Descriptor.decode(uniform(word, block, threads))
-    dtype = form.b_dtype if is_b else form.a_dtype
-    extent = form.columns if is_b else 64
-    offsets = descriptor.offsets(extent, form.depth, dtype.itemsize, major_k)
-    offsets = offsets + block.shared_base
-    shared = block.cluster.shared
-    lane = int(np.flatnonzero(threads)[0])
-    where = block.describe(lane)
-    if offsets.max() + dtype.itemsize > shared.size or offsets.min() < 0:
-        raise DeviceError("a wgmma operand lies outside shared memory", where=where)
-    checker = block.device.checker
+    """How to read operands `[warpgroups, rows, k]` from shared memory, later."""
+    extent, depth, dtype, major_k = shape
+    places: list[Array] = []
+    for word in words:
+        one = Descriptor.decode(int(word))
+        layout = (one.leading, one.stride, one.swizzle)
+        plain = _chunks(layout, extent, depth, dtype.itemsize, major_k)
+        places.append(swizzled(one.start + plain, one.swizzle))
+    offsets = np.stack(places) + threads.shared_base[first][:, None, None]
+    flat = offsets.reshape(-1)
+    shared = threads.wave.shared
+    lanes = np.repeat(first, offsets[0].size)
+    check_access(shared, flat, 16, threads.describe, lambda: lanes)
+    checker = threads.device.checker
     if checker is not None:
-        flat = offsets.reshape(-1)
-        lanes = np.full(flat.size, lane)
-        checker.access(block, shared, flat, dtype.itemsize, lanes, "async")
+        checker.access(threads, shared, flat, 16, lanes, "async")
+    chunks = flat >> 4
 
     def read() -> Array:
-        width = dtype.itemsize
-        return shared.view(width)[offsets // width].view(dtype)
+        values = shared.view(16)[chunks].view(dtype)
+        if major_k:
+            return values.reshape(len(words), extent, depth)
+        chunk = 16 // dtype.itemsize
+        values = values.reshape(len(words), extent // chunk, depth, chunk)
+        return values.swapaxes(2, 3).reshape(len(words), extent, depth)
 
     return read
 
 
-def _held(
-    block: Block, threads: Mask, words: list[Read], form: Form
-) -> Callable[[], Array]:
-    """How to read the left operand from registers, later."""
-    warps = np.flatnonzero(threads.reshape(-1, WARP).any(axis=1))
+@dataclass(eq=False)
+class Product:
+    """An issued product of some warpgroups; its sums are 64 x columns each.
 
-    def read() -> Array:
-        held = gather(words, block, threads, warps)
-        return a_fragment(held, form.a_dtype).reshape(64, form.depth)
+    Products that follow one another in the same registers hand their sums on as
+    matrices: `following` is the next one, `carried` what it was given.
+    """
 
-    return read
-
-
-@dataclass(frozen=True)
-class Accumulator:
-    """The registers of a 64 x columns result."""
-
-    registers: list[Read]
-    writes: list[Write]
+    threads: Threads
+    groups: Array
+    to: Fragment
     form: Form
+    signs: tuple[int, int]
+    keep: NDArray[np.bool_]
+    operands: tuple[Callable[[], Array], Callable[[], Array]]
+    following: Product | None = None
+    carried: Array | None = None
+    issued: Issued | None = None
 
-    def add(self, block: Block, threads: Mask, a: Array, b: Array, keep: bool) -> None:
-        """`d = a b + (d if keep else 0)` for the threads of one warpgroup."""
-        result = self.form.result
-        warps = np.flatnonzero(threads.reshape(-1, WARP).any(axis=1))
-        rows, columns = accumulator_places(self.form.columns)
-        c = np.zeros((4, 16, self.form.columns), result)
-        if keep:
-            held = gather(self.registers, block, threads, warps).view(result)
-            c[:, rows, columns] = held
-        d = product(a.reshape(4, 16, -1), b, c, result, self.form.saturate)
-        kept = np.ascontiguousarray(d[:, rows, columns]).view(np.uint32)
-        full = np.zeros((threads.size // WARP, WARP), np.uint32)
-        for index, write in enumerate(self.writes):
-            full[warps] = kept[:, :, index]
-            write(block, threads, full.reshape(-1))
+    def issue(self, mask: Mask) -> None:
+        """Put it in flight behind the others."""
+        flight = self.threads.in_flight("wgmma")
+        before = flight.groups.latest(self.threads)
+        self.issued = flight.issue(mask, self.finish)
+        self.issued.tag = self
+        if before is None or not isinstance(before.tag, Product):
+            return
+        other = before.tag
+        same = other.to.rows is self.to.rows or (
+            np.array_equal(other.to.rows, self.to.rows)
+        )
+        alike = other.threads is self.threads and other.form.result == self.form.result
+        if same and alike and np.array_equal(other.groups, self.groups):
+            other.following = self
+
+    def finish(self, due: Mask) -> None:
+        """Multiply, add and write, for the warpgroups of the mask."""
+        threads, form = self.threads, self.form
+        here = due[self.groups[:, 0] * WARP]
+        whole = bool(here.all())
+        groups = self.groups if whole else self.groups[here]
+        warps = groups.reshape(-1)
+        a, b = (operand() for operand in self.operands)
+        if form.tf32:
+            a, b = to_tf32(a), to_tf32(b)
+        if not whole:
+            a, b = a[here], b[here]
+        sums = self.carried
+        if sums is None:
+            sums = to_accumulator(self.to.gather(threads, warps), form.result)
+            sums = sums.reshape(len(groups), 64, form.columns)
+        keep = self.keep if whole else self.keep[here]
+        if not keep.all():
+            sums = np.where(keep[:, None, None], sums, form.result.type(0))
+        left = a.astype(np.float64)
+        if self.signs[0] * self.signs[1] < 0:
+            np.negative(left, left)
+        d = product(left, b.swapaxes(1, 2), sums, form.result, form.saturate)
+        following = self.following
+        if whole and following is not None and following.is_due(due):
+            following.carried = d
+            return
+        by_warp = d.reshape(-1, 16, form.columns)
+        self.to.scatter(threads, warps, from_accumulator(by_warp))
+
+    def is_due(self, due: Mask) -> bool:
+        """Whether the same wait finishes this one for the same threads."""
+        waited = None if self.issued is None else self.issued.waited
+        return waited is not None and np.array_equal(waited, due)
