@@ -179,6 +179,11 @@ class Target:
         """Bytes of shared memory that one block may use; 0 on a CPU."""
         return _SHARED_KIB.get(self.sm, 0) << 10
 
+    @property
+    def has_wgmma(self) -> bool:
+        """Whether it has TMA, warpgroups' products and their register budgets (sm_90a)."""
+        return self.sm == 90 and self.arch_specific
+
     def has(self, feature: str) -> bool:
         """Whether a CPU feature of LLVM's name `feature` may be used."""
         return feature in self.features

@@ -173,6 +173,9 @@ class RingType(_StagedType):
 
     name = "tile.ring"
 
+    def __init__(self, stages: int, tiles: Sequence[SharedType]) -> None:
+        super().__init__(stages, tiles)
+
     @property
     def bytes(self) -> int:
         """Shared memory of the tiles and the barriers."""
@@ -188,6 +191,9 @@ class StagingType(_StagedType):
     """
 
     name = "tile.staging"
+
+    def __init__(self, stages: int, tiles: Sequence[SharedType]) -> None:
+        super().__init__(stages, tiles)
 
     @property
     def bytes(self) -> int:

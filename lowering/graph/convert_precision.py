@@ -19,7 +19,7 @@ from stepwell.dialects import nn
 from stepwell.dialects.context import weights_of
 from stepwell.dialects.dtypes import bf16, bit_width, f16, f32, is_bool, is_integer
 from stepwell.dialects.provenance import has_location, location_names
-from stepwell.dialects.shapes import dims_of, tensor_type
+from stepwell.dialects.shapes import dims_of, element_of, tensor_type
 from stepwell.dialects.weights import WeightStore
 from stepwell.errors import OptionError
 from stepwell.lowering.fusion.roles import role_of
@@ -143,9 +143,8 @@ class Walk:
         if isinstance(op, BOUNDED):
             return False
         if isinstance(op, nn.CastOp):
-            source = element_or_none(op.operand)
-            counts = source is not None and is_integer(source) and not is_bool(source)
-            return counts and bit_width(source) > 8
+            source = element_of(op.operand)
+            return is_integer(source) and not is_bool(source) and bit_width(source) > 8
         if any(v in self.wide for v in op.operands):
             return role_of(op) in FOLLOWING if isinstance(op, nn.NnOp) else False
         return isinstance(op, nn.IotaOp | nn.DimValueOp) or "beyond" in reason

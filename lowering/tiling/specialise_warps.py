@@ -33,7 +33,7 @@ class SpecialiseWarpsPass(ModulePass):
     ->
     tile.ring  tile.specialise {
       tile.role "producer" { tile.acquire; tile.tma_load; tile.tma_load; tile.commit }
-      tile.role "consumer" { tile.wait; tile.wgmma; tile.release  tile.map  tile.tma_store }
+      tile.role "consumer" { tile.wait; tile.wgmma; tile.release; tile.map; ... }
     }
     ```
     """

@@ -212,7 +212,7 @@ class HopperProgram:
         return tile.RingType(self.stages, [self.lhs_tile, self.rhs_tile])
 
     def argument_type(self, argument: BlockArgument) -> Attribute:
-        """The type of an argument of the new kernel: a tensor map for what TMA moves."""
+        """The type of a new argument: a tensor map for what TMA moves."""
         kind = argument.type
         assert isinstance(kind, tile.ViewType)
         moved: list[tuple[Place, tile.SharedType]] = [
@@ -279,38 +279,41 @@ class HopperProgram:
         return e.number(dim) if isinstance(dim, int) else e.value(tile.DimOp(dim))
 
     def _bind_cell(self, e: Emitter, index: SSAValue) -> None:
-        """The old grid's ids of a tile: rows and columns of a raster, or by division."""
+        """The old grid's ids of a tile: of a raster where there is one, or divided."""
         ids, extents = self.gemm.func.program_ids, self.gemm.func.grid.data
-        rows, columns = self._raster_ids()
-        if rows is not None and columns is not None:
-            sizes = [extents[ids.index(i)] for i in (rows, columns)]
-            if all(isinstance(s, int) for s in sizes) and all(
-                n == 1
-                for i, n in zip(ids, extents, strict=True)
-                if i not in (rows, columns)
-            ):
-                raster = e.add(tile.RasterOp(index, [int(str(s)) for s in sizes], BAND))
-                e.values.update({i: self.zero for i in ids})
-                e.values.update(zip((rows, columns), raster.results, strict=True))
-                return
+        if (raster := self._raster()) is not None:
+            pair, sizes = raster
+            op = e.add(tile.RasterOp(index, sizes, BAND))
+            e.values.update(dict.fromkeys(ids, self.zero))
+            e.values.update(zip(pair, op.results, strict=True))
+            return
         rest = index
-        for number, extent in reversed(list(zip(ids, extents, strict=True))):
-            if number is ids[0]:
-                e.values[number] = rest
-                break
+        for number, extent in reversed(list(zip(ids[1:], extents[1:], strict=True))):
             size = self._size(e, extent)
             e.values[number] = e.value(arith.RemUIOp(rest, size))
             rest = e.value(arith.DivUIOp(rest, size))
+        e.values[ids[0]] = rest
 
-    def _raster_ids(self) -> tuple[BlockArgument | None, BlockArgument | None]:
-        """The grid's ids that only rows, or only columns, depend on."""
-        found: list[BlockArgument | None] = []
+    def _raster(self) -> tuple[tuple[BlockArgument, BlockArgument], list[int]] | None:
+        """The ids of rows and of columns with their extents, if the rest is 1."""
+        pair = self._raster_ids()
+        ids, extents = self.gemm.func.program_ids, self.gemm.func.grid.data
+        sizes = dict(zip(ids, extents, strict=True))
+        if pair is None or any(sizes[i] != 1 for i in ids if i not in pair):
+            return None
+        both = [size for i in pair if isinstance(size := sizes[i], int)]
+        return (pair, both) if len(both) == 2 else None
+
+    def _raster_ids(self) -> tuple[BlockArgument, BlockArgument] | None:
+        """The id that the rows depend on, and that of the columns."""
+        found: list[BlockArgument] = []
         for place, dim in ((self.gemm.lhs, 0), (self.gemm.rhs, 1)):
             index = place.indices[place.over[dim]]
             ids = () if isinstance(index, int) else _ids_of(index)
-            found.append(next(iter(ids)) if len(ids) == 1 else None)
-        rows, columns = found
-        return (None, None) if rows is columns else (rows, columns)
+            if len(ids) != 1:
+                return None
+            found += ids
+        return None if found[0] is found[1] else (found[0], found[1])
 
     def _steps(self, e: Emitter) -> tuple[SSAValue, SSAValue, SSAValue]:
         loop = self.gemm.loop
