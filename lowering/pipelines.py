@@ -183,6 +183,7 @@ GPU_TILING = Phase(
         "convert-fusion-to-tile",
         "canonicalize-tile",
         # From what a block computes to who computes it.
+        "specialise-warps",
         "assign-layouts",
     ),
 )

@@ -40,6 +40,7 @@ from .block import (
     power_of_two,
     volume,
 )
+from .schedule_hopper import schedule_hopper
 
 DEPTH = 32
 """Extent of the inner dim of a tile: whole sectors of every element type."""
@@ -99,10 +100,9 @@ def _sums(element: Attribute, total: Attribute) -> bool:
 
 def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Schedule:
     """Choose the tile, the warps and the loops: a cell is one tile of sums."""
-    hopper = hopper_schedule(product, target, ranges)
-    if hopper is not None:
-        return hopper
     sizes = {**estimates(product.op.extents, ranges), SINGLE_ROW: 1}
+    if target.has_wgmma and (hopper := schedule_hopper(product, sizes)) is not None:
+        return hopper
     row = product.m[-1] if product.m else SINGLE_ROW
     column, inner = product.n[-1], inner_axis(product, sizes)
     tile = _best_tile(product, sizes, row, column, inner)
@@ -114,13 +114,6 @@ def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Sc
     schedule = Schedule(Anchor.CONTRACTION, _raster(grid, row, column), loops, axes)
     options = {ROWS_OPTION: tile.warp_rows, WARPS_OPTION: tile.warps, FLAT_OPTION: 1}
     return schedule.with_options(**options)
-
-
-def hopper_schedule(
-    product: Product, target: Target, ranges: Ranges
-) -> Schedule | None:
-    """The schedule for `specialise-warps` where a product fits it; else None."""
-    return None
 
 
 def _depth(product: Product, inner: str) -> int:
