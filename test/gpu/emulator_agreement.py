@@ -23,7 +23,7 @@ import numpy as np
 from agreement import all_forms, report
 from agreement.emulator import emulate
 from agreement.form import Form
-from agreement.gpu import run_forms
+from agreement.gpu import GpuError, run_forms
 
 Outcomes = dict[str, Any]
 
@@ -123,4 +123,7 @@ def load(path: Path, forms: dict[str, Form]) -> Outcomes:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except GpuError as error:
+        sys.exit(str(error))

@@ -183,7 +183,7 @@ def _numbers(source: Source, type_: str, count: int) -> Array:
         return source.bits(count, "u4")
     from .matrices import words
 
-    return words(source, type_, count, True)
+    return words(source, type_, count, "integers")
 
 
 def _bulk_reduction(op: str, type_: str, to: str) -> Form:

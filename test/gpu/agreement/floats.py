@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from .form import Bound, Form, elementwise
-from .values import moderate
+from .values import Array, Source, moderate, random
 
 ROUND = ("rn", "rz", "rm", "rp")
 HALVES = ("f16", "bf16", "f16x2", "bf16x2")
@@ -55,9 +57,27 @@ def _halves() -> Iterator[Form]:
         for tail in (*tails, ".relu") + ((".ftz.relu",) if is_half else ()):
             name = f"fma.rn{tail}.{type_}"
             yield elementwise("half", name, type_, [type_] * 3)
+        for tail in ("", ".relu"):
+            name = f"fma.rn.oob{tail}.{type_}"
+            draw = [None, _with_oob(type_)]
+            yield elementwise("half", name, type_, [type_] * 3, draw=draw)
         for op in ("neg", "abs"):
             for tail in ("", ".ftz") if is_half else ("",):
                 yield elementwise("half", f"{op}{tail}.{type_}", type_, [type_])
+
+
+def _with_oob(type_: str):
+    """Values of which some are the NaN that stands for out of bounds."""
+
+    def draw(source: Source, count: int) -> Array:
+        bits = random(type_, source, count)
+        chosen = source.below(3, count)
+        oob = np.array([0xFFFF, 0xFFFF0000, 0xFFFFFFFF])
+        if type_.endswith("x2"):
+            return np.where(chosen == 0, oob[source.below(3, count)], bits)
+        return np.where(chosen == 0, 0xFFFF, bits)
+
+    return draw
 
 
 def _extremes() -> Iterator[Form]:

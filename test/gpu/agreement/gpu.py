@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 from .form import Form, Map
 from .values import Array
 
-SECONDS = 20
+SECONDS = 10
 """For one kernel, its compilation included."""
+ALTOGETHER = 240
+"""Seconds after which the rest of the forms is left out."""
 ELEMENTS = {
     "uint8": "UINT8",
     "uint16": "UINT16",
@@ -49,7 +52,11 @@ def run_forms(forms: Sequence[Form], log: Callable[[str], None]) -> Iterator[Any
     A worker that takes too long, or whose context breaks, is replaced.
     """
     worker = _Worker()
+    started = time.monotonic()
     for form in forms:
+        if time.monotonic() - started > ALTOGETHER:
+            yield "not run: out of time"
+            continue
         outcome, usable = worker.run(form)
         if not usable:
             log(f"new context after {form.family}/{form.name}: {outcome}")
@@ -68,8 +75,9 @@ class _Worker:
         self._process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(120) or self._pipe.recv() != "ready":
-            raise GpuError("no context on a GPU")
+        answer = self._pipe.recv() if self._pipe.poll(120) else "no answer"
+        if answer != "ready":
+            raise GpuError(f"expected a Hopper GPU and cuda-bindings: {answer}")
 
     def run(self, form: Form) -> tuple[Array | str, bool]:
         """The outcome, and whether the worker can go on."""
@@ -88,7 +96,11 @@ class _Worker:
 
 
 def _serve(pipe: Connection) -> None:
-    driver = Driver()
+    try:
+        driver = Driver()
+    except Exception as error:  # no package, no driver, no GPU: told to the parent
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
     pipe.send("ready")
     while True:
         form = pipe.recv()

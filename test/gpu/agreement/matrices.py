@@ -21,17 +21,28 @@ NUMBERS: dict[str, np.dtype] = {
     "e4m3": np.dtype(ml_dtypes.float8_e4m3fn),
     "e5m2": np.dtype(ml_dtypes.float8_e5m2),
 }
+NUMBER_KINDS = ("integers", "reals", "edges")
 REACH = {"e4m3": 8, "e5m2": 4, "f16": 16, "bf16": 16}
 """Integers up to here are drawn, so that products of them are exact."""
 
 
-def words(source: Source, type_: str, count: int, exact: bool) -> Array:
-    """`count` 32-bit words of packed operands: integers, or any ordinary numbers."""
+def words(source: Source, type_: str, count: int, kind: str) -> Array:
+    """`count` 32-bit words of packed operands, of integers, reals or edges."""
     if type_ not in NUMBERS:
         return source.bits(count, "u4")
     number = NUMBERS[type_]
     total = count * 4 // number.itemsize
-    if exact:
+    if kind == "edges":
+        special = np.array([1, -1, 2.0**-3, 3, -0.0, np.inf, -np.inf, np.nan])
+        with np.errstate(invalid="ignore"):
+            special = special.astype(number)
+        least = np.array([1, 3], f"u{number.itemsize}").view(number)  # subnormal
+        special = np.concatenate([special[:4], least, special])
+        chosen = special[source.below(special.size, total)]
+        sparse = source.below(8, total) == 0
+        values = np.where(sparse, chosen, np.zeros(1, number))
+        return np.ascontiguousarray(values.astype(number)).view("u4")
+    if kind == "integers":
         reach = REACH.get(type_, 32)
         values = (source.below(2 * reach + 1, total) - reach).astype("f8")
     else:
@@ -96,18 +107,19 @@ def kernel(one: Product) -> str:
     return HEADER + "\n".join([*lines, "  ret;", "}", ""])
 
 
-def product(family: str, one: Product, exact: bool, depth: int) -> Form:
-    """A form of a product on integers, or on other numbers with a bound."""
+def product(family: str, one: Product, numbers: str, depth: int) -> Form:
+    """A form of a product on integers, on reals with a bound, or on edges.
+
+    Edges are infinities, NaNs, subnormals: few among zeros, so that sums are exact.
+    """
     lanes = 32 * WARPS
-    name = f"{one.text}{one.tail.replace(', %e0', '')} " + (
-        "on integers" if exact else "on reals"
-    )
+    name = f"{one.text}{one.tail.replace(', %e0', '')} on {numbers}"
     source = Source(name)
     bits = "u8" if one.a == "f64" else "u4"
     inputs: list[Array] = []
     for type_, count in zip((one.a, one.b, one.c), one.registers[:3], strict=True):
         total = lanes * count * np.dtype(bits).itemsize // 4
-        drawn = words(source, type_, total, exact)
+        drawn = words(source, type_, total, numbers)
         if type_ == "s32":  # sums that do not reach the ends of the range, and some
             drawn = (drawn.view("i4") >> (0 if "satfinite" in one.text else 3)).view(
                 "u4"
@@ -119,7 +131,7 @@ def product(family: str, one: Product, exact: bool, depth: int) -> Form:
     bound, kind = None, ""
     if not one.whole:
         kind = {"f16": "f16x2", "f32": "f32", "f64": "f64"}[one.c]
-        if not exact:
+        if numbers == "reals":
             bound = bound_of(one.a, one.b, one.c, depth)
     ptx = kernel(one)
     return Form(family, name, ptx, tuple(inputs), output, kind, bound, threads=lanes)
@@ -155,13 +167,11 @@ def metadata(source: Source, kind: str, lanes: int) -> Array:
 def forms() -> Iterator[Form]:
     """All of them."""
     for depth, one in (*_dense(), *_narrow()):
-        yield product("mma", one, True, depth)
-        if not one.whole:
-            yield product("mma", one, False, depth)
+        for numbers in ("integers",) if one.whole else NUMBER_KINDS:
+            yield product("mma", one, numbers, depth)
     for depth, one in _sparse():
-        yield product("mma.sp", one, True, depth)
-        if not one.whole:
-            yield product("mma.sp", one, False, depth)
+        for numbers in ("integers",) if one.whole else NUMBER_KINDS[:2]:
+            yield product("mma.sp", one, numbers, depth)
     yield from _moved()
     yield from _wmma()
 
@@ -368,10 +378,10 @@ def _fragment(m, n, k, types, registers, layouts) -> Form:
     name = f"wmma m{m}n{n}k{k} {type_} {c} {la} {lb} {ld}"
     source = Source(name)
     unit = 1 if type_ == "s8" else 4 if type_ == "tf32" else 2
-    left = words(source, type_, m * k * unit // 4, True)
-    right = words(source, type_, k * n * unit // 4, True)
+    left = words(source, type_, m * k * unit // 4, "integers")
+    right = words(source, type_, k * n * unit // 4, "integers")
     size = 2 if c == "f16" else 4
-    start = words(source, c if c != "s32" else "f32", m * n * size // 4, True)
+    start = words(source, c if c != "s32" else "f32", m * n * size // 4, "integers")
     if c == "s32":
         start = start.view("f4").astype("i4").view("u4")
     kind = "f16x2" if c == "f16" else "" if c == "s32" else "f32"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .form import Form, elementwise
+from .form import HEADER, Form, elementwise
 from .values import Array, Source, width
 
 SHARED = (
@@ -85,11 +85,43 @@ def _loads() -> Iterator[Form]:
             op = f"ld.global.{cache}"
         name = f"{op}.b32"
         yield elementwise(family, name, "b32", ["b32"], f"{body} {name} %d, [%at];")
+    body = (
+        f"{SHARED} .reg .b128 %x; .reg .b64 %y; mov.b128 %x, {{%a, %b}}; "
+        "st.shared.b128 [%w], %x; ld.shared.b64 %y, [%w+8]; ld.shared.b128 %x, [%w]; "
+        "mov.b128 {%a, %b}, %x; sub.u64 %d, %a, %b; xor.b64 %d, %d, %y;"
+    )
+    yield elementwise(family, "ld, st.shared.b128", "b64", ["b64", "b64"], body)
+    yield from _constants(family)
     body = ".local .align 16 .b8 l[32]; .reg .b64 %p; mov.u64 %p, l; "
     body += (
         "st.local.v2.b32 [l+8], {%a, %b}; cvta.local.u64 %p, %p; ld.b32 %d, [%p+12];"
     )
     yield elementwise(family, "local, then generic", "b32", ["b32", "b32"], body)
+
+
+TABLES = """
+.const .align 4 .b32 table[8] = {1, 2, 3, 5, 8, 13, 21, 34};
+.global .align 4 .b32 counters[4] = {100, 0x7fffffff, -3, 9};
+.global .align 8 .b64 names[2] = {counters, counters+8};
+.global .align 1 .b8 letters[8] = {104, 97, 108, 108, 111, 0, 1, 0xff};
+.global .f32 half = 0f3F000000;
+"""
+
+
+def _constants(family: str) -> Iterator[Form]:
+    index = ".reg .b32 %i; .reg .b64 %p; and.b32 %i, %a, 7; "
+    bodies = {
+        "ld.const": "mov.u64 %p, table; mad.wide.u32 %p, %i, 4, %p; "
+        "ld.const.u32 %d, [%p];",
+        "ld.global of a variable": "mov.u64 %p, letters; cvt.u64.u32 %at, %i; "
+        "add.u64 %p, %p, %at; ld.global.s8 %d, [%p];",
+        "pointers in variables": "and.b32 %i, %i, 1; mov.u64 %p, names; "
+        "mad.wide.u32 %p, %i, 8, %p; ld.global.u64 %p, [%p]; ld.global.u32 %d, [%p+4];",
+        "a float variable": "ld.global.f32 %d, [half]; add.u32 %d, %d, %i;",
+    }
+    for name, body in bodies.items():
+        form = elementwise(family, name, "b32", ["b32"], index + body)
+        yield replace(form, ptx=form.ptx.replace(HEADER, HEADER + TABLES))
 
 
 MIXED = (
@@ -135,9 +167,10 @@ def _atomics() -> Iterator[Form]:
             yield _own(op, t, space)
         if op not in ("exch", "cas"):
             yield _own(op, t, "global", red=True)
-    for t in ("f32",):
-        for count in (2, 4):
-            yield _vector(count, t)
+    for count in (2, 4):
+        yield _vector(count, "f32")
+    for op in ("exch", "cas"):
+        yield _wide(op)
 
 
 def _own(op: str, type_: str, space: str, red: bool = False) -> Form:
@@ -179,6 +212,22 @@ def _own(op: str, type_: str, space: str, red: bool = False) -> Form:
         f"ld.{space}.{bits} %d, [%{base}]; {mix}"
     )
     return elementwise("atomics", full, type_, sources, body)
+
+
+def _wide(op: str) -> Form:
+    """`atom.b128`, on shared memory of the thread."""
+    second = ", %y" if op == "cas" else ""
+    body = (
+        f"{SHARED} .reg .b128 %x, %y, %z; .reg .b64 %u, %v; "
+        "st.shared.b64 [%w], %a; st.shared.b64 [%w+8], %b; mov.b128 %x, {%a, %c}; "
+        "mov.b128 %y, {%c, %e}; "
+        f"atom.shared.{op}.b128 %z, [%w], %x{second}; mov.b128 {{%u, %v}}, %z; "
+        "mad.lo.u64 %d, %u, 3, %v; ld.shared.b64 %u, [%w]; ld.shared.b64 %v, [%w+8]; "
+        "mad.lo.u64 %d, %d, 5, %u; mad.lo.u64 %d, %d, 7, %v;"
+    )
+    draw = (None, _place, _place, None)
+    name = f"atom.shared.{op}.b128"
+    return elementwise("atomics", name, "b64", ["b64"] * 4, body, draw=draw)
 
 
 def _vector(count: int, type_: str) -> Form:

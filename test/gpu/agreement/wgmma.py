@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .form import HEADER, Form
-from .matrices import bound_of, listed, words
+from .matrices import bound_of, listed, metadata, words
 from .values import Source
 
 KERNEL = """.extern .shared .align 1024 .b8 s[];
-.visible .entry k(.param .u64 in0, .param .u64 in1, .param .u64 in2, .param .u64 out)
+.visible .entry k(.param .u64 in0, .param .u64 in1, .param .u64 in2, .param .u64 in3,
+                  .param .u64 out)
 {{
-  .reg .b32 %index, %i, %w, %x<4>, %base, %a<4>, %d<{registers}>;
+  .reg .b32 %index, %i, %w, %x<4>, %base, %a<4>, %e, %d<{registers}>;
   .reg .b64 %at, %left, %right, %t;
   .reg .pred %p;
   mov.u32 %index, %tid.x;
@@ -47,9 +48,12 @@ copy:
   shr.u64 %right, %right, 4;
   or.b64 %left, %left, {a_bits:#x};
   or.b64 %right, %right, {b_bits:#x};
+  ld.param.u64 %at, [in3];
+  mad.wide.u32 %at, %index, 4, %at;
+  ld.global.b32 %e, [%at];
   setp.ne.u32 %p, {keep}, 0;
   wgmma.fence.sync.aligned;
-  {text} {d}, {a}, %right, {tail};
+  {text} {d}, {a}, %right, {sparse}{tail};
   wgmma.commit_group.sync.aligned;
   wgmma.wait_group.sync.aligned 0;
   ld.param.u64 %at, [out];
@@ -76,14 +80,16 @@ class Case:
     signs: tuple[int, int] = (1, 1)
     held: bool = False
     saturate: bool = False
+    sparse: int | None = None
     start: int = 0
     strides: tuple[tuple[int, int], tuple[int, int]] | None = None
-    exact: bool = True
+    numbers: str = "integers"
 
     @property
     def depth(self) -> int:
         """Elements along k: 32 bytes of them."""
-        return {"tf32": 8, "f16": 16, "bf16": 16, "b1": 256}.get(self.a, 32)
+        dense = {"tf32": 8, "f16": 16, "bf16": 16, "b1": 256}.get(self.a, 32)
+        return dense if self.sparse is None else 2 * dense
 
     @property
     def is_float(self) -> bool:
@@ -106,10 +112,12 @@ class Case:
             parts.append(f"scales {self.signs}")
         if self.saturate:
             parts.append("satfinite")
+        if self.sparse is not None:
+            parts.append(f"sparse, selector {self.sparse}")
         if self.start:
             parts.append(f"start {self.start}")
-        if not self.exact:
-            parts.append("reals")
+        if self.numbers != "integers":
+            parts.append(self.numbers)
         return ", ".join(parts)
 
     def descriptor(self, operand: int) -> int:
@@ -124,7 +132,7 @@ class Case:
                 else (leading, 8 * self.swizzle)
             )
         elif self.swizzle:
-            leading, stride = 16, 8 * self.swizzle
+            leading, stride = 16, 8 * self.swizzle  # k is within a row
         else:
             leading, stride = 128, 256
         bits = (leading >> 4) << 16 | (stride >> 4) << 32
@@ -137,7 +145,8 @@ def form(case: Case) -> Form:
     size = 2 * A_SIZE + 32768
     types = f"{case.d}.{case.a}.{case.b}"
     sat = ".satfinite" if case.saturate else ""
-    text = f"wgmma.mma_async.sync.aligned.m64n{case.columns}k{case.depth}"
+    opcode = "wgmma.mma_async" + ("" if case.sparse is None else ".sp")
+    text = f"{opcode}.sync.aligned.m64n{case.columns}k{case.depth}"
     if case.a == "b1":
         text += f".{types}.and.popc"
     else:
@@ -169,19 +178,21 @@ def form(case: Case) -> Form:
         d=listed("d", registers),
         a=listed("a", 4) if case.held else "%left",
         tail=tail,
+        sparse="" if case.sparse is None else f"%e, {case.sparse}, ",
     )
     source = Source(case.name)
-    left = words(source, case.a, A_SIZE // 4, case.exact)
-    right = words(source, case.b, (size - A_SIZE) // 4, case.exact)
+    left = words(source, case.a, A_SIZE // 4, case.numbers)
+    right = words(source, case.b, (size - A_SIZE) // 4, case.numbers)
     shared = np.concatenate([left, right])
-    start = words(source, case.d, 128 * registers, case.exact)
+    start = words(source, case.d, 128 * registers, case.numbers)
     if case.d == "s32" and not case.saturate:
         start = (start.view("i4") >> 4).view("u4")
-    held = words(source, case.a, 128 * 4, case.exact)
-    inputs = (shared, start.reshape(128, registers), held.reshape(128, 4))
+    held = words(source, case.a, 128 * 4, case.numbers)
+    places = metadata(source, "halves" if case.a == "tf32" else "pairs", 128)
+    inputs = (shared, start.reshape(128, registers), held.reshape(128, 4), places)
     kind = {"f32": "f32", "f16": "f16x2", "s32": ""}[case.d]
     bound = None
-    if not case.exact and case.is_float:
+    if case.numbers == "reals":
         bound = bound_of(case.a, case.b, case.d, case.depth)
     return Form(
         *("wgmma", case.name, HEADER + ptx, inputs),
@@ -228,8 +239,9 @@ def _cases() -> Iterator[Case]:
             if a != "b1":
                 yield Case(a, b, d, 64, saturate=True)
             continue
-        yield Case(a, b, d, 64, exact=False)
-        yield Case(a, b, d, 64, exact=False, held=True)
+        for numbers in ("reals", "edges"):
+            yield Case(a, b, d, 64, numbers=numbers)
+            yield Case(a, b, d, 64, numbers=numbers, held=True)
         for signs in ((-1, 1), (1, -1), (-1, -1)):
             yield Case(a, b, d, 64, signs=signs)
     for a in ("f16", "bf16"):
@@ -238,6 +250,10 @@ def _cases() -> Iterator[Case]:
                 for columns in (64, 128):
                     yield Case(a, a, "f32", columns, swizzle, flags)
         yield Case(a, a, "f32", 64, 128, (0, 1), held=True)
+    for a, b, d in PAIRS[:-1]:
+        for selector in (0, 1) if a in ("f16", "bf16", "tf32") else (0,):
+            yield Case(a, b, d, 64, sparse=selector)
+            yield Case(a, b, d, 64, sparse=selector, held=True)
     for columns in (24, 40, 96, 192, 248):
         yield Case("f16", "f16", "f32", columns)
     for start in (32, 64, 96, 128, 256, 384, 1024, 1280):
