@@ -102,7 +102,7 @@ def _loads() -> Iterator[Form]:
 TABLES = """
 .const .align 4 .b32 table[8] = {1, 2, 3, 5, 8, 13, 21, 34};
 .global .align 4 .b32 counters[4] = {100, 0x7fffffff, -3, 9};
-.global .align 8 .b64 names[2] = {counters, counters+8};
+.global .align 8 .u64 names[2] = {counters, generic(counters)+8};
 .global .align 1 .b8 letters[8] = {104, 97, 108, 108, 111, 0, 1, 0xff};
 .global .f32 half = 0f3F000000;
 """
