@@ -200,6 +200,10 @@ class KernelProgram:
         access, kept = _without_units(access, sizes, set(axes.values()))
         if not reads:
             sizes |= _clipped(access, sizes, view_of(memory).dims)
+            # A result has one element along what was reduced, even if that was empty.
+            beside = {axes[name] for name in frame.names} - access.used_dims
+            sizes |= dict.fromkeys(beside, 1)
+            base |= dict.fromkeys(beside, 0)
         if reads:
             parallel = set(op.dims_of_kind(Iterator.PARALLEL))
             shape = view_of(memory).dims
