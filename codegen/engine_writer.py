@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -30,9 +30,17 @@ from stepwell.dialects import engine
 from stepwell.dialects.dtypes import numpy_dtype
 from stepwell.dialects.nn import ConstantOp
 from stepwell.dialects.provenance import location_names
-from stepwell.dialects.shapes import DimsAttr, dims_of, element_of, ranges_of
+from stepwell.dialects.shapes import (
+    Dim,
+    DimsAttr,
+    dims_of,
+    element_of,
+    product,
+    ranges_of,
+)
 from stepwell.dialects.target import Target
 from stepwell.dialects.tile import FuncOp as TileFunction
+from stepwell.dialects.tile import TensorMapType, WindowAttr
 from stepwell.dialects.weights import WeightStore, decode_array
 from stepwell.errors import CompileError
 from stepwell.runtime.engine_file import EngineFile, aligned
@@ -53,23 +61,51 @@ from stepwell.runtime.manifest import (
     SymbolRange,
     TargetInfo,
     TensorInfo,
+    TensorMap,
     Value,
     Weight,
 )
 from stepwell.runtime.manifest import Block as Steps
 from stepwell.runtime.verify_manifest import WEIGHT_ALIGNMENT, verify_manifest
 
-OBJECT = "kernels/cpu.o"
-FALLBACK = "kernels/cpu.ll"
+NO_SWIZZLE = 16
+"""The swizzle of a box that is copied as it is, in bytes."""
+
+
+@dataclass(frozen=True)
+class ThreadBlock:
+    """How the blocks of a GPU kernel are launched.
+
+    Attributes:
+        symbol: its name in the code; equal kernels may share one.
+        threads: of a block.
+        shared: bytes of dynamic shared memory of a block.
+        cluster: blocks of a cluster.
+        blocks: how many there are.
+    """
+
+    symbol: str
+    threads: int
+    shared: int
+    cluster: int
+    blocks: Dim
 
 
 @dataclass(frozen=True)
 class DeviceCode:
-    """What the code generator made: an object file, and its LLVM IR as text."""
+    """What the code generator made.
+
+    Attributes:
+        object: an object file, or a cubin.
+        fallback: what can be compiled where that does not run: LLVM IR, or PTX.
+        triple: LLVM's name of the platform.
+        blocks: of each kernel of a GPU, by the name of its `tile.func`.
+    """
 
     object: bytes
-    llvm_ir: str
+    fallback: str
     triple: str
+    blocks: Mapping[str, ThreadBlock] = field(default_factory=dict[str, ThreadBlock])
 
 
 CompileKernels: TypeAlias = Callable[[ModuleOp], DeviceCode]
@@ -153,6 +189,7 @@ class _Writer:
         options = self.options
         slots = _slots(main)
         code = compile_kernels(self.module) if self.kernels else None
+        info = None if code is None else _code_info(Target.of(self.module))
         manifest = Manifest(
             target=self.target(code),
             inputs=tuple(inputs),
@@ -164,19 +201,17 @@ class _Writer:
             values=tuple(self.values),
             slots=slots,
             weights=tuple(self.blob.table),
-            kernels=tuple(self.kernels),
+            kernels=tuple(_with_block(one, code) for one in self.kernels),
             program=program,
-            code=None if code is None else CodeInfo(OBJECT, FALLBACK),
+            code=info,
             name=options.name,
             precision=options.precision,
             threads=options.threads,
             producer=options.producer,
         )
-        files = (
-            {}
-            if code is None
-            else {OBJECT: code.object, FALLBACK: code.llvm_ir.encode()}
-        )
+        files: dict[str, bytes] = {}
+        if code is not None and info is not None:
+            files = {info.object: code.object, info.fallback: code.fallback.encode()}
         blob = self.blob.bytes()
         verify_manifest(manifest, blob.nbytes)
         return EngineFile(manifest, blob, files, options.snapshots)
@@ -381,13 +416,66 @@ def _main(module: ModuleOp) -> HostFunction:
     raise CompileError("expected a function @main in the module")
 
 
+def _code_info(target: Target) -> CodeInfo:
+    """Where the code lies in the engine file."""
+    if target.is_cpu:
+        return CodeInfo("kernels/cpu.o", "kernels/cpu.ll")
+    return CodeInfo(f"kernels/{target.name}.cubin", f"kernels/{target.name}.ptx")
+
+
 def _kernel(function: TileFunction) -> Kernel:
+    maps = [
+        _tensor_map(index, argument.type)
+        for index, argument in enumerate(function.args)
+        if isinstance(argument.type, TensorMapType)
+    ]
     return Kernel(
         function.sym_name.data,
         len(function.args),
         len(function.symbol_names),
         _exprs(function.grid.data),
         function.symbol_names,
+        maps=tuple(maps),
+    )
+
+
+def _with_block(kernel: Kernel, code: DeviceCode | None) -> Kernel:
+    """The kernel with what the code generator has found out."""
+    block = None if code is None else code.blocks.get(kernel.symbol)
+    if block is None:
+        return kernel
+    return replace(
+        kernel,
+        symbol=block.symbol,
+        grid=_exprs([block.blocks]),
+        threads=block.threads,
+        shared=block.shared,
+        cluster=block.cluster,
+    )
+
+
+def _tensor_map(index: int, kind: TensorMapType) -> TensorMap:
+    """How the host encodes argument `index`: box, swizzle and strides by its type."""
+    boxes, dims = kind.boxes(kind.tile), kind.dims
+    rows, columns = boxes.extents
+    element = numpy_dtype(kind.element_type)
+    strides = [product(dims[i:]) * element.itemsize for i in range(1, len(dims))]
+    swizzle = 0 if boxes.swizzle == NO_SWIZZLE else boxes.swizzle
+    common = (index, str(element), _exprs(dims[::-1]), _exprs(strides[::-1]))
+    window = kind.window
+    if not isinstance(window, WindowAttr):
+        box = [1] * len(dims)
+        box[kind.over[0]], box[-1] = rows, columns
+        return TensorMap(*common, tuple(box[::-1]), swizzle)
+    lower, upper = window.lower_corner(), window.upper_corner(dims[1:-1])
+    steps = (1, *reversed(window.strides.get_values()), 1)
+    return TensorMap(
+        *common,
+        (columns, rows),
+        swizzle,
+        _exprs(lower[::-1]),
+        _exprs(upper[::-1]),
+        tuple(int(step) for step in steps),
     )
 
 

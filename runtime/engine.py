@@ -14,7 +14,7 @@ from stepwell.errors import OptionError
 
 from . import engine_file
 from .context import Context
-from .devices import executable_of
+from .devices import Executable, executable_of
 from .devices.cpu import available_threads
 from .devices.interface import Array
 from .dtypes import dtype_of
@@ -48,6 +48,8 @@ class Engine:
             built with, else all processors this process may run on.
         device: "cpu", "cuda", "cuda:1", "emulated" (a PTX interpreter, for engines of
             GPUs), or an `EmulatedGpu`; by default what the engine was built for.
+        start: load the code now; else at the first run, so that an engine can be built
+            and saved where its device is not.
 
     Raises:
         EngineFileError, DeviceError: the engine does not run on this machine.
@@ -58,6 +60,7 @@ class Engine:
         contents: EngineFile,
         threads: int | None = None,
         device: str | Gpu | None = None,
+        start: bool = True,
     ) -> None:
         if threads is not None and threads < 1:
             raise OptionError(f"expected at least 1 thread, got {threads}")
@@ -66,14 +69,30 @@ class Engine:
         self._contents = contents
         self._program = Program(manifest)
         self.threads = threads or manifest.threads or available_threads()
-        self._executable = executable_of(
-            contents, _weights(contents), self.threads, device
-        )
-        weakref.finalize(self, self._executable.close)
+        self._device = device
+        self._loaded: Executable | None = None
         self._idle: list[Context] = []
         self._lock = threading.Lock()
         self.inputs = _specs(manifest, manifest.inputs)
         self.outputs = _specs(manifest, manifest.outputs)
+        if start:
+            self.start()
+
+    def start(self) -> Executable:
+        """Load the code and the constants on the device, if that was not done yet.
+
+        Raises:
+            EngineFileError, DeviceError, MissingExtraError: it cannot be done here.
+        """
+        with self._lock:
+            if self._loaded is None:
+                contents, threads = self._contents, self.threads
+                loaded = executable_of(
+                    contents, _weights(contents), threads, self._device
+                )
+                weakref.finalize(self, loaded.close)
+                self._loaded = loaded
+            return self._loaded
 
     @property
     def manifest(self) -> Manifest:
@@ -131,7 +150,7 @@ class Engine:
 
     def context(self) -> Context:
         """A context of the caller's own, with its own arena."""
-        return Context(self._program, self._executable)
+        return Context(self._program, self.start())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the engine to a file, all or nothing.
@@ -154,8 +173,8 @@ class Engine:
         return self._arrays((), inputs)
 
     def _arrays(self, positional: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
-        on_device = self._executable.takes_device_tensors
-        return to_arrays(self.inputs, positional, named, on_device)
+        loaded = self._loaded or self.start()
+        return to_arrays(self.inputs, positional, named, loaded.takes_device_tensors)
 
     def _run(self, arrays: Sequence[Any], stream: Any) -> list[Any]:
         with self._lock:

@@ -10,7 +10,7 @@ from io import StringIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from stepwell.errors import MissingExtraError, OptionError
+from stepwell.errors import DeviceError, MissingExtraError, OptionError
 from stepwell.importing import Example, import_source, name_of
 from stepwell.runtime import Engine
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from stepwell.codegen.engine_writer import DeviceCode, LaunchSummary
     from stepwell.dialects.context import StepwellContext
+    from stepwell.dialects.target import Target
     from stepwell.frontends.profiles import ShapeSpec
     from stepwell.lowering.pipelines import PassReport
     from stepwell.runtime.engine_file import EngineFile
 
+WARP = 32
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
 log = logging.getLogger("stepwell.build")
@@ -41,6 +43,7 @@ def build(
     keep_ir: bool = False,
     progress: ProgressCallback | None = None,
     *,
+    device: str | None = None,
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: Any = None,
@@ -51,7 +54,8 @@ def build(
         model: the path of an ONNX file, its bytes, or an `onnx.ModelProto`; a
             `torch.nn.Module`, an `ExportedProgram` or the path of one (`.pt2`).
         target: "cpu" is this machine; "cpu-avx512", "cpu-avx2" and "cpu-baseline" are
-            fixed levels of x86-64.
+            fixed levels of x86-64. "sm_80", "sm_90a" and others are NVIDIA GPUs, which
+            need not be there; "cuda" is the one that is, or else "sm_90a".
         precision: "fp32"; "tf32": products of f32 may round their factors to TF32
             where tensor cores do; "fp16" and "bf16": weights and activations are stored
             and multiplied in that type, sums stay in f32, inputs and outputs of the
@@ -61,6 +65,7 @@ def build(
         threads: how many threads a run may use; default: all that the process has.
         keep_ir: keep the IR of every level in the engine, for `inspect`.
         progress: called before each stage, `progress(stage, done, total)`.
+        device: what to run the engine on, as `stepwell.load` takes it.
         args, kwargs, dynamic_shapes: what to export a `torch.nn.Module` with, as
             `torch.export.export` takes them.
 
@@ -86,7 +91,8 @@ def build(
         progress,
         Example(args, kwargs, dynamic_shapes),
     )
-    return Engine(contents)
+    has_device = device is not None or contents.manifest.target.kind == "cpu"
+    return Engine(contents, device=device, start=has_device)
 
 
 def compile_to_file(
@@ -125,7 +131,12 @@ class _Build:
     schedules: dict[tuple[str, ...], str] = field(default_factory=dict)
     snapshots: dict[str, str] = field(default_factory=dict)
     done: int = 0
-    total: int = 2
+    passes: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many stages there are: the passes, the import and the kernels."""
+        return self.passes + 2
 
     def run(self, precision: str, threads: int | None, keep_ir: bool) -> EngineFile:
         from xdsl.dialects.builtin import StringAttr
@@ -135,15 +146,12 @@ class _Build:
         from stepwell.dialects.context import StepwellContext
         from stepwell.dialects.registry import register_dialects
         from stepwell.dialects.target import Target
+        from stepwell.lowering.pipelines import phases_of
 
         start = perf_counter()
-        target = Target.parse(self.target)
+        target = Target.parse(_target_name(self.target))
         target = replace(target, threads=threads or target.threads)
-        if not target.is_cpu:
-            raise OptionError(
-                f"expected a cpu target, got {self.target!r}",
-                notes=["code generation for GPUs is not finished yet"],
-            )
+        self.passes = sum(len(phase.passes) for phase in phases_of(target))
         context = StepwellContext()
         register_dialects(context)
         module = self.import_model(context)
@@ -170,19 +178,16 @@ class _Build:
         self.done += 1
 
     def import_model(self, context: StepwellContext) -> ModuleOp:
-        from stepwell.lowering.pipelines import PHASES
-
-        self.total = 2 + sum(len(phase.passes) for phase in PHASES)
         self.stage("import")
         return import_source(self.model, context, self.shapes, self.example)
 
     def lower(
         self, module: ModuleOp, context: StepwellContext, target: Any, keep_ir: bool
     ) -> None:
-        from stepwell.lowering.pipelines import PHASES, compile_module
+        from stepwell.lowering.pipelines import compile_module, phases_of
         from stepwell.summaries import schedules_of, summaries_of
 
-        levels = {phase.name: phase.level for phase in PHASES}
+        levels = {phase.name: phase.level for phase in phases_of(target)}
         if keep_ir:
             self.snapshot("import", module)
 
@@ -207,14 +212,22 @@ class _Build:
         self.snapshots[f"ir/{number}-{name}.mlir"] = stream.getvalue() + "\n"
 
 
+def _target_name(target: str) -> str:
+    """The target's own name: "cuda" is the GPU that is there, or else sm_90a."""
+    if target != "cuda":
+        return target
+    from stepwell.runtime.devices.cuda import open_cuda, own_target
+
+    try:
+        return own_target(open_cuda().capability)
+    except (DeviceError, MissingExtraError):
+        return "sm_90a"
+
+
 def _compile_kernels(module: ModuleOp) -> DeviceCode:
     """The machine code of the module's kernels, which are lowered in place."""
-    from llvmlite import binding
     from xdsl.dialects.builtin import ModuleOp as Module
 
-    from stepwell.codegen.cpu.driver import DRIVER_IR
-    from stepwell.codegen.cpu.objects import compile_object
-    from stepwell.codegen.engine_writer import DeviceCode
     from stepwell.dialects.target import Target
     from stepwell.dialects.tile import FuncOp
 
@@ -222,6 +235,34 @@ def _compile_kernels(module: ModuleOp) -> DeviceCode:
     kernels = Module(
         [op.detach() or op for op in list(module.ops) if isinstance(op, FuncOp)]
     )
+    for name, value in module.attributes.items():
+        kernels.attributes[name] = value
+    compile_for = _compile_for_cpu if target.is_cpu else _compile_for_gpu
+    return compile_for(kernels, target)
+
+
+def _compile_for_cpu(kernels: ModuleOp, target: Target) -> DeviceCode:
+    from llvmlite import binding
+
+    from stepwell.codegen.cpu.driver import DRIVER_IR
+    from stepwell.codegen.cpu.objects import compile_object
+    from stepwell.codegen.engine_writer import DeviceCode
+
     compiled = compile_object(kernels, target, extra_ir=DRIVER_IR)
     triple = str(binding.get_process_triple())
     return DeviceCode(compiled.data, compiled.ir_text, triple)
+
+
+def _compile_for_gpu(kernels: ModuleOp, target: Target) -> DeviceCode:
+    from stepwell.codegen.cuda.objects import compile_cuda
+    from stepwell.codegen.cuda.ptx import TRIPLE
+    from stepwell.codegen.engine_writer import DeviceCode, ThreadBlock
+
+    compiled = compile_cuda(kernels, target)
+    blocks = {
+        name: ThreadBlock(
+            one.symbol, WARP * one.warps, one.shared_bytes, one.cluster, one.grid
+        )
+        for name, one in compiled.kernels.items()
+    }
+    return DeviceCode(compiled.cubin, compiled.ptx, TRIPLE, blocks)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from .gpu.interface import Gpu
 
+__all__ = ["CpuExecutable", "Executable", "executable_of", "open_gpu"]
+
 _CUDA = re.compile(r"cuda(?::(\d+))?")
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .device import CudaGpu
+from .device import CudaGpu, own_target
 
-__all__ = ["CudaGpu", "open_cuda"]
+__all__ = ["CudaGpu", "open_cuda", "own_target"]
 
 
 @lru_cache

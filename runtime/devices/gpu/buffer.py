@@ -6,6 +6,10 @@ import weakref
 
 from .interface import Gpu
 
+SLACK = 16
+"""Bytes behind the end that kernels may read: a masked-out vector reads where the
+tensor begins, also that of an empty one."""
+
 
 class GpuBuffer:
     """Memory that grows when asked for more, losing its contents.
@@ -31,7 +35,7 @@ class GpuBuffer:
         if nbytes > self.nbytes or not self._held:
             self.release()
             with self._gpu.activate():
-                self._held.append(self._gpu.allocate(max(nbytes, 1), self._what))
+                self._held.append(self._gpu.allocate(nbytes + SLACK, self._what))
             self.nbytes = nbytes
         return self._held[0]
 

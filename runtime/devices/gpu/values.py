@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .executable import GpuWorkspace
 
+VECTOR_BYTES = 16
+"""What every pointer that a kernel is given must be a multiple of."""
+
 
 class GpuValues:
     """The tensors of one run.
@@ -62,9 +65,18 @@ class GpuValues:
         if not isinstance(one, DeviceTensor):
             self._arrays[index] = one
             return
-        self._pointers[index] = one.address
         if one.stream is not None and one.stream != self._stream:
             self._queue.wait_for(one.stream)
+        self._pointers[index] = self._fit(index, one.address, one.nbytes)
+
+    def _fit(self, index: int, address: int, nbytes: int) -> int:
+        """A tensor's address, or that of a copy which kernels can read in vectors."""
+        if nbytes and address % VECTOR_BYTES == 0:
+            return address
+        room = self._workspace.room(index, nbytes)
+        if nbytes:
+            self._queue.copy(room, address, nbytes)
+        return room
 
     def array(self, index: int) -> Array:
         """The contents of a value on the host."""
@@ -125,7 +137,7 @@ class GpuValues:
         if self._on_host:
             return self._workspace.room(index, value.nbytes(self._bindings))
         self._outputs[index], address = self._make(shape, value.dtype)
-        return address
+        return address or self._workspace.room(index, 0)
 
     def _make(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Any, int]:
         """An empty tensor of the inputs' library, and its address."""

@@ -283,9 +283,11 @@ def test_missing_functions(build):
         Engine(build(kernels=(Kernel("nope", 3, 1, ("m",), ("m",)),)))
 
 
-def test_engines_for_other_devices(build):
-    with pytest.raises(EngineFileError, match="expected an engine for the cpu"):
-        Engine(build(target=TargetInfo("cuda", "sm_90a")))
+def test_engines_for_other_devices(build, build_gpu):
+    with pytest.raises(DeviceError, match="for an engine of sm_90a, got 'cpu'"):
+        Engine(build_gpu(), device="cpu")
+    with pytest.raises(DeviceError, match="for an engine of cpu, got 'emulated'"):
+        Engine(build(), device="emulated")
 
 
 def test_objects_for_other_processors_fall_back_to_llvm_ir(
