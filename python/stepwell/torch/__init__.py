@@ -21,6 +21,7 @@ except ImportError:
     ) from None
 
 from .backend import backend
+from .files import load, save
 from .front import compile, report
 from .inputs import Input
 from .module import CompiledModule
@@ -35,5 +36,7 @@ __all__ = [
     "TorchOp",
     "backend",
     "compile",
+    "load",
     "report",
+    "save",
 ]

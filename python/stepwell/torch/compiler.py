@@ -14,7 +14,7 @@ from stepwell.errors import StepwellError, UnsupportedError
 
 from .engines import EngineModule
 from .options import Settings
-from .partition import Part, is_call, is_size, partition
+from .partition import Part, computes, is_call, is_size, partition
 from .parts import ExtractedPart, extract, hold, outputs_of
 from .program import Program
 from .report import EnginePart, GraphReport, TorchOp, op_name, source_line
@@ -65,17 +65,20 @@ class _Compiler:
     def fill_report(self, parts: Sequence[Part]) -> None:
         for part in parts:
             if not part.is_engine:
-                self.report.torch_ops += map(self.left_to_torch, part.nodes)
+                ops = [node for node in part.nodes if computes(node)]
+                self.report.torch_ops += map(self.left_to_torch, ops)
                 continue
             module, _ = self.built[part.nodes]
             kernels = module.engine.kernel_count if _is_engine(module) else 0
             name = f"engine_{len(self.report.engines)}"
             seconds = self.seconds[part.nodes]
-            entry = EnginePart(name, len(part.nodes), kernels, seconds)
+            ops = sum(map(computes, part.nodes))
+            entry = EnginePart(name, ops, kernels, seconds)
             self.report.engines.append(entry)
 
     def require_full(self, parts: Sequence[Part]) -> None:
-        left = [node for part in parts if not part.is_engine for node in part.nodes]
+        rest = [node for part in parts if not part.is_engine for node in part.nodes]
+        left = [node for node in rest if computes(node)]
         if left and self.settings.require_full_compilation:
             raise UnsupportedError(
                 f"expected every op of {self.name} in an engine, "
@@ -189,6 +192,7 @@ class _Compiler:
 def refusals(program: Program, settings: Settings) -> dict[Node, str]:
     """The calls that no engine can hold, each with why."""
     from stepwell.frontends.torch import unsupported
+    from stepwell.frontends.torch.locations import source_line as place_of
 
     graph = program.module.graph
     owners = _owners(program.module)
@@ -196,7 +200,7 @@ def refusals(program: Program, settings: Settings) -> dict[Node, str]:
     for issue in unsupported(program.module):
         node = issue.fx_node
         if node is not None and (owner := owners.get(node.graph, node)) is not None:
-            refused[owner] = issue.what
+            refused[owner] = issue.what.removesuffix(f" at {place_of(node)}")
     for node in graph.nodes:
         if node.op == "call_function" and (reason := _user_reason(node, settings)):
             refused.setdefault(node, reason)

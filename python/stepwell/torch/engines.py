@@ -26,7 +26,8 @@ class EngineModule(torch.nn.Module):
     """Calls an engine with tensors.
 
     On the CPU an input's memory is read in place (unless it is not contiguous), and an
-    output is the memory that the engine wrote.
+    output is the memory that the engine wrote. On a GPU the engine itself takes and
+    gives tensors, on torch's current stream.
 
     Args:
         engine: what to call.
@@ -39,6 +40,7 @@ class EngineModule(torch.nn.Module):
         super().__init__()
         self.engine = engine
         self.orders = tuple(orders)
+        self.is_cpu = engine.manifest.target.kind == "cpu"
 
     def forward(self, *inputs: Any) -> tuple[torch.Tensor, ...]:
         """The outputs, each a tensor of its own.
@@ -46,13 +48,25 @@ class EngineModule(torch.nn.Module):
         Raises:
             InputError: inputs that do not fit the engine, or on another device.
         """
-        results = self.engine(*map(to_array, inputs))
+        results = self.engine(*map(self.operand, inputs))
         if len(self.orders) == 1:
             results = (results,)
+        tensors = map(to_tensor, results)
         return tuple(
             tensor if order is None else tensor.permute(order)
-            for tensor, order in zip(map(to_tensor, results), self.orders, strict=True)
+            for tensor, order in zip(tensors, self.orders, strict=True)
         )
+
+    def operand(self, value: Any) -> Any:
+        """An input as the engine takes it: an array, or a tensor where it lies."""
+        if self.is_cpu or not isinstance(value, torch.Tensor):
+            return to_array(value)
+        if value.device.type != "cuda":
+            raise InputError(
+                f"expected a tensor on a GPU, got one on {value.device}",
+                fix="move it with x.cuda(), or compile with target='cpu'",
+            )
+        return value.detach()
 
 
 def to_array(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,6 +112,17 @@ class CompiledModule(torch.nn.Module):
         known = {key: rest[key] for key in keys if key in rest}
         known.update({key: rest[key] for key in rest if key not in known})
         return tuple(given[:count]), known
+
+    @property
+    def state_names(self) -> list[str]:
+        """The buffers that calls change."""
+        return list(self._state)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the module to a file, for `stepwell.torch.load`."""
+        from .files import save
+
+        save(self, path)
 
     def buffer(self, name: str) -> torch.Tensor:
         """The tensor of a buffer that calls change."""

@@ -47,6 +47,11 @@ def is_call(node: Node) -> bool:
     return node.op == "call_function" and not is_size(node)
 
 
+def computes(node: Node) -> bool:
+    """Whether a call is more than the choice of one result of another."""
+    return node.target is not operator.getitem
+
+
 def is_size(node: Node) -> bool:
     """Whether a node's value is a number rather than a tensor."""
     value = node.meta.get("val")
@@ -112,8 +117,8 @@ def _owner(node: Node, owners: Mapping[Node, Node]) -> Node:
 
 
 def _sized(part: Part, smallest: int) -> Part:
-    computing = [node for node in part.nodes if node.target is not operator.getitem]
-    return Part(part.nodes, part.is_engine and len(computing) >= smallest)
+    is_large = sum(map(computes, part.nodes)) >= smallest
+    return Part(part.nodes, part.is_engine and is_large)
 
 
 def _merged(parts: Sequence[Part]) -> list[Part]:
