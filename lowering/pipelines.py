@@ -57,6 +57,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "canonicalize-tile",
         "specialise-warps",
         "assign-layouts",
+        "plan-shared-memory",
     ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),
     "stepwell.codegen.cpu": ("convert-tile-to-llvm",),
@@ -185,6 +186,7 @@ GPU_TILING = Phase(
         # From what a block computes to who computes it.
         "specialise-warps",
         "assign-layouts",
+        "plan-shared-memory",
     ),
 )
 """The same stretch on a GPU: weights stay as they are, and kernels get layouts."""

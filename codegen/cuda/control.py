@@ -2,75 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr
+from xdsl.dialects import arith, math, scf
+from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Block, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import CONTRACT, Builder, i32
+from stepwell.codegen.indices import index_expression
+from stepwell.codegen.llvm_builder import i32
 from stepwell.dialects import nvvm, tile
-from stepwell.errors import CompileError
+from stepwell.dialects.dims import ceildiv
 
-from .kernel import Cursor, Group, Kernel, llvm_type
-
-_INTEGERS = {
-    arith.AddiOp: "add",
-    arith.SubiOp: "sub",
-    arith.MuliOp: "mul",
-    arith.DivUIOp: "udiv",
-    arith.RemUIOp: "urem",
-    arith.DivSIOp: "sdiv",
-    arith.RemSIOp: "srem",
-    arith.AndIOp: "and",
-    arith.OrIOp: "or",
-    arith.XOrIOp: "xor",
-}
-_FLOATS = {
-    arith.AddfOp: "fadd",
-    arith.SubfOp: "fsub",
-    arith.MulfOp: "fmul",
-    arith.DivfOp: "fdiv",
-}
-_INTRINSICS = {
-    arith.MaximumfOp: "llvm.maximum",
-    arith.MinimumfOp: "llvm.minimum",
-    arith.MaxnumfOp: "llvm.maxnum",
-    arith.MinnumfOp: "llvm.minnum",
-}
-_CASTS = {arith.ExtFOp: "fpext", arith.TruncFOp: "fptrunc"}
-_PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
-
-
-def scalar_value(b: Builder, op: Operation, args: Sequence[SSAValue]) -> SSAValue:
-    """One `arith` op on LLVM values.
-
-    Raises:
-        CompileError: the op has no translation.
-    """
-    kind = type(op)
-    if isinstance(op, arith.ConstantOp):
-        assert isinstance(op.value, IntegerAttr | FloatAttr)
-        return b.constant(op.value.value.data, llvm_type(op.result.type))
-    if kind in _INTEGERS:
-        return b.binary(_INTEGERS[kind], args[0], args[1])
-    if kind in _FLOATS:
-        return b.binary(_FLOATS[kind], args[0], args[1], CONTRACT)
-    if kind in _INTRINSICS:
-        return b.intrinsic(f"{_INTRINSICS[kind]}.{args[0].type}", args, args[0].type)
-    if kind in _CASTS:
-        return b.cast(_CASTS[kind], args[0], op.results[0].type)
-    if isinstance(op, arith.CmpiOp):
-        return b.icmp(_PREDICATES[op.predicate.value.data], args[0], args[1])
-    if isinstance(op, arith.SelectOp):
-        return b.select(args[0], args[1], args[2])
-    raise CompileError(f"no translation to a GPU for {op.name}")
+from .kernel import Cursor, Group, Kernel
 
 
 def scalar(k: Kernel, op: Operation) -> None:
-    """`arith` on scalars; an index is an i32."""
-    args = [k.scalar(value) for value in op.operands]
-    k.bind(op.results[0], scalar_value(k.b, op, args))
+    """An op on index values becomes an expression, any other an instruction."""
+    result = op.results[0]
+    if isinstance(result.type, IndexType):
+        known = index_expression(k.space, op)
+        if known is not None:
+            k.space.bind(result, k.space.simplify(known))
+            return
+    operands = [k.scalar(value) for value in op.operands]
+    k.bind(result, k.scalars.apply(op, operands, 1))
+
+
+def dim(k: Kernel, op: Operation) -> None:
+    """A dim expression over the kernel's symbols."""
+    assert isinstance(op, tile.DimOp)
+    k.space.bind(op.result, op.dim)
 
 
 def convert_block(k: Kernel, block: Block) -> None:
@@ -82,45 +43,52 @@ def convert_block(k: Kernel, block: Block) -> None:
 
 
 def for_loop(k: Kernel, op: Operation) -> None:
-    """`scf.for`: tested at its end where it is known to run at least once."""
+    """`scf.for`: tested at its end, and before it unless it is known to run."""
     assert isinstance(op, scf.ForOp)
-    start, end, step = (k.scalar(v) for v in (op.lb, op.ub, op.step))
-    inits = k.flatten(op.iter_args)
-    types = [value.type for value in inits]
-    body = k.b.new_block([i32, *types])
-    done = Block(arg_types=types)
-    if _runs(op):
-        k.b.br(body, start, *inits)
-    else:
-        some = k.b.icmp("slt", start, end)
-        k.b.cond_br(some, body, (start, *inits), done, inits)
-    k.b.block = body
-    arguments = op.body.block.args
-    k.bind(arguments[0], body.args[0])
-    k.unflatten(arguments[1:], body.args[1:])
-    convert_block(k, op.body.block)
-    last = op.body.block.last_op
-    assert isinstance(last, scf.YieldOp)
-    results = k.flatten(last.operands)
-    following = k.b.binary("add", body.args[0], step)
-    more = k.b.icmp("slt", following, end)
-    k.b.cond_br(more, body, (following, *results), done, results)
-    k.b.region.add_block(done)
-    k.b.block = done
+    space = k.space
+    low, high, step = (k.dim(v) for v in (op.lb, op.ub, op.step))
+    trip = space.simplify(ceildiv(high - low, step))
+    count, carried = space.emit(trip), k.flatten(op.iter_args)
+    runs = space.is_non_negative(trip - 1)
+    body = op.body.block
+    with (
+        k.b.loop(count, carried, at_least_once=runs) as loop,
+        space.loop(loop.entry),
+    ):
+        at = space.leaf("i", loop.index, trip)
+        space.bind(body.args[0], space.simplify(low + at * step))
+        k.unflatten(body.args[1:], loop.args)
+        convert_block(k, body)
+        last = body.last_op
+        assert isinstance(last, scf.YieldOp)
+        loop.results = k.flatten(last.operands)
+    k.unflatten(op.results, loop.results)
+
+
+def if_op(k: Kernel, op: Operation) -> None:
+    """`scf.if`: its results are the arguments of the block behind it."""
+    assert isinstance(op, scf.IfOp)
+    b, then = k.b, k.b.new_block()
+    other = b.new_block() if op.false_region.blocks else None
+    entry = b.block
+    condition = k.scalar(op.cond)
+    done: Block | None = None
+    for block, region in ((then, op.true_region), (other, op.false_region)):
+        if block is None:
+            continue
+        b.block = block
+        with k.space.scope():
+            convert_block(k, region.block)
+            last = region.block.last_op
+            values = k.flatten(last.operands) if isinstance(last, scf.YieldOp) else []
+        done = done or Block(arg_types=[value.type for value in values])
+        b.br(done, *values)
+    assert done is not None
+    b.block = entry
+    b.cond_br(condition, then, (), other or done, ())
+    b.region.add_block(done)
+    b.block = done
     k.unflatten(op.results, done.args)
-
-
-def _runs(op: scf.ForOp) -> bool:
-    bounds = [known_integer(value) for value in (op.lb, op.ub)]
-    return None not in bounds and bounds[0] < bounds[1]  # type: ignore[operator]
-
-
-def known_integer(value: SSAValue) -> int | None:
-    """The number that a value is, if it is a constant."""
-    op = value.owner
-    if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
-        return op.value.value.data
-    return None
 
 
 def specialise(k: Kernel, op: Operation) -> None:
@@ -140,7 +108,8 @@ def specialise(k: Kernel, op: Operation) -> None:
         mine = b.icmp("ult", warp, k.number(end))
         b.cond_br(mine, here, (), following, ())
         b.block = here
-        _role(k, role, outer, warp, first_warp, first_group, entry)
+        with k.space.scope():
+            _role(k, role, outer, warp, first_warp, first_group, entry)
         b.br(done)
         b.region.add_block(following)
         b.block = following
@@ -169,8 +138,9 @@ def _role(
     thread = k.arith("sub", outer.thread, 32 * first_warp)
     if role.groups.value.data > 1:
         thread = k.b.binary("sub", thread, k.arith("mul", group, 32 * warps))
-    k.group = Group(warps, thread, k.arith("add", group, first_group))
-    k.bind(role.body.block.args[0], group)
+    k.group = Group(warps, thread, k.arith("add", group, first_group), group)
+    at = k.space.leaf("group", group, role.groups.value.data)
+    k.space.bind(role.body.block.args[0], at)
     convert_block(k, role.body.block)
     k.group = outer
 
@@ -178,7 +148,7 @@ def _role(
 def elect(k: Kernel, op: Operation) -> None:
     """The first thread of the group runs the body."""
     assert isinstance(op, tile.ElectOp)
-    with k.b.when(k.is_leader()):
+    with k.b.when(k.is_leader()), k.space.scope():
         convert_block(k, op.body.block)
 
 
@@ -226,8 +196,9 @@ def raster(k: Kernel, op: Operation) -> None:
         fewer = k.b.icmp("ult", left, k.number(group))
         height = k.b.select(fewer, left, k.number(group))
     row = k.b.binary("add", first, k.arith("urem", rest, height))
-    k.bind(op.row, row)
-    k.bind(op.column, k.arith("udiv", rest, height))
+    column = k.arith("udiv", rest, height)
+    k.space.bind(op.row, k.space.leaf("row", row, rows))
+    k.space.bind(op.column, k.space.leaf("column", column, columns))
 
 
 def cluster_rank(k: Kernel, op: Operation) -> None:
@@ -258,11 +229,10 @@ def dependency_launch(k: Kernel, op: Operation) -> None:
 Rule = Callable[[Kernel, Operation], None]
 
 RULES: dict[type[Operation], Rule] = {
-    **dict.fromkeys((*_INTEGERS, *_FLOATS, *_INTRINSICS, *_CASTS), scalar),
-    arith.ConstantOp: scalar,
-    arith.CmpiOp: scalar,
-    arith.SelectOp: scalar,
+    **{op: scalar for dialect in (arith.Arith, math.Math) for op in dialect.operations},
     scf.ForOp: for_loop,
+    scf.IfOp: if_op,
+    tile.DimOp: dim,
     tile.SpecialiseOp: specialise,
     tile.ElectOp: elect,
     tile.BarrierOp: barrier,

@@ -23,16 +23,39 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 
+from stepwell.codegen.indices import IndexSpace
 from stepwell.codegen.llvm_builder import Builder, i8
 from stepwell.dialects import nvvm, tile
+from stepwell.dialects.dims import product
 from stepwell.dialects.tile.device_types import STAGE_ALIGNMENT
+from stepwell.dialects.tile.scratch import (
+    BARRIER_BYTES,
+    BARRIER_OFFSET,
+    SHARED_OFFSET,
+    plan_shared,
+)
+from stepwell.dialects.tile.scratch import SHARED_BYTES as SHARED_BYTES_PLAN
 from stepwell.errors import CompileError
 
-from . import control, fragments, pipeline, products
-from .kernel import GLOBAL, SMEM, Group, Kernel, Plain, Ring, View
+from . import (
+    control,
+    elementwise,
+    fragments,
+    moves,
+    pipeline,
+    products,
+    reductions,
+    transfers,
+)
+from .kernel import GLOBAL, SMEM, Group, Kernel, Plain, Ring, integer
+from .scalars import Scalars
 
 RULES = {
     **control.RULES,
+    **elementwise.RULES,
+    **transfers.RULES,
+    **reductions.RULES,
+    **moves.RULES,
     **pipeline.RULES,
     **fragments.RULES,
     **products.RULES,
@@ -79,9 +102,11 @@ class ConvertTileToNvvmPass(ModulePass):
 def _convert_kernel(func: tile.FuncOp, launch: tile.Launch) -> None:
     kernel = _function(func, launch)
     b = Builder(kernel)
+    b.index_type = i32
     thread = nvvm.ThreadIdXOp()
     b.block.add_op(thread)
-    k = Kernel(b, launch, Group(launch.warps, thread.res), convert)
+    group = Group(launch.warps, thread.res)
+    k = Kernel(b, launch, group, IndexSpace(b, i32), Scalars(b), convert)
     total = _plan_shared_memory(k, func)
     kernel.attributes[SHARED_BYTES] = IntegerAttr(total, i64)
     _bind_arguments(k, func)
@@ -107,7 +132,9 @@ def _function(func: tile.FuncOp, launch: tile.Launch) -> xllvm.FuncOp:
             attributes.append(DictionaryAttr(_TENSOR_MAP))
         else:
             kinds.append(GLOBAL)
-            attributes.append(DictionaryAttr({"llvm.noalias": UnitAttr()}))
+            attributes.append(DictionaryAttr({}))
+    kinds += [i32] * len(func.symbol_names)
+    attributes += [DictionaryAttr({})] * len(func.symbol_names)
     limits = {
         "nvvm.maxntid": 32 * launch.warps,
         "nvvm.minctasm": launch.blocks_per_sm,
@@ -140,47 +167,62 @@ def _shared_memory() -> Operation:
 
 
 def _plan_shared_memory(k: Kernel, func: tile.FuncOp) -> int:
-    """Offsets of all allocations, barriers behind the tiles; the total in bytes."""
-    offset = 0
-    rings: list[tuple[tile.RingOp, list[int]]] = []
+    """Read the plan off the attributes, made now if no pass has; the total in bytes."""
+    if SHARED_BYTES_PLAN not in func.attributes:
+        try:
+            plan_shared(func)
+        except ValueError as error:
+            raise CompileError(str(error), where=func.sym_name.data) from None
     for op in func.walk():
-        if isinstance(op, tile.StagingOp):
-            assert isinstance(op.result.type, tile.StagingType)
-            role = op.parent_op()
-            groups = role.groups.value.data if isinstance(role, tile.RoleOp) else 1
-            k.offsets[op] = offset
-            offset += groups * op.result.type.data_bytes
-        elif isinstance(op, tile.RingOp):
-            kind = op.result.type
-            assert isinstance(kind, tile.RingType)
-            starts: list[int] = []
-            for part in kind.tiles:
-                starts.append(offset)
-                size = -(-part.bytes // STAGE_ALIGNMENT) * STAGE_ALIGNMENT
-                offset += kind.stages * size
-            rings.append((op, starts))
-    for op, starts in rings:
-        assert isinstance(op.result.type, tile.RingType)
-        size = 8 * op.result.type.stages
-        k.offsets[op] = Ring(tuple(starts), offset, offset + size)
-        offset += 2 * size
-    return offset
+        if isinstance(op, tile.RingOp):
+            k.offsets[op] = _ring(op)
+        elif SHARED_OFFSET in op.attributes:
+            k.offsets[op] = integer(op, SHARED_OFFSET)
+    return integer(func, SHARED_BYTES_PLAN)
+
+
+def _ring(op: tile.RingOp) -> Ring:
+    kind, at = op.result.type, integer(op, SHARED_OFFSET)
+    assert isinstance(kind, tile.RingType)
+    starts: list[int] = []
+    for part in kind.tiles:
+        starts.append(at)
+        at += kind.stages * (-(-part.bytes // STAGE_ALIGNMENT) * STAGE_ALIGNMENT)
+    full = integer(op, BARRIER_OFFSET)
+    return Ring(tuple(starts), full, full + BARRIER_BYTES * kind.stages)
 
 
 def _bind_arguments(k: Kernel, func: tile.FuncOp) -> None:
-    for argument, value in zip(func.args, k.b.entry.args, strict=True):
+    arguments = iter(k.b.entry.args)
+    for argument in func.args:
+        value = next(arguments)
         if isinstance(argument.type, tile.ViewType):
-            k.bind(argument, View(argument.type, value))
+            k.roots[argument] = value
         else:
             k.values[argument] = Plain(value)
-    registers = (nvvm.BlockIdXOp, nvvm.BlockIdYOp, nvvm.BlockIdZOp)
-    ids = list(reversed(func.program_ids))
-    if len(ids) > len(registers):
-        raise CompileError("a grid on a GPU has at most three dims")
-    for value, kind in zip(ids, registers, strict=False):
-        index = k.nvvm(kind())
-        assert index is not None
-        k.bind(value, index)
+    for name, value in zip(func.symbol_names, arguments, strict=True):
+        k.space.model_symbol(name, value)
+    _bind_cell(k, func)
+
+
+def _bind_cell(k: Kernel, func: tile.FuncOp) -> None:
+    """The program ids of a block: the digits of its number, row-major."""
+    grid = func.grid.data
+    block = k.nvvm(nvvm.BlockIdXOp())
+    assert block is not None
+    rest = k.space.leaf("cell", block, product(grid))
+    for number, (program_id, size) in enumerate(
+        zip(func.program_ids, grid, strict=True)
+    ):
+        stride = product(grid[number + 1 :])
+        digit = k.space.simplify(rest // stride)
+        if number:
+            digit = k.space.simplify(digit % size)
+        if isinstance(digit, int):
+            k.space.bind(program_id, digit)
+            continue
+        leaf = k.space.leaf(f"p{number}", k.space.value(digit), size)
+        k.space.bind(program_id, leaf)
 
 
 def _prologue(k: Kernel, func: tile.FuncOp) -> None:

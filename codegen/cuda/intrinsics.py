@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-_F32 = r"\.f32"
-_FLOATS = r"\.(v2f16|f16|v2bf16|bf16|f32|f64)"
-_INTEGERS = r"\.i(16|32|64)"
+_F32 = r"\.(v\d+)?f32"
+_FLOATS = r"\.(v\d+)?(f16|bf16|f32|f64)"
+_INTEGERS = r"\.(v\d+)?i(8|16|32|64)"
 
 _MATHS: Mapping[str, str] = {
-    **dict.fromkeys(("llvm.sqrt", "llvm.exp2"), _F32),
-    **dict.fromkeys(("llvm.fma", "llvm.fabs", "llvm.copysign"), _FLOATS),
+    "llvm.exp2": _F32,
+    **dict.fromkeys(("llvm.fma", "llvm.fabs", "llvm.copysign", "llvm.sqrt"), _FLOATS),
     **dict.fromkeys(("llvm.minnum", "llvm.maxnum"), _FLOATS),
-    **dict.fromkeys(("llvm.minimum", "llvm.maximum"), _F32),
-    **dict.fromkeys(("llvm.floor", "llvm.ceil", "llvm.trunc", "llvm.roundeven"), _F32),
+    **dict.fromkeys(("llvm.minimum", "llvm.maximum"), _FLOATS),
+    **dict.fromkeys(
+        ("llvm.floor", "llvm.ceil", "llvm.trunc", "llvm.roundeven"), _FLOATS
+    ),
     **dict.fromkeys(("llvm.smin", "llvm.smax", "llvm.umin", "llvm.umax"), _INTEGERS),
-    **dict.fromkeys(("llvm.abs", "llvm.ctpop", "llvm.ctlz"), _INTEGERS),
+    **dict.fromkeys(("llvm.abs", "llvm.ctpop", "llvm.ctlz", "llvm.cttz"), _INTEGERS),
+    **dict.fromkeys(
+        ("llvm.fptosi.sat", "llvm.fptoui.sat"), r"\.(v\d+)?i(32|64)" + _FLOATS
+    ),
 }
 
 
@@ -90,7 +95,7 @@ def _matrices() -> Iterator[str]:
 
 def _scalars() -> Iterator[str]:
     yield from ("ex2.approx.ftz.f32", "lg2.approx.ftz.f32", "tanh.approx.f32")
-    yield from ("rcp.approx.ftz.f", "rsqrt.approx.ftz.f")
+    yield from ("rcp.approx.ftz.f", "rsqrt.approx.ftz.f", "rsqrt.approx.f")
     yield from ("ff2f16x2.rn", "ff2bf16x2.rn")
 
 

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from xdsl.dialects import llvm as xllvm
-from xdsl.dialects.builtin import IndexType, IntAttr, SymbolRefAttr
+from xdsl.dialects.builtin import IndexType, IntAttr, IntegerAttr, SymbolRefAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from stepwell.codegen.indices import IndexSpace
 from stepwell.codegen.llvm_builder import Builder, i8, i32
+from stepwell.codegen.scalars.elements import carrier_type
+from stepwell.codegen.views import View
 from stepwell.dialects import nvvm
-from stepwell.dialects.access import AccessMap
+from stepwell.dialects.dims import Dim
 from stepwell.dialects.dtypes import bit_width
-from stepwell.dialects.layouts import LayoutAttr
 from stepwell.dialects.tile import (
     AccumulatorType,
     CursorType,
     Launch,
     SharedType,
     TileType,
-    ViewType,
 )
+from stepwell.dialects.tile.scratch import SHARED_REUSED, SHARED_STRIDE
 from stepwell.errors import CompileError
+
+from .registers import CARRIERS, Registers, layout_of, normal, usual_lanes
+
+if TYPE_CHECKING:
+    from .scalars import Scalars
 
 SHARED = xllvm.LLVMPointerType(IntAttr(3))
 CLUSTER = xllvm.LLVMPointerType(IntAttr(7))
@@ -33,29 +40,11 @@ SMEM = "smem"
 
 
 @dataclass(frozen=True)
-class Registers:
-    """A tile: what this thread holds, one value per register of the layout."""
-
-    kind: TileType
-    values: tuple[SSAValue, ...]
-
-
-@dataclass(frozen=True)
 class Shared:
     """A tile in shared memory, by its address."""
 
     kind: SharedType
     pointer: SSAValue
-
-
-@dataclass(frozen=True)
-class View:
-    """Global memory, maybe through an access map."""
-
-    kind: ViewType
-    pointer: SSAValue
-    access: AccessMap | None = None
-    source: ViewType | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,7 @@ class Plain:
     value: SSAValue
 
 
-Value: TypeAlias = Registers | Shared | View | Ring | Cursor | Plain
+Value: TypeAlias = Registers | Shared | Ring | Cursor | Plain
 
 
 @dataclass(frozen=True)
@@ -93,6 +82,8 @@ class Group:
     thread: SSAValue
     number: SSAValue | None = None
     """The group in the block; None for the whole block."""
+    in_role: SSAValue | None = None
+    """The group in its role."""
 
 
 @dataclass
@@ -102,7 +93,10 @@ class Kernel:
     b: Builder
     launch: Launch
     group: Group
+    space: IndexSpace
+    scalars: Scalars
     convert: Callable[[Kernel, Operation], None]
+    roots: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
     values: dict[SSAValue, Value] = field(default_factory=dict[SSAValue, Value])
     offsets: dict[Operation, int | Ring] = field(
         default_factory=dict[Operation, "int | Ring"]
@@ -112,6 +106,8 @@ class Kernel:
 
     def scalar(self, value: SSAValue) -> SSAValue:
         """The LLVM value of a scalar, a tensor map or an accumulator."""
+        if isinstance(value.type, IndexType):
+            return self.space.value(self.space.of(value))
         known = self.values[value]
         if not isinstance(known, Plain):
             raise CompileError(f"expected a scalar, got {value.type}")
@@ -121,25 +117,44 @@ class Kernel:
         """An index as an i32."""
         return self.number(value) if isinstance(value, int) else self.scalar(value)
 
+    def dim(self, value: SSAValue | int) -> Dim:
+        """An index as an expression."""
+        return self.space.of(value)
+
     def bind(self, value: SSAValue, to: Value | SSAValue) -> None:
         """Say what a value has become."""
-        self.values[value] = Plain(to) if isinstance(to, SSAValue) else to
+        if isinstance(value.type, IndexType) and isinstance(to, SSAValue):
+            self.space.bind(value, self.space.leaf("v", to, None))
+        else:
+            self.values[value] = Plain(to) if isinstance(to, SSAValue) else to
+
+    def registers(self, value: SSAValue) -> Registers:
+        """What this thread holds of a tile."""
+        known = self.values[value]
+        assert isinstance(known, Registers)
+        return known
+
+    def view(self, value: SSAValue) -> View:
+        """The view behind a value."""
+        return View(self.space, value, self.roots)
 
     def flatten(self, values: Sequence[SSAValue]) -> list[SSAValue]:
         """The LLVM values that make up tile values, for a loop."""
         flat: list[SSAValue] = []
         for value in values:
-            known = self.values[value]
+            known = self.values.get(value)
             match known:
+                case None:
+                    flat.append(self.scalar(value))
                 case Plain():
                     flat.append(known.value)
                 case Cursor():
                     flat += [known.stage, known.phase]
                 case Registers():
-                    flat += known.values
+                    flat += normal(self.b, known).pieces
                 case Shared():
                     flat.append(known.pointer)
-                case _:
+                case Ring():
                     raise CompileError(f"a loop cannot carry {value.type}")
         return flat
 
@@ -151,7 +166,7 @@ class Kernel:
             if isinstance(kind, CursorType):
                 self.bind(value, Cursor(next(queue), next(queue)))
             elif isinstance(kind, TileType):
-                count = registers_of(kind)
+                count = layout_of(kind).registers // usual_lanes(kind)
                 parts = tuple(next(queue) for _ in range(count))
                 self.bind(value, Registers(kind, parts))
             elif isinstance(kind, SharedType):
@@ -177,6 +192,7 @@ class Kernel:
 
     def nvvm(self, op: Operation) -> SSAValue | None:
         """Append an op of `nvvm`; its result if it has one."""
+        op.location = self.b.location
         self.b.block.add_op(op)
         return op.results[0] if op.results else None
 
@@ -194,6 +210,18 @@ class Kernel:
         """`pointer` moved by bytes."""
         return self.b.gep(pointer, offset, i8)
 
+    def scratch(self, op: Operation) -> SSAValue:
+        """The address of an op's scratch; the group meets first if it may be in use."""
+        if SHARED_REUSED in op.attributes:
+            self.group_barrier()
+        start = self.offsets[op]
+        assert isinstance(start, int)
+        if SHARED_STRIDE not in op.attributes or self.group.number is None:
+            return self.at(start)
+        stride = integer(op, SHARED_STRIDE)
+        own = self.arith("mul", self.group.in_role or self.group.number, stride)
+        return self.at(self.arith("add", own, start))
+
     def is_leader(self) -> SSAValue:
         """Whether this is the first thread of the group."""
         return self.b.icmp("eq", self.group.thread, self.number(0))
@@ -208,20 +236,16 @@ class Kernel:
         self.nvvm(nvvm.BarrierOp(barrier, self.number(32 * group.warps)))
 
 
-def registers_of(kind: TileType) -> int:
-    """The number of registers that a thread holds of a tile.
-
-    Raises:
-        CompileError: the tile has no layout.
-    """
-    if not isinstance(kind.layout, LayoutAttr):
-        raise CompileError(f"expected a tile with a layout, got {kind}")
-    return kind.layout.data.registers
+def integer(op: Operation, name: str) -> int:
+    """An integer attribute of an op."""
+    value = op.attributes[name]
+    assert isinstance(value, IntegerAttr)
+    return value.value.data
 
 
 def llvm_type(kind: Attribute) -> Attribute:
     """The LLVM type of one value of a scalar type."""
-    return i32 if isinstance(kind, IndexType) else kind
+    return carrier_type(kind, CARRIERS)
 
 
 def accumulator_struct(kind: AccumulatorType) -> Attribute:

@@ -20,8 +20,9 @@ from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.layouts import WgmmaDescriptor
 
 from .aggregates import fields, struct
-from .fragments import pack_halves
-from .kernel import Kernel, Registers, Shared, accumulator_struct
+from .fragments import half_words
+from .kernel import Kernel, Shared, accumulator_struct
+from .registers import Registers, scalars_of
 
 _TYPES: dict[Attribute, nvvm.MMAType] = {
     Float16Type(): nvvm.MMAType.F16,
@@ -48,7 +49,7 @@ def accumulator(k: Kernel, op: Operation) -> None:
         return
     held = k.values[op.initial]
     assert isinstance(held, Registers)
-    k.bind(op.result, struct(k.b, held.values))
+    k.bind(op.result, struct(k.b, scalars_of(k.b, held)))
 
 
 def _descriptor(k: Kernel, pointer: SSAValue, known: WgmmaDescriptor) -> SSAValue:
@@ -70,8 +71,7 @@ def _left(k: Kernel, op: tile.WgmmaOp, steps: int) -> list[list[SSAValue]]:
     """The left side of each k-step: a descriptor, or four registers."""
     known = k.values[op.lhs]
     if isinstance(known, Registers):
-        halves = known.values
-        words = [pack_halves(k.b, *halves[i : i + 2]) for i in range(0, len(halves), 2)]
+        words = half_words(k.b, known)
         return [words[4 * s : 4 * s + 4] for s in range(steps)]
     assert isinstance(known, Shared) and op.lhs_descriptor is not None
     base = _descriptor(k, known.pointer, op.lhs_descriptor)

@@ -20,6 +20,8 @@ TRIPLE = "nvptx64-nvidia-cuda"
 def _machine(cpu: str, ptx: int) -> Any:
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
+    # Division of f32 as `div.full`, within 2 ulp (PTX ISA, "div").
+    binding.set_option("", "-nvptx-prec-divf32=1")
     target = binding.Target.from_triple(TRIPLE)
     return target.create_target_machine(cpu=cpu, features=f"+ptx{ptx}", opt=3)
 

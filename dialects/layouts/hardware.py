@@ -43,6 +43,17 @@ def blocked(
     return TileLayout.of(dict(inputs), scale, repeat)
 
 
+def replicated(rank: int, lanes: int, warps: int) -> TileLayout:
+    """One element, held by all threads."""
+    zero = (0,) * rank
+    inputs = {
+        REGISTER: [],
+        LANE: [zero] * log2(lanes),
+        WARP: [zero] * log2(warps),
+    }
+    return TileLayout.of(inputs, [1] * rank)
+
+
 def mma_a(rows: int, depth: int, bits: int = 16) -> TileLayout:
     """A of `mma.m16n8`, a warp's rows x depth; PTX ISA, "Warp-level matrix fragments".
 

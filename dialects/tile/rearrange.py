@@ -22,7 +22,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.layouts import LayoutAttr, register_sources
+from stepwell.dialects.layouts import LayoutAttr, register_sources, replicated
 
 from .assembly import (
     Value,
@@ -113,6 +113,8 @@ class BroadcastOp(IRDLOperation):
 class ReshapeOp(IRDLOperation):
     """The same elements in row-major order under another shape.
 
+    With layouts, any two: elements travel as for `tile.convert_layout`.
+
     ```mlir
     %r = tile.reshape %x : !tile.tile<8x8x32xf32>
     ```
@@ -127,15 +129,22 @@ class ReshapeOp(IRDLOperation):
     custom_directives = (Value,)
     assembly_format = f"{one('input')} attr-dict `:` type($result)"
 
-    def __init__(self, input: SSAValue, extents: Sequence[int]):
-        type = TileType(extents, tile_of(input).element_type)
+    def __init__(
+        self,
+        input: SSAValue,
+        extents: Sequence[int],
+        layout: Attribute | None = None,
+    ):
+        type = TileType(extents, tile_of(input).element_type, layout)
         super().__init__(operands=[input], result_types=[type])
 
     def verify_(self) -> None:
         source, result = tile_of(self.input), tile_of(self.result)
         expect_same_element(source, result)
-        expect_layout(source, NoneAttr())
-        expect_layout(result, NoneAttr())
+        if not isinstance(source.layout, LayoutAttr):
+            expect_layout(result, NoneAttr())
+        elif not isinstance(result.layout, LayoutAttr):
+            raise VerifyException(f"expected a result with a layout, got {result}")
         got, expected = prod(result.extents), prod(source.extents)
         expect(got == expected, f"expected {expected} elements, got {got}")
 
@@ -143,6 +152,8 @@ class ReshapeOp(IRDLOperation):
 @irdl_op_definition
 class ExtractOp(IRDLOperation):
     """A part of a tile at fixed offsets; as a scalar when the result is one.
+
+    Each thread holds of the part what it held of the whole; of a scalar, all do.
 
     `result[i, j] = input[offsets[0] + i, offsets[1] + j]`
 
@@ -195,7 +206,9 @@ class ExtractOp(IRDLOperation):
             if isinstance(result, TileType):
                 expect_layout(result, NoneAttr())
             return
-        part = result.layout if isinstance(result, TileType) else None
+        whole = source.layout.data
+        scalar = replicated(len(source.extents), whole.lanes, whole.warps)
+        part = result.layout if isinstance(result, TileType) else LayoutAttr(scalar)
         if not isinstance(part, LayoutAttr):
             raise VerifyException(f"expected a part with a layout, got {result}")
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpu_programs import Program
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.context import Context
@@ -82,7 +83,7 @@ def test_narrowing_is_one_conversion_for_two() -> None:
 
 
 @pytest.mark.skipif(shutil.which("ptxas") is None, reason="needs ptxas")
-@pytest.mark.parametrize("name", ["gemm", "conv", "pipeline"])
+@pytest.mark.parametrize("name", ["gemm", "conv", "pipeline", "attention"])
 def test_kernel_assembles_without_spills(name: str, tmp_path: Path) -> None:
     source = tmp_path / "kernel.ptx"
     source.write_text(compiled(name)[0])
@@ -99,9 +100,16 @@ def test_kernel_assembles_without_spills(name: str, tmp_path: Path) -> None:
     assert registers and int(registers[1]) <= 255
 
 
-def test_what_has_no_translation_yet_says_so() -> None:
-    with pytest.raises(CompileError, match="no translation to a GPU for tiles of 4 ov"):
-        compiled("layer_norm")
+def test_what_has_no_translation_says_so() -> None:
+    text = """
+    tile.func @k(%x: !tile.view<1xf32>) grid (%i = 1)
+        attributes {tile.launch = #tile.launch<warps = 1>} {
+      %a = tile.full 0.0 : !tile.tile<8x8xf32>
+      %b = tile.dot %a, %a, %a : !tile.tile<8x8xf32>
+      tile.return
+    }"""
+    with pytest.raises(CompileError, match="expected a tile with a layout"):
+        Program(text)
 
 
 @given(st.integers(0, 255), st.lists(st.integers(0, 255), min_size=1, max_size=5))
