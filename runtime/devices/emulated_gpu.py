@@ -48,13 +48,18 @@ class EmulatedGpu:
         self.device = EmulatedDevice(check=check, seed=seed)
         self._used: dict[int, int] = {}
 
+    @property
+    def used(self) -> int:
+        """Bytes that are allocated."""
+        return sum(self._used.values())
+
     def activate(self) -> AbstractContextManager[object]:
         """Nothing to do."""
         return nullcontext()
 
     def allocate(self, nbytes: int, what: str) -> int:
         """Memory of the emulated device."""
-        free = MEMORY_LIMIT - sum(self._used.values())
+        free = MEMORY_LIMIT - self.used
         if nbytes > free:
             raise DeviceError(
                 f"out of memory on {self.name}: cannot allocate {nbytes} B for {what}",

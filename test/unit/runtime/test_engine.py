@@ -15,6 +15,7 @@ import pytest
 
 from stepwell.errors import EngineFileError, InputError, OptionError
 from stepwell.runtime import Engine, engine_file
+from stepwell.runtime.devices.emulated_gpu import EmulatedGpu
 from stepwell.runtime.manifest import (
     Assert,
     Block,
@@ -48,6 +49,23 @@ def engine(contents):
     return Engine(contents)
 
 
+@pytest.fixture(scope="module", params=["build", "build_gpu"])
+def any_build(request):
+    """Makes the engine for a CPU, then for a GPU."""
+    return request.getfixturevalue(request.param)
+
+
+def start(contents):
+    """The engine on the CPU, or on the emulated GPU."""
+    is_cpu = contents.manifest.target.kind == "cpu"
+    return Engine(contents, device="cpu" if is_cpu else EmulatedGpu(check=True))
+
+
+@pytest.fixture(scope="module")
+def any_engine(any_build):
+    return start(any_build())
+
+
 def scale(source, target, n="n"):
     """The launch `target = 2 source + 3`, with the weight at value 1."""
     return Segment((Launch(0, (source, 1, target), (n,)),))
@@ -60,24 +78,24 @@ def test_by_position_by_keyword_and_by_name(engine):
     np.testing.assert_array_equal(engine.run({"x": x})["y"], twice(x))
 
 
-def test_many_shapes_one_engine(engine):
+def test_many_shapes_one_engine(any_engine):
     for n in (1, 63, 64, 65, 1000, 1, 4096, 63):
-        np.testing.assert_array_equal(engine(arange(n)), twice(arange(n)))
+        np.testing.assert_array_equal(any_engine(arange(n)), twice(arange(n)))
 
 
-def test_results_are_the_callers(engine):
-    first = engine(arange(100))
+def test_results_are_the_callers(any_engine):
+    first = any_engine(arange(100))
     kept = first.copy()
-    engine(arange(100) + 1)
+    any_engine(arange(100) + 1)
     np.testing.assert_array_equal(first, kept)
     first[:] = 0
-    np.testing.assert_array_equal(engine(arange(100)), kept)
+    np.testing.assert_array_equal(any_engine(arange(100)), kept)
 
 
-def test_inputs_are_not_changed(engine):
+def test_inputs_are_not_changed(any_engine):
     x = arange(100)
     x.flags.writeable = False
-    engine(x)
+    any_engine(x)
     np.testing.assert_array_equal(x, arange(100))
 
 
@@ -231,7 +249,7 @@ def test_inputs_and_weights_as_outputs_are_copied(build):
     np.testing.assert_array_equal(Engine(contents)(x)[1], [3.0])
 
 
-def test_views_and_copies(build):
+def test_views_and_copies(any_build):
     values = (
         Value(F32, ("n", 2), "input", 0),
         Value(F32, (1,), "weight", 0),
@@ -242,7 +260,7 @@ def test_views_and_copies(build):
     )
     program = Block((Copy(3, 4), scale(4, 5)))
     outputs = (TensorInfo("y", 5), TensorInfo("flat", 2), TensorInfo("half", 3))
-    engine = Engine(build(values=values, program=program, outputs=outputs))
+    engine = start(any_build(values=values, program=program, outputs=outputs))
     x = arange(12).reshape(6, 2)
     y, flat, half = engine(x)
     np.testing.assert_array_equal(y, 2 * x.reshape(-1)[6:] + 3)
@@ -261,7 +279,7 @@ def late_values():
     )
 
 
-def test_sizes_that_a_run_finds_out(build):
+def test_sizes_that_a_run_finds_out(any_build):
     program = Block(
         (
             HostCall("nonzero", (0,), (2,), INT64),
@@ -269,14 +287,14 @@ def test_sizes_that_a_run_finds_out(build):
             scale(3, 4, "count"),
         )
     )
-    contents = build(
+    contents = any_build(
         values=late_values(),
         slots=("4 * count",),
         program=program,
         outputs=(TensorInfo("y", 4), TensorInfo("where", 2)),
         symbols={"n": SymbolRange(1), "count": SymbolRange(0, 50)},
     )
-    engine = Engine(contents)
+    engine = start(contents)
     rng = np.random.default_rng(0)
     for size in (10, 40, 3, 60, 10):
         x = (rng.random(size) < 0.5).astype(np.float32)
@@ -297,7 +315,7 @@ def control(build, steps, values, outputs, **more):
         program=Block(tuple(steps)),
         **more,
     )
-    return Engine(contents)
+    return start(contents)
 
 
 BASE = (
@@ -308,10 +326,10 @@ BASE = (
 )
 
 
-def test_branches(build):
+def test_branches(any_build):
     result = Value(F32, ("n",), "host")
     branch = If(2, Block((scale(0, 3),), (3,)), Block((), (0,)), (4,))
-    engine = control(build, [branch], [*BASE, result], [4])
+    engine = control(any_build, [branch], [*BASE, result], [4])
     x = arange(7)
     np.testing.assert_array_equal(engine(x, np.array(True)), 2 * x + 3)
     other = engine(x, np.array(False))
@@ -319,7 +337,7 @@ def test_branches(build):
     assert not np.shares_memory(other, x)
 
 
-def test_branches_of_different_shape(build):
+def test_branches_of_different_shape(any_build):
     where = Value("int64", (1, "k"), "host")
     flat = Value("int64", ("k",), "alias", 4)
     weight = Value(F32, (1,), "weight", 0)
@@ -332,13 +350,13 @@ def test_branches_of_different_shape(build):
         (8,),
     )
     values = [*BASE, where, flat, weight, one, result]
-    engine = control(build, [branch], values, [8])
+    engine = control(any_build, [branch], values, [8])
     x = arange(7)
     np.testing.assert_array_equal(engine(x, True), [np.arange(1, 7)])
     np.testing.assert_array_equal(engine(x, False), [[0]])
 
 
-def test_loops_carry_and_stack(build):
+def test_loops_carry_and_stack(any_build):
     values = [
         *BASE,
         Value("int64", (), "input", 2),
@@ -349,7 +367,7 @@ def test_loops_carry_and_stack(build):
     ]
     body = Block((scale(6, 3),), (2, 3, 6))
     loop = Loop((5, 6), (0,), body, (7, 8), trips=4, condition=2)
-    engine = control(build, [loop], values, [7, 8])
+    engine = control(any_build, [loop], values, [7, 8])
     x = arange(6)
     last, all_ = engine(x, True, 3)
     expected = [x, 2 * x + 3, twice(x)]
@@ -361,14 +379,14 @@ def test_loops_carry_and_stack(build):
     assert engine(x, False, 5)[1].shape == (0, 6)
 
 
-def test_scalars_bind_symbols_and_asserts_check_them(build):
+def test_scalars_bind_symbols_and_asserts_check_them(any_build):
     values = [*BASE, Value("int64", (2,), "input", 2), Value(F32, ("a",), "output", 0)]
     steps = [
         ReadScalar(4, ("a", "b")),
         Assert("a + b", "le", "n", "the pieces are larger than the whole"),
         scale(0, 5, "a"),
     ]
-    engine = control(build, steps, values, [5])
+    engine = control(any_build, steps, values, [5])
     x = arange(10)
     y = engine(x, True, np.array([4, 6]))
     np.testing.assert_array_equal(y, 2 * x[:4] + 3)
@@ -377,15 +395,15 @@ def test_scalars_bind_symbols_and_asserts_check_them(build):
     assert "a + b le n, got 11 and 10" in str(caught.value)
 
 
-def test_a_wrong_memory_plan_is_found(build):
-    engine = Engine(build(slots=("3 * n",)))
+def test_a_wrong_memory_plan_is_found(any_build):
+    engine = start(any_build(slots=("3 * n",)))
     with pytest.raises(EngineFileError, match="value 2 within the 30 B of its slot"):
         engine(arange(10))
 
 
-def test_engines_without_kernels(build):
+def test_engines_without_kernels(any_build):
     values = (Value("bfloat16", ("n",), "input", 0),)
-    contents = build(
+    contents = any_build(
         values=values,
         outputs=(TensorInfo("y", 0),),
         program=Block(()),
@@ -396,11 +414,11 @@ def test_engines_without_kernels(build):
     )
     contents = replace(contents, code={}, weights=np.zeros(0, np.uint8))
     x = arange(4).astype(ml_dtypes.bfloat16)
-    np.testing.assert_array_equal(Engine(contents)(x), x)
+    np.testing.assert_array_equal(start(contents)(x), x)
 
 
-def test_profile_counts_every_launch(contents):
-    times = profile(Engine(contents), {"x": arange(100)}, runs=3)
+def test_profile_counts_every_launch(any_engine):
+    times = profile(any_engine, {"x": arange(100)}, runs=3)
     assert [one.calls for one in times] == [1, 1]
     assert all(one.seconds > 0 for one in times)
 
