@@ -68,7 +68,7 @@ class Layout:
 
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BANKS, 0))
     views: list[RowView] = field(default_factory=list[RowView])
-    _numbers: dict[RowView, int] = field(default_factory=dict[RowView, int])
+    _numbers: dict[object, int] = field(default_factory=dict[object, int])
 
     def place(self, variable: Variable) -> Slot:
         """A fresh row for a `.reg` variable."""
@@ -79,10 +79,11 @@ class Layout:
 
     def number(self, view: RowView) -> int:
         """The number of a view; equal views of registers share one."""
-        if view.bank != "constant" and view in self._numbers:
-            return self._numbers[view]
+        key = (view.bank, view.row, view.dtype.num)
+        if view.bank != "constant" and key in self._numbers:
+            return self._numbers[key]
         self.views.append(view)
-        self._numbers[view] = len(self.views) - 1
+        self._numbers[key] = len(self.views) - 1
         return len(self.views) - 1
 
 

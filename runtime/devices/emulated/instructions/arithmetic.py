@@ -78,7 +78,9 @@ def add_sub(one: Instruction, scope: Scope) -> Operation:
         "f64": function,
         "f16": floats.in_double(function),
         "bf16": floats.in_double(function),
-        "f32": lambda a, b: floats.sum32(a, b if one.opcode == "add" else -b, mode),
+        "f32": function
+        if mode == "rn"
+        else lambda a, b: floats.sum32(a, b if one.opcode == "add" else -b, mode),
     }
     return by_type(one, scope, table)
 
@@ -96,7 +98,9 @@ def mul(one: Instruction, scope: Scope) -> Operation:
         "f64": np.multiply,
         "f16": floats.in_double(np.multiply),
         "bf16": floats.in_double(np.multiply),
-        "f32": lambda a, b: floats.product32(a, b, mode),
+        "f32": np.multiply
+        if mode == "rn"
+        else lambda a, b: floats.product32(a, b, mode),
     }
     return by_type(one, scope, table)
 
@@ -319,10 +323,15 @@ def extremum(largest: bool, keep_nan: bool) -> Function:
         return result
 
     def pick(a: Array, b: Array) -> Array:
+        chosen = np.maximum(a, b) if largest else np.minimum(a, b)  # NaN wins
         if a.dtype.kind in "iu":
-            return np.maximum(a, b) if largest else np.minimum(a, b)
-        above = (a > b) | ((a == b) & (np.signbit(b) & ~np.signbit(a)))
-        chosen = np.where(above == largest, a, b)
+            return chosen
+        zero = chosen == 0
+        if zero.any():  # of two zeros the positive (or negative) one
+            both = a + b if largest else -(-a - b)
+            chosen = np.where(zero & (a == b), both, chosen)
+        if not np.isnan(chosen).any():
+            return chosen
         nan_a, nan_b = np.isnan(a), np.isnan(b)
         nan = a.dtype.type(np.nan)
         if keep_nan:

@@ -22,6 +22,7 @@ from .elementwise import (
     Array,
     Function,
     elementwise,
+    in_place,
 )
 
 # Comparison and selection.
@@ -64,6 +65,9 @@ def setp(one: Instruction, scope: Scope) -> Operation:
     """
     if element_type(one) in PACKED:
         return _setp_pair(one, scope)
+    plain = _plain_setp(one, scope)
+    if plain is not None:
+        return plain
     compare = _combined(one, scope)
     target = one.operands[0]
     first, second = (
@@ -77,6 +81,21 @@ def setp(one: Instruction, scope: Scope) -> Operation:
         write_other(threads, mask, other)
 
     return run
+
+
+def _plain_setp(one: Instruction, scope: Scope) -> Operation | None:
+    """A comparison that one NumPy function does, if it is such a one."""
+    type_ = element_type(one)
+    function = comparison(one.modifiers[0])
+    if one.modifiers[0] == "ne" and NUMPY_TYPES[type_].kind in "iu":
+        function = np.not_equal
+    if not isinstance(function, np.ufunc) or len(one.operands) != 3:
+        return None
+    sources = [scope.view(operand, type_) for operand in one.operands[1:]]
+    target = scope.target(one.operands[0], "pred")
+    if target is None or None in sources:
+        return None
+    return in_place(function, [n for n in sources if n is not None], target)
 
 
 def _combined(

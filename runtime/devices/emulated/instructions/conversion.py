@@ -124,8 +124,7 @@ def cvt(one: Instruction, scope: Scope) -> Operation:
     convert = converter(one, to, source)
 
     def run(threads: Threads, mask: Mask) -> None:
-        with np.errstate(all="ignore"):
-            write(threads, mask, convert(read(threads)))
+        write(threads, mask, convert(read(threads)))
 
     return run
 

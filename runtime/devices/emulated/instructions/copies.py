@@ -8,7 +8,7 @@ the others when a thread waits for their group.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ from stepwell.runtime.devices.emulated.syntax import (
     Operand,
     Vector,
 )
-from stepwell.runtime.devices.emulated.tensor_map import MAP_BYTES, TensorMap
+from stepwell.runtime.devices.emulated.tensor_map import (
+    MAP_BYTES,
+    TensorMap,
+    swizzled,
+)
 from stepwell.runtime.devices.emulated.translate import (
     Read,
     Scope,
@@ -209,9 +213,9 @@ def _bulk_copy(one: Instruction, scope: Scope) -> Operation:
                 of, begin = _checked_span(
                     threads, source(threads, alone), size, lane, 16
                 )
-                sources = np.arange(begin, begin + size)
-                places = np.arange(at, at + size)
-                _issue_store(threads, alone, (of, sources), (to, places), update)
+                sources = np.arange(begin, begin + size, 16)
+                places = np.arange(at, at + size, 16)
+                _issue_store(threads, alone, (of, sources), (to, places), 16, update)
 
         return store
     if "multicast::cluster" in one.modifiers or one.modifiers[0] == "reduce":
@@ -264,32 +268,36 @@ def _issue_store(
     mask: Mask,
     source: tuple[Memory, Offsets],
     target: tuple[Memory, Offsets],
+    width: int,
     update: Update,
 ) -> None:
-    """Issue a copy out of shared memory: read, then written, when waited for."""
-    kept: list[NDArray[np.uint8]] = []
+    """Issue a copy out of shared memory: read, then written, when waited for.
+
+    Offsets are those of pieces of `width` bytes.
+    """
+    kept: list[NDArray] = []
     of, sources = source
     to, places = target
     checker = threads.device.checker
     if checker is not None:
-        lanes = np.flatnonzero(mask)[:1]
-        checker.access(threads, of, sources, 1, np.repeat(lanes, sources.size), "async")
+        lanes = np.repeat(np.flatnonzero(mask)[:1], sources.size)
+        checker.access(threads, of, sources, width, lanes, "async")
 
     def read(due: Mask) -> None:
         if not kept:
-            kept.append(of.bytes[sources].copy())
+            kept.append(of.view(width)[sources // width])
 
     def finish(due: Mask) -> None:
         read(due)
         data = kept[0]
+        view = to.view(width)
         if update is not None:
             name, dtype = update
-            old = to.bytes[places].view(dtype)
-            with np.errstate(all="ignore"):
-                data = UPDATES[name](old, data.view(dtype)).astype(dtype)
-            data = data.view(np.uint8)
-        to.bytes[places] = data
-        to.mark(places, 1)
+            old = view[places // width].view(dtype)
+            data = UPDATES[name](old, data.view(dtype)).astype(dtype)
+            data = data.view(view.dtype)
+        view[places // width] = data
+        to.mark(places, width)
         threads.wave.effects += 1
 
     threads.in_flight("bulk").issue(mask, finish, read)
@@ -306,11 +314,16 @@ def _coordinates(one: Instruction, address: Operand, scope: Scope) -> list[Read]
     return [scope.read(element, "s32") for element in elements]
 
 
+@lru_cache(maxsize=256)
+def _decoded(data: bytes) -> TensorMap | None:
+    return TensorMap.decode(data)
+
+
 def read_map(threads: Threads, where: Locate, mask: Mask, lane: int) -> TensorMap:
     """The tensor map that an operand names. Raises DeviceError if it is none."""
     memory, offsets = where(threads, mask)
     start = int(offsets[0])
-    found = TensorMap.decode(bytes(memory.bytes[start : start + MAP_BYTES]))
+    found = _decoded(bytes(memory.bytes[start : start + MAP_BYTES]))
     if found is None:
         raise DeviceError(
             f"expected a tensor map at {memory.name}[{start:#x}]",
@@ -370,6 +383,61 @@ def _box(
         raise DeviceError(error.summary, where=threads.describe(lane)) from None
 
 
+Copied = tuple[Offsets, Offsets, int]
+"""Offsets in global and in shared memory, of pieces of so many bytes."""
+
+
+@lru_cache(maxsize=256)
+def _chunks(tensor: TensorMap) -> tuple[Offsets, Offsets] | None:
+    """The 16-byte chunks of a whole box, from its first byte, here and there.
+
+    None if its rows are not such chunks.
+    """
+    inner = tensor.box[0] * tensor.width
+    regular = tensor.window is None and all(step == 1 for step in tensor.every)
+    if not regular or inner % 16:
+        return None
+    sources = 16 * np.arange(inner // 16)
+    for extent, stride in zip(tensor.box[1:], tensor.strides, strict=True):
+        sources = (np.arange(extent)[:, None] * stride + sources).reshape(-1)
+    places = swizzled(16 * np.arange(sources.size), tensor.swizzle)
+    return sources, places
+
+
+def _whole_box(tensor: TensorMap, at: Sequence[int], start: int) -> Copied | None:
+    """A copy by chunks, of a box that is inside the tensor; None for others."""
+    chunks = _chunks(tensor)
+    if chunks is None or (tensor.swizzle and start % 1024):
+        return None
+    if any(
+        c < 0 or c + e > d for c, e, d in zip(at, tensor.box, tensor.dims, strict=True)
+    ):
+        return None
+    steps = (tensor.width, *tensor.strides)
+    first = tensor.address + sum(c * s for c, s in zip(at, steps, strict=True))
+    if first % 16:
+        return None
+    return chunks[0] + (first - GLOBAL_BASE), chunks[1] + start, 16
+
+
+def _copied(
+    threads: Threads, tile: Tile, taps: Sequence[int], start: int, lane: int
+) -> tuple[Copied, NDArray[np.bool_] | None]:
+    """What a tensor copy moves, checked; and which elements are inside (None: all)."""
+    tensor, at = tile
+    memory, where = threads.device.memory.memory, threads.describe(lane)
+    found, inside = _whole_box(tensor, at, start), None
+    if found is None:
+        addresses, inside = _box(threads, tile, taps, lane)
+        found = (
+            addresses[inside] - GLOBAL_BASE,
+            tensor.offsets(start),
+            tensor.width,
+        )
+    check_access(memory, found[0], found[2], lambda _: where, lambda: found[0])
+    return found, inside
+
+
 def _tensor_load(one: Instruction, scope: Scope) -> Operation:
     target = locate(one, one.operands[0], scope, "shared")
     tile_of = _tile_of(one, one.operands[1], scope)
@@ -386,32 +454,40 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
     def run(threads: Threads, mask: Mask) -> None:
         for lane in _lanes(mask):
             alone = _only(mask, lane)
-            tensor, at = tile_of(threads, alone, lane)
+            tile = tile_of(threads, alone, lane)
             shift_by = [uniform(tap, threads, alone) for tap in taps]
-            box = _box(threads, (tensor, at), shift_by, lane)
-            start = _shared_box(threads, target(threads, alone), tensor, lane)
+            start = _shared_box(threads, target(threads, alone), tile[0], lane)
+            (sources, places, width), inside = _copied(
+                threads, tile, shift_by, start, lane
+            )
             barrier = int(tracker(threads, alone)[1][0])
-            shifts = [0]
-            if ranks_of is not None:
-                ranks = uniform(ranks_of, threads, alone)
-                first = int(threads.cluster_base[lane])
-                own = start // SHARED_STRIDE * SHARED_STRIDE
-                count = threads.wave.launch.blocks
-                chosen = [rank for rank in range(count) if ranks >> rank & 1]
-                shifts = [first + rank * SHARED_STRIDE - own for rank in chosen]
-            for shift in shifts:
+            for shift in _shifts(threads, alone, ranks_of, start, lane):
                 complete = partial(
                     _finish_load,
                     threads,
-                    tensor,
-                    box,
-                    start + shift,
+                    tile[0],
+                    (sources, places + shift, width),
+                    inside,
                     barrier + shift,
                     threads.describe(lane),
                 )
                 threads.later(lane, Pending(one.name, complete))
 
     return run
+
+
+def _shifts(
+    threads: Threads, alone: Mask, ranks_of: Read | None, start: int, lane: int
+) -> list[int]:
+    """How far from here the blocks are that a copy goes to."""
+    if ranks_of is None:
+        return [0]
+    ranks = uniform(ranks_of, threads, alone)
+    first = int(threads.cluster_base[lane])
+    own = start // SHARED_STRIDE * SHARED_STRIDE
+    count = threads.wave.launch.blocks
+    chosen = [rank for rank in range(count) if ranks >> rank & 1]
+    return [first + rank * SHARED_STRIDE - own for rank in chosen]
 
 
 def _shared_box(
@@ -425,20 +501,18 @@ def _shared_box(
 def _finish_load(
     threads: Threads,
     tensor: TensorMap,
-    box: tuple[Offsets, NDArray[np.bool_]],
-    start: int,
+    copied: Copied,
+    inside: NDArray[np.bool_] | None,
     barrier: int,
     where: str,
 ) -> None:
-    addresses, inside = box
-    width = tensor.width
-    memory = threads.device.memory.memory
-    sources = addresses[inside] - GLOBAL_BASE
-    check_access(memory, sources, width, lambda _: where, lambda: sources)
-    data = np.full(addresses.size, tensor.fill, f"u{width}")
-    data[inside] = memory.view(width)[sources // width]
+    sources, places, width = copied
     shared = threads.wave.shared
-    places = tensor.offsets(start)
+    data = threads.device.memory.memory.view(width)[sources // width]
+    if inside is not None:
+        filled = np.full(inside.size, tensor.fill, f"u{width}")
+        filled[inside] = data
+        data = filled
     shared.view(width)[places // width] = data
     _landed(threads, shared, places, width)
     complete_bytes(threads.wave, barrier, tensor.box_bytes, where)
@@ -454,23 +528,20 @@ def _tensor_store(one: Instruction, scope: Scope) -> Operation:
             alone = _only(mask, lane)
             tensor, at = tile_of(threads, alone, lane)
             start = _shared_box(threads, source(threads, alone), tensor, lane)
-            addresses, inside = _box(threads, (tensor, at), (), lane)
-            memory = threads.device.memory.memory
-            places = addresses[inside] - GLOBAL_BASE
-            where = threads.describe(lane)
-            check_access(
-                memory, places, tensor.width, lambda _, w=where: w, lambda p=places: p
+            (places, sources, width), inside = _copied(
+                threads, (tensor, at), (), start, lane
             )
-            span = np.arange(tensor.width)
-            sources = tensor.offsets(start)[inside]
+            if inside is not None:
+                sources = sources[inside]
             change = None
             if update is not None:
                 change = (update[0], _element_dtype(tensor))
             _issue_store(
                 threads,
                 alone,
-                (threads.wave.shared, (sources[:, None] + span).reshape(-1)),
-                (memory, (places[:, None] + span).reshape(-1)),
+                (threads.wave.shared, sources),
+                (threads.device.memory.memory, places),
+                width,
                 change,
             )
 

@@ -32,12 +32,29 @@ def elementwise(
     type_ = element_type(one)
     sources = one.operands[1:]
     types = types or (type_,) * len(sources)
+    numbers = [scope.view(o, t) for o, t in zip(sources, types, strict=True)]
+    target = scope.target(one.operands[0], type_)
+    if isinstance(function, np.ufunc) and target is not None and None not in numbers:
+        return in_place(function, [n for n in numbers if n is not None], target)
     reads = [scope.read(o, t) for o, t in zip(sources, types, strict=True)]
     write = scope.write(one.operands[0], type_)
 
     def run(threads: Threads, mask: Mask) -> None:
-        with np.errstate(all="ignore"):
-            write(threads, mask, function(*(read(threads) for read in reads)))
+        write(threads, mask, function(*(read(threads) for read in reads)))
+
+    return run
+
+
+def in_place(function: np.ufunc, sources: list[int], target: int) -> Operation:
+    """A NumPy function that writes its result straight into the register."""
+
+    def run(threads: Threads, mask: Mask) -> None:
+        rows = threads.rows
+        values = [rows[number] for number in sources]
+        if mask is threads.everyone:
+            function(*values, out=rows[target])
+        else:
+            function(*values, out=rows[target], where=mask)
 
     return run
 

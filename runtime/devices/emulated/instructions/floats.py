@@ -78,7 +78,16 @@ def product32(a: Array, b: Array, mode: str = "rn") -> Array:
 
 def fma32(a: Array, b: Array, c: Array, mode: str = "rn") -> Array:
     """a * b + c of singles, rounded once."""
-    s, e = two_sum(a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64))
+    product, addend = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
+    if mode == "rn":
+        total = product + addend
+        # Rounding twice is rounding once unless the double is half-way between two
+        # singles (so that what it lost decides), or the single is subnormal.
+        halfway = total.view(np.int64) & 0x1FFFFFFF == 0x10000000
+        small = np.abs(total) < 2.0**-125
+        if not (halfway | small & (total != 0)).any():
+            return total.astype(np.float32)
+    s, e = two_sum(product, addend)
     return narrow(to_odd(s, e), mode, np.dtype(np.float32))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from stepwell.runtime.devices.emulated.machine import Operation
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
-from stepwell.runtime.devices.emulated.syntax import Instruction
+from stepwell.runtime.devices.emulated.syntax import Instruction, Integer
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
     element_type,
@@ -47,6 +47,10 @@ def shift(one: Instruction, scope: Scope) -> Operation:
     type_ = element_type(one)
     width = NUMPY_TYPES[type_].itemsize * 8
     left = one.opcode == "shl"
+    by = one.operands[2]
+    if isinstance(by, Integer) and 0 <= by.value < width:
+        plain = np.left_shift if left else np.right_shift
+        return elementwise(one, scope, plain)
 
     def run(a: Array, by: Array) -> Array:
         amount = np.minimum(by, np.uint32(width - 1)).astype(a.dtype)
