@@ -6,6 +6,7 @@ Each op has a rule in one of the tables of `control`, `pipeline`, `fragments` an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -93,10 +94,21 @@ class ConvertTileToNvvmPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Convert all kernels of the module, also those of modules inside it."""
-        for func in [f for f in op.walk() if isinstance(f, tile.FuncOp)]:
-            launch = func.attributes.get(tile.LAUNCH_ATTRIBUTE)
-            if isinstance(launch, tile.LaunchAttr):
-                _convert_kernel(func, launch.data)
+        modules = [m for m in op.walk() if isinstance(m, ModuleOp)]
+        for module in modules:
+            funcs = [f for f in module.ops if isinstance(f, tile.FuncOp)]
+            launches = [f.attributes.get(tile.LAUNCH_ATTRIBUTE) for f in funcs]
+            for func, launch in zip(funcs, launches, strict=True):
+                if isinstance(launch, tile.LaunchAttr):
+                    _convert_kernel(func, launch.data)
+            if any(launches):
+                _declare_shared_memory(module)
+
+
+def symbol_of(func: tile.FuncOp) -> str:
+    """The kernel's name in PTX: letters, digits and underscores."""
+    name = re.sub(r"\W", "_", func.sym_name.data, flags=re.ASCII)
+    return name if name[:1].isalpha() else f"k_{name}"
 
 
 def _convert_kernel(func: tile.FuncOp, launch: tile.Launch) -> None:
@@ -117,9 +129,9 @@ def _convert_kernel(func: tile.FuncOp, launch: tile.Launch) -> None:
     b.ret()
     block = func.parent
     assert block is not None
-    block.insert_op_before(_shared_memory(), func)
     block.insert_op_before(kernel, func)
     func.detach()
+    func.erase(safe_erase=False)
 
 
 def _function(func: tile.FuncOp, launch: tile.Launch) -> xllvm.FuncOp:
@@ -141,7 +153,7 @@ def _function(func: tile.FuncOp, launch: tile.Launch) -> xllvm.FuncOp:
         **({"nvvm.cluster_dim": launch.cluster} if launch.cluster > 1 else {}),
     }
     pairs = [ArrayAttr([StringAttr(n), StringAttr(str(v))]) for n, v in limits.items()]
-    made = Builder.function(func.sym_name.data, kinds).func
+    made = Builder.function(symbol_of(func), kinds).func
     made.attributes["nvvm.kernel"] = UnitAttr()
     made.properties["passthrough"] = ArrayAttr(pairs)
     made.properties["arg_attrs"] = ArrayAttr(attributes)
@@ -156,14 +168,18 @@ _TENSOR_MAP: dict[str, Attribute] = {
 }
 
 
-def _shared_memory() -> Operation:
-    return xllvm.GlobalOp(
+def _declare_shared_memory(module: ModuleOp) -> None:
+    """The dynamic shared memory, once for all kernels of a module."""
+    memory = xllvm.GlobalOp(
         xllvm.LLVMArrayType(0, i8),
         SMEM,
         "external",
         addr_space=3,
         alignment=STAGE_ALIGNMENT,
     )
+    block, first = module.body.block, module.body.block.first_op
+    assert first is not None
+    block.insert_op_before(memory, first)
 
 
 def _plan_shared_memory(k: Kernel, func: tile.FuncOp) -> int:
