@@ -2,7 +2,8 @@
 
 A `#nn.weight<"hash">` names an array by the BLAKE2b hash of its bytes (twice as fast as
 SHA-256 where that is not in hardware). The store keeps arrays in memory, or as one file
-per hash in a directory, so that IR stays small and piping between processes stays exact.
+per hash in a directory, so that IR stays small and piping between processes stays
+exact.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from torch.export import ExportedProgram, default_decompositions
 
 from stepwell.errors import ModelError, OptionError
 
+from .inplace import functional_name, is_sound
 from .ops import TABLE
+from .whole import whole_recurrent_layers
 
 
 def export_module(
@@ -45,7 +47,7 @@ def export_module(
     training = [child for child in module.modules() if child.training]
     try:
         module.eval()
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), whole_recurrent_layers():
             warnings.simplefilter("ignore")
             return torch.export.export(
                 module,
@@ -74,7 +76,7 @@ def decompose(exported: ExportedProgram) -> ExportedProgram:
 
 
 def needs_decomposition(exported: ExportedProgram) -> bool:
-    """Whether a call of the graph has no rule, or changes a tensor in place."""
+    """Whether a call of the graph has no rule, or changes memory that others share."""
     for module in exported.graph_module.modules():
         if not isinstance(module, torch.fx.GraphModule):
             continue
@@ -82,9 +84,9 @@ def needs_decomposition(exported: ExportedProgram) -> bool:
             target = node.target
             if not isinstance(target, torch._ops.OpOverload):
                 continue
-            if target._schema.is_mutable:
+            if target._schema.is_mutable and not is_sound(node):
                 return True
-            if str(target) not in TABLE and isinstance(
+            if functional_name(target) not in TABLE and isinstance(
                 node.meta.get("val"), torch.Tensor | tuple | list
             ):
                 return True

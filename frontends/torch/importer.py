@@ -16,6 +16,7 @@ from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.report import Issue
 
 from .call import Call
+from .inplace import changed, functional_name, is_in_place
 from .locations import Locations, source_line
 from .ops import TABLE
 from .symbols import Symbols
@@ -98,6 +99,8 @@ class GraphImporter:
                     if node.users or _has_effect(node):
                         name = locations.name(node)
                         values[node] = self.import_call(node, name, values)
+                        for source in changed(node):
+                            values[source] = values[node]
                 case "call_module" if not node.users:
                     pass  # the guards on input shapes; the engine checks them itself
                 case _:
@@ -137,7 +140,9 @@ class GraphImporter:
         self, node: fx.Node, name: str, values: Mapping[fx.Node, Any]
     ) -> Any:
         """The value of a call: an SSA value, a number, or a list of them."""
-        target = _name(node.target)
+        target = (
+            functional_name(node.target) if is_in_place(node) else _name(node.target)
+        )
         if target == "getitem":
             return self.item(node, values)
         rule = TABLE.get(target)
@@ -218,7 +223,7 @@ def _name(target: Any) -> str:
 
 def _has_effect(node: fx.Node) -> bool:
     """Whether a call must stay although nobody uses its result."""
-    return _name(node.target) in EFFECTS
+    return _name(node.target) in EFFECTS or is_in_place(node)
 
 
 EFFECTS = ("aten._assert_scalar.default",)

@@ -63,13 +63,18 @@ class Symbols:
         return dim
 
     def range_of(self, symbol: sympy.Symbol) -> DimRange:
-        """What the program states of a symbol."""
+        """What the program states of a symbol.
+
+        PyTorch writes 2 for a lower bound that nobody gave, because it treats sizes of
+        0 and 1 as special while it traces; its own programs run at 1, and so do ours.
+        """
         stated = self.ranges.get(symbol.name)
         if stated is None:
             return DimRange(min=0)
         low, high = stated.lower, stated.upper
+        least = max(int(low), 0) if low.is_Integer else 0
         return DimRange(
-            max(int(low), 0) if low.is_Integer else 0,
+            1 if least == 2 else least,
             int(high) if high.is_Integer and int(high) < 1 << 62 else None,
         )
 

@@ -54,7 +54,9 @@ def dtype_of_element(element: Attribute) -> torch.dtype:
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The elements of a tensor, row-major; those of one on the CPU are not copied.
+    """The elements of a tensor, row-major and read-only.
+
+    They are not copied if they lie on the CPU in that order already.
 
     Raises:
         UnsupportedError: it has no storage to read, or a dtype that the IR lacks.
@@ -65,4 +67,6 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
         raise UnsupportedError(f"expected a weight in memory, got one of {where}")
     plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     flat = plain.reshape(-1).view(torch.uint8).numpy()
-    return flat.view(dtype).reshape(tuple(tensor.shape))
+    array = flat.view(dtype).reshape(tuple(tensor.shape))
+    array.flags.writeable = False
+    return array

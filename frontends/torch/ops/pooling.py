@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from stepwell.dialects.shapes import Dim, dims_of, element_of
 from stepwell.frontends.torch.call import Call, rank_of, reshape
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
+from .elementwise import scaled
 from .rows import described, pair, value
 from .shape import take
 
@@ -92,12 +94,15 @@ def avg_pool(count: int) -> Build:
         divisor: int | None = None,
     ) -> SSAValue:
         parameters = windows(kernel, stride, padding, [1], ceil_mode, count)
-        if divisor is not None:
-            raise call.unsupported("avg_pool with divisor_override")
-        y = nn.AvgPoolOp(
-            batched(x, count), count_include_pad=count_include_pad, **parameters
+        if divisor is not None and ceil_mode:
+            raise call.unsupported("avg_pool with divisor_override and ceil_mode")
+        include = count_include_pad or divisor is not None
+        y = value(
+            nn.AvgPoolOp(batched(x, count), count_include_pad=include, **parameters)
         )
-        return reshape(value(y), call.dims())
+        if divisor is not None:
+            y = scaled(call, y, math.prod(parameters["kernel"]) / divisor)
+        return reshape(y, call.dims())
 
     return described(build, "One `nn.avg_pool`.")
 

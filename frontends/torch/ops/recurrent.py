@@ -119,4 +119,7 @@ def _joined(ends: Sequence[SSAValue]) -> SSAValue:
     return ends[0] if len(ends) == 1 else value(nn.ConcatOp(ends, axis=0))
 
 
-RULES: Rules = {f"aten.{kind}.input": layer(kind) for kind in ACTIVATIONS}
+RULES: Rules = {
+    **{f"aten.{kind}.input": layer(kind) for kind in ACTIVATIONS},
+    **{f"stepwell.{kind}.default": layer(kind) for kind in ACTIVATIONS},
+}
