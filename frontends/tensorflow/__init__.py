@@ -95,8 +95,8 @@ def prepare(
     known |= {dim for each in model.inputs for dim in each.shape or () if dim}  # type: ignore[misc]
     if unknown := {*profiles} - known:
         raise OptionError(
-            f"expected the name of an input or symbol, got {', '.join(sorted(unknown))}",
-            notes=[f"the inputs are {', '.join(each.name for each in model.inputs)}"],
+            f"the model has no input {', '.join(sorted(map(repr, unknown)))}",
+            notes=[f"its inputs: {', '.join(each.name for each in model.inputs)}"],
         )
     return Importer(model, TABLE, context, profiles)
 

@@ -56,6 +56,8 @@ def load(
         ModelError: the source is no sound model.
         OptionError: it lacks a signature, or shapes to trace it with.
     """
+    if isinstance(source, LoadedGraph):
+        return source
     if isinstance(source, str | os.PathLike):
         return load_path(Path(source), signature, tags, outputs)
     if isinstance(source, graph_pb2.GraphDef):

@@ -152,8 +152,10 @@ def _is_tensorflow(model: Any) -> bool:
         return True
     if isinstance(model, str | os.PathLike):
         return (Path(model) / "saved_model.pb").is_file()
-    module = type(model).__module__.partition(".")[0]
-    if module in ("tensorflow", "keras", "tf_keras"):
+    module = type(model).__module__
+    if module.partition(".")[0] in ("tensorflow", "keras", "tf_keras"):
+        return True
+    if module.startswith("stepwell.frontends.tensorflow"):
         return True
     keras = sys.modules.get("keras")
     return keras is not None and isinstance(model, keras.Model)

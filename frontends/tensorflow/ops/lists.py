@@ -14,7 +14,7 @@ from stepwell.frontends.contents import as_value, symbolic_tensor
 from stepwell.frontends.emit import broadcast, cast, cut, reshape, scalar, value
 from stepwell.frontends.tensorflow.node import Item, Node, TensorList
 from stepwell.frontends.tensorflow.registry import Output, Rule
-from stepwell.frontends.values import Tensor, dim_scalar
+from stepwell.frontends.values import Tensor, dim_scalar, scalar_dim
 
 
 def reserve(node: Node) -> Item:
@@ -88,10 +88,27 @@ def set_item(node: Node) -> Item:
     if node.attribute("resize_if_index_out_of_bounds") and items.growing:
         raise node.unsupported("a list that grows where it is written")
     dims = dims_of(x)
+    row = reshape(x, [1, *dims])
+    index = scalar_dim(node.known_now(1))
+    if isinstance(index, int) and isinstance(items.length, int):
+        return with_stack(items, with_row(node, items, index, row))
     old = stack_of(node, items, dims)
     at = reshape(cast(node.x(1), i64), [1, 1])
-    new = value(nn.ScatterNdOp(old, at, reshape(x, [1, *dims])))
+    new = value(nn.ScatterNdOp(old, at, row))
     return with_stack(items, new)
+
+
+def with_row(node: Node, items: TensorList, index: int, row: SSAValue) -> SSAValue:
+    """The elements with the one of a known index replaced."""
+    assert isinstance(items.length, int)
+    if not 0 <= index < items.length:
+        raise node.invalid(f"expected an index below {items.length}, got {index}")
+    if items.length == 1:
+        return row
+    old = stack_of(node, items, dims_of(row)[1:])
+    parts = [cut(old, 0, 0, index), row, cut(old, 0, index + 1, items.length)]
+    kept = [part for part in parts if dims_of(part)[0] != 0]
+    return value(nn.ConcatOp(kept, axis=0))
 
 
 def push_back(node: Node) -> Item:

@@ -97,7 +97,7 @@ class Loop:
 
 
 def while_(node: Node) -> Sequence[Output]:
-    """A loop; values that do not change, counters and stacked results are not carried."""
+    """A loop that carries what changes, but for counters and stacked results."""
     loop = analyse(node)
     if loop.trips is not None and loop.trips == 0:
         return list(node.inputs)
