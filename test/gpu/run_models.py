@@ -1,0 +1,285 @@
+"""Every model of the benchmarks on a GPU, against onnxruntime in FP32.
+
+Usage: python test/gpu/run_models.py [--only NAME] [--precision fp32,fp16]
+           [--device cuda|emulated] [--target sm_90a] [--jobs 4] [--timeout 300]
+           [--first-size] [--write]
+
+Each model and precision is built and run in a process of its own, so that a crash or a
+hang costs one row. The relative error of an output is max|a-b| / max|b|, the worst over
+all outputs and sizes; FP32 must stay below the case's tolerance (1e-4), FP16 and BF16
+below 2e-2. Where onnxruntime cannot run a model, the engine of the CPU judges. Returns
+1 if a row failed; a model that is not in `.models/` is skipped, and said so. `--write`
+keeps docs/benchmarks/gpu-models.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import stepwell
+from stepwell.errors import StepwellError
+from stepwell.runtime import load_bytes
+from stepwell.tools.bench.cases import CASES, Case
+from stepwell.tools.models import CACHE
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "gpu-models.md"
+TOLERANCES = {"fp32": None, "tf32": 2e-2, "fp16": 2e-2, "bf16": 2e-2}
+"""None: the case's own."""
+RUNS = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was seen of one model in one precision.
+
+    Attributes:
+        verdict: "pass", "FAIL" or "skipped".
+        error: the worst relative error.
+        us: the median of warm calls from NumPy to NumPy, at the first size.
+        kernel_us: the kernels' own times in it, added up.
+    """
+
+    model: str
+    precision: str
+    verdict: str
+    note: str = ""
+    error: float = float("inf")
+    build_s: float = 0.0
+    kernels: int = 0
+    host_calls: int = 0
+    us: float = 0.0
+    kernel_us: float = 0.0
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text."""
+        if self.verdict == "skipped":
+            return (self.model, self.precision, "skipped", self.note, *[""] * 6)
+        return (
+            self.model,
+            self.precision,
+            self.verdict,
+            self.note,
+            f"{self.error:.1e}",
+            f"{self.build_s:.1f}",
+            str(self.kernels),
+            str(self.host_calls),
+            f"{self.us:.0f}",
+            f"{self.kernel_us:.0f}",
+        )
+
+
+COLUMNS = (
+    "model",
+    "precision",
+    "result",
+    "note",
+    "relative error",
+    "build s",
+    "kernels",
+    "host calls",
+    "us a call",
+    "of it kernels",
+)
+
+
+def relative_error(ours: Any, theirs: Any) -> float:
+    """max|a-b| / max|b|; infinite on NaN, on another shape, on other infinities."""
+    a, b = np.asarray(ours), np.asarray(theirs)
+    if a.shape != b.shape:
+        return float("inf")
+    if b.size == 0:
+        return 0.0
+    if a.dtype == np.object_ or b.dtype == np.bool_:
+        return 0.0 if bool((a == b).all()) else float("inf")
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(a == b, 0.0, np.abs(a - b))
+    scale = np.abs(b[np.isfinite(b)]).max(initial=0.0) or 1.0
+    worst = float(difference.max() / scale)
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def reference(case: Case) -> Any:
+    """A function from inputs to outputs by name: onnxruntime, or our CPU engine."""
+    try:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        session = onnxruntime.InferenceSession(
+            str(case.path()), settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception:  # onnxruntime is missing, or refuses the model
+        return stepwell.build(case.path(), shapes=case.shapes).run
+    names = [output.name for output in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def measure(case: Case, precision: str, options: argparse.Namespace) -> Row:
+    """Build the model, compare it at its sizes, and time it at the first."""
+    start = time.perf_counter()
+    engine = stepwell.build(
+        case.path(), target=options.target, precision=precision, shapes=case.shapes
+    )
+    build_s = time.perf_counter() - start
+    engine = load_bytes(engine.to_bytes(), device=options.device)
+    judge = reference(case)
+    sizes = case.sizes[:1] if options.first_size else case.sizes
+    errors: list[tuple[float, str]] = []
+    for size in sizes:
+        feeds = case.inputs(size)
+        ours, theirs = engine.run(feeds), judge(feeds)
+        again = engine.run(feeds)
+        for name, wanted in theirs.items():
+            error = relative_error(ours[name], wanted)
+            if not np.array_equal(ours[name], again[name]):
+                error = float("inf")
+            errors.append((error, f"{name} at {size.label}"))
+    worst, where = max(errors)
+    tolerance = TOLERANCES[precision] or case.tolerance
+    feeds = case.inputs(case.sizes[0])
+    us, kernel_us = times_of(engine, feeds) if options.device == "cuda" else (0.0, 0.0)
+    calls = engine.inspect().host_calls
+    return Row(
+        case.name,
+        precision,
+        "pass" if worst <= tolerance else "FAIL",
+        ", ".join(calls) if worst <= tolerance else f"worst: {where}",
+        worst,
+        build_s,
+        engine.kernel_count,
+        sum(calls.values()),
+        us,
+        kernel_us,
+    )
+
+
+def times_of(engine: Any, feeds: dict[str, Any]) -> tuple[float, float]:
+    """Microseconds of a warm call, and of its kernels."""
+    from stepwell.runtime.profiler import profile
+
+    seconds: list[float] = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        engine.run(feeds)
+        seconds.append(time.perf_counter() - start)
+    kernels = sum(one.seconds for one in profile(engine, feeds, runs=3))
+    return 1e6 * float(np.median(seconds)), 1e6 * kernels
+
+
+def child(options: argparse.Namespace) -> int:
+    """Measure one model in this process, and print the row as JSON."""
+    (case,) = [one for one in CASES if one.name == options.only[0]]
+    try:
+        row = measure(case, options.precision, options)
+    except StepwellError as error:
+        text = " / ".join(str(error).splitlines())[:300]
+        row = Row(case.name, options.precision, "FAIL", text)
+    print("\nROW " + json.dumps(asdict(row)))
+    return 0
+
+
+def in_a_process(case: Case, precision: str, options: argparse.Namespace) -> Row:
+    """The row of one model; what its process dies of is its note."""
+    if missing(case):
+        return Row(case.name, precision, "skipped", "not in .models/")
+    command = [sys.executable, __file__, "--child", "--only", case.name]
+    command += ["--precision", precision, "--target", options.target]
+    command += ["--device", options.device]
+    command += ["--first-size"] if options.first_size else []
+    try:
+        found = subprocess.run(
+            command, capture_output=True, text=True, timeout=options.timeout
+        )
+    except subprocess.TimeoutExpired:
+        note = f"not done in {options.timeout} s"
+        return Row(case.name, precision, "FAIL", note)
+    rows = [line[4:] for line in found.stdout.splitlines() if line.startswith("ROW ")]
+    if rows:
+        return Row(**json.loads(rows[-1]))
+    lines = [line for line in found.stderr.splitlines() if line.strip()]
+    note = f"exit {found.returncode}: {lines[-1][:300] if lines else ''}"
+    return Row(case.name, precision, "FAIL", note)
+
+
+def missing(case: Case) -> bool:
+    """Whether the model would have to be fetched."""
+    closure = case.path.__closure__ or ()
+    names = [cell.cell_contents for cell in closure]
+    is_light = case.name.startswith("light ")
+    return not is_light and not (CACHE / f"{names[0]}.onnx").exists()
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as Markdown."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
+    """The page of docs/benchmarks/."""
+    import torch
+
+    where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    command = " ".join(["python test/gpu/run_models.py", *arguments])
+    return f"""# Models on a GPU, against onnxruntime
+
+Command: `{command}`, {date.today()}, {where}, stepwell {stepwell.__version__}. The
+relative error is max|a-b| / max|b| against onnxruntime on the CPU in FP32, the worst
+over all outputs and sizes; two runs must give equal bits. Times are of a warm call from
+NumPy to NumPy at the first size, and of its kernels by events.
+
+{table(rows)}
+"""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", help="part of a model's name")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--target", default="cuda")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--jobs", type=int, default=4, help="processes at once")
+    parser.add_argument("--timeout", type=float, default=300, help="of a model, in s")
+    parser.add_argument("--first-size", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 if a model failed."""
+    options = parse(arguments)
+    if options.child:
+        return child(options)
+    wanted = options.only or [""]
+    cases = [c for c in CASES if any(w.lower() in c.name.lower() for w in wanted)]
+    pairs = [(c, p) for p in options.precision.split(",") for c in cases]
+    rows: list[Row] = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for row in pool.map(lambda pair: in_a_process(*pair, options), pairs):
+            rows.append(row)
+            print(*row.cells(), sep="  ", flush=True)
+    print(table(rows))
+    if options.write:
+        kept = [one for one in arguments if one != "--write"]
+        PAGE.write_text(page(rows, kept))
+    return int(any(row.verdict == "FAIL" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
