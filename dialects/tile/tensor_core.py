@@ -83,15 +83,22 @@ def accumulator_type_of(value: SSAValue) -> AccumulatorType:
     return value.type
 
 
-def expect_sum_type(element: Attribute, total: Attribute) -> None:
-    """Products of `element` may be summed in `total`."""
+def is_multiplied(element: Attribute, total: Attribute) -> bool:
+    """Whether tensor cores sum products of `element` in `total`."""
     integers = isinstance(element, IntegerType) and element.width.data == 8
-    allowed = (
+    return (
         (isinstance(total, Float32Type) and element in _F32_SUMS)
         or (isinstance(total, Float16Type) and element == Float16Type())
         or (total == IntegerType(32) and integers)
     )
-    expect(allowed, f"tensor cores do not sum products of {element} in {total}")
+
+
+def expect_sum_type(element: Attribute, total: Attribute) -> None:
+    """Products of `element` may be summed in `total`."""
+    expect(
+        is_multiplied(element, total),
+        f"tensor cores do not sum products of {element} in {total}",
+    )
 
 
 @irdl_op_definition

@@ -34,11 +34,13 @@ from stepwell.dialects.layouts import LayoutAttr, TileLayout
 from stepwell.dialects.target import Target
 from stepwell.dialects.tile import Launch, LaunchAttr, TileType, tile_of
 from stepwell.dialects.tile.assembly import scalar_attr
+from stepwell.dialects.tile.tensor_core import is_multiplied
 from stepwell.errors import CompileError
 from stepwell.lowering.graph.convert_precision import precision_of
 
 from .gpu.block import WARPS, WARPS_OPTION
 from .gpu.natural import NaturalLayouts
+from .gpu.plain_dot import plain_dot
 
 
 class Assignment:
@@ -158,6 +160,13 @@ def _map(a: Assignment, op: Operation) -> None:
 def _dot(a: Assignment, op: Operation) -> None:
     """`tile.dot` on any tiles -> `tile.mma` on fragments."""
     assert isinstance(op, tile.DotOp)
+    if not is_multiplied(tile_of(op.lhs).element_type, tile_of(op.acc).element_type):
+        sums = a.natural.layout(op.result)
+        a.need(op, 2, sums)
+        result = plain_dot(op, sums)
+        a.natural.note(result, a.natural.of(op.result))
+        Rewriter.replace_op(op, [], [result])
+        return
     found = a.natural.fragments(op)
     mma = tile.MmaOp(
         # Through shared memory: what a warp shares with others is fetched once.

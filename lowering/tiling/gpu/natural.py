@@ -17,10 +17,11 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile
 from stepwell.dialects.dtypes import bit_width
-from stepwell.dialects.layouts import LANE, REGISTER, TileLayout
+from stepwell.dialects.layouts import LANE, REGISTER, LayoutAttr, TileLayout
 from stepwell.dialects.tile import TileType, tile_of
 from stepwell.dialects.tile.contiguity import Walk, walk_of
 from stepwell.dialects.tile.memory import TransferOp
+from stepwell.dialects.tile.tensor_core import is_multiplied
 from stepwell.errors import CompileError
 
 from .block import ACCESS_BITS, LANES, ROWS_OPTION
@@ -165,7 +166,13 @@ class NaturalLayouts:
             return Natural(self.coalesced(op), Weight.LOADED)
         if isinstance(op, tile.MapOp):
             return self._of_map(op)
+        if isinstance(layout := tile_of(value).layout, LayoutAttr):
+            return Natural(layout.data, Weight.COMPUTED)
         if isinstance(op, tile.DotOp):
+            if not is_multiplied(
+                tile_of(op.lhs).element_type, tile_of(op.acc).element_type
+            ):
+                return Natural(self.frame(tile_of(value).extents), Weight.COMPUTED)
             return Natural(self.fragments(op).sums, Weight.PRODUCT)
         if isinstance(op, tile.ReduceOp | tile.ArgReduceOp):
             source = self.layout(op.input)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import Float64Type
+
 from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Anchor, Schedule
-from stepwell.dialects.shapes import Dim, Ranges
+from stepwell.dialects.shapes import Dim, Ranges, element_of
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 from stepwell.lowering.tiling.attention import (
@@ -17,7 +19,7 @@ from stepwell.lowering.tiling.attention import (
 )
 from stepwell.lowering.tiling.estimate import estimates
 
-from .block import MULTIPROCESSORS, WARPS_OPTION, power_of_two, volume
+from .block import MULTIPROCESSORS, WARPS, WARPS_OPTION, power_of_two, volume
 
 ROWS = 64
 """Rows of q of a block: 16 for each of four warps."""
@@ -27,6 +29,9 @@ COLUMNS = 64
 
 FRAGMENT = 16
 """The least rows, and inner features, of a product on tensor cores."""
+
+PAIRS = 2048
+"""Products of a tile where no tensor core sums them: 16 for each thread."""
 
 WIDEST = 512
 """The most features of a head."""
@@ -42,6 +47,8 @@ def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Sched
     sizes = estimates(dims, ranges)
     inner, values = (_features(op, dims[name]) for name in (INNER, VALUE))
     batch = [name for name in dims if name.startswith("b")]
+    if isinstance(element_of(op.result), Float64Type):
+        return _without_tensor_cores([*batch, HEAD], inner, values)
     outer = volume(sizes, [*batch, HEAD])
     rows = ROWS
     while rows > FRAGMENT and outer * -(-sizes[ROW] // rows) < MULTIPROCESSORS:
@@ -56,6 +63,14 @@ def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Sched
         tile=((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values)),
         options=((WARPS_OPTION, max(1, rows // FRAGMENT)),),
     )
+
+
+def _without_tensor_cores(outer: list[str], inner: int, values: int) -> Schedule:
+    """One row of q at a time, and few keys: all pairs of a product are registers."""
+    columns = max(1, PAIRS // power_of_two(max(inner, values)))
+    grid = (*((name, 1) for name in outer), (ROW, 1))
+    tile = ((ROW, 1), (COLUMN, columns), (INNER, inner), (VALUE, values))
+    return Schedule(Anchor.ATTENTION, grid, (), tile, ((WARPS_OPTION, WARPS),))
 
 
 def _features(op: AttentionOp, size: Dim) -> int:

@@ -1,7 +1,7 @@
 """The cost model of matrix products on a GPU's tensor cores.
 
-A block computes a tile of `rows x columns` sums. Per step of the inner dim it multiplies
-`rows * columns` pairs and moves `rows + columns` elements from the L2 cache, and all
+A block computes a tile of `rows x columns` sums. Per step of the inner dim it does
+`rows * columns` products and moves `rows + columns` elements from the L2 cache, and all
 multiprocessors work on as many tiles at the same time: the last, partial wave of tiles
 is what costs.
 """
