@@ -41,6 +41,7 @@ from stepwell.errors import CompileError
 from . import (
     control,
     elementwise,
+    fragment_products,
     fragments,
     moves,
     pipeline,
@@ -60,6 +61,7 @@ RULES = {
     **pipeline.RULES,
     **fragments.RULES,
     **products.RULES,
+    **fragment_products.RULES,
 }
 """The rule of each op."""
 

@@ -1,0 +1,151 @@
+"""`tile.mma`: products of register fragments by `mma.sync.m16n8`.
+
+Which fragments of the operands meet in which of the sum is read off the coordinates of
+their layouts. f32 is read as TF32, whose low bits the hardware drops; a split product
+adds the parts that this loses: `hi hi + hi lo + lo hi`, relative error about 2^-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    Float16Type,
+    Float32Type,
+    IntegerType,
+)
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from stepwell.codegen.llvm_builder import i32, lanes_of, vector
+from stepwell.dialects import nvvm, tile
+from stepwell.dialects.dtypes import bit_width
+from stepwell.dialects.layouts import TileLayout
+from stepwell.errors import CompileError
+
+from .aggregates import fields
+from .kernel import Kernel
+from .registers import Registers, in_pieces, scalars_of, usual_lanes
+
+_TF32_MASK = -(1 << 13)
+"""The bits of an f32 that TF32 keeps."""
+
+
+def mma(k: Kernel, op: Operation) -> None:
+    """A product for each fragment of the sum and each step along the depth."""
+    assert isinstance(op, tile.MmaOp)
+    lhs, rhs, acc = (k.registers(v) for v in (op.lhs, op.rhs, op.acc))
+    element = lhs.kind.element_type
+    types, depth = _types(op, element), 256 // bit_width(element)
+    plan = fragments(lhs.layout, rhs.layout, acc.layout, depth)
+    sums = [list(four) for four in _fours(scalars_of(k.b, acc))]
+    for left, right in _operands(k, op, lhs, rhs):
+        for target, a, b in plan:
+            words = left[4 * a : 4 * a + 4], right[2 * b : 2 * b + 2]
+            product = nvvm.MmaOp(*words, sums[target], (16, 8, depth), types)
+            result = k.nvvm(product)
+            assert result is not None
+            sums[target] = fields(k.b, result)
+    flat = tuple(value for four in sums for value in four)
+    k.bind(op.result, Registers(acc.kind, flat))
+
+
+def _fours(values: list[SSAValue]) -> list[list[SSAValue]]:
+    return [values[i : i + 4] for i in range(0, len(values), 4)]
+
+
+@lru_cache(maxsize=1024)
+def fragments(
+    lhs: TileLayout, rhs: TileLayout, acc: TileLayout, depth: int
+) -> tuple[tuple[int, int, int], ...]:
+    """`(sum, left, right)`: the fragments of each product, step by step of `depth`.
+
+    Raises:
+        CompileError: a warp does not hold what its part of the sum needs.
+    """
+    lefts = {corner: n for n, corner in enumerate(_corners(lhs, depth // 2))}
+    rights = {corner: n for n, corner in enumerate(_corners(rhs, depth // 4))}
+    found: list[tuple[int, int, int]] = []
+    for start in range(0, lhs.extents[1], depth):
+        at = np.full(lhs.warps, start).tobytes()
+        for number, (row, column) in enumerate(_corners(acc, 4)):
+            left, right = lefts.get((row, at)), rights.get((at, column))
+            if left is None or right is None:
+                raise CompileError(
+                    "expected operands whose warps hold what their sums need"
+                )
+            found.append((number, left, right))
+    return tuple(found)
+
+
+def _corners(layout: TileLayout, registers: int) -> list[tuple[bytes, ...]]:
+    """The first coordinates of each fragment, warp by warp."""
+    firsts = [
+        np.ascontiguousarray(c[::registers, 0, :].astype(np.int64))
+        for c in layout.coordinates
+    ]
+    return [tuple(c[n].tobytes() for c in firsts) for n in range(len(firsts[0]))]
+
+
+def _types(
+    op: tile.MmaOp, element: Attribute
+) -> tuple[nvvm.MMAType, nvvm.MMAType] | None:
+    if isinstance(element, Float16Type):
+        return None
+    if isinstance(element, BFloat16Type):
+        return nvvm.MMAType.BF16, nvvm.MMAType.BF16
+    if isinstance(element, Float32Type):
+        return nvvm.MMAType.TF32, nvvm.MMAType.TF32
+    if element == IntegerType(8):
+        flags = (op.lhs_unsigned, op.rhs_unsigned)
+        kinds = [nvvm.MMAType.S8 if f is None else nvvm.MMAType.U8 for f in flags]
+        return kinds[0], kinds[1]
+    raise CompileError(f"no product of fragments of {element}")
+
+
+Words = list[SSAValue]
+
+
+def _operands(
+    k: Kernel, op: tile.MmaOp, lhs: Registers, rhs: Registers
+) -> list[tuple[Words, Words]]:
+    """The words of both sides, for each product that the result is the sum of."""
+    if op.split is None:
+        return [(_words(k, lhs), _words(k, rhs))]
+    left_high, left_low = _split(k, lhs)
+    right_high, right_low = _split(k, rhs)
+    lows, highs = _words(k, left_low), _words(k, left_high)
+    right = _words(k, right_high)
+    # The small products first, so that the large ones round last.
+    return [(lows, right), (highs, _words(k, right_low)), (highs, right)]
+
+
+def _words(k: Kernel, held: Registers) -> Words:
+    """Registers as the 32-bit words of fragments."""
+    b, element = k.b, held.kind.element_type
+    pieces = in_pieces(b, held, 32 // bit_width(element))
+    if isinstance(element, Float16Type):
+        return list(pieces)
+    return [b.cast("bitcast", piece, i32) for piece in pieces]
+
+
+def _split(k: Kernel, held: Registers) -> tuple[Registers, Registers]:
+    """f32 as what TF32 keeps of it, and the rest."""
+    b = k.b
+    highs: list[SSAValue] = []
+    lows: list[SSAValue] = []
+    for piece in in_pieces(b, held, usual_lanes(held.kind)):
+        whole = vector(i32, lanes_of(piece.type))
+        bits = b.cast("bitcast", piece, whole)
+        bits = b.binary("and", bits, b.constant(_TF32_MASK, whole))
+        highs.append(b.cast("bitcast", bits, piece.type))
+        lows.append(b.binary("fsub", piece, highs[-1]))
+    return Registers(held.kind, tuple(highs)), Registers(held.kind, tuple(lows))
+
+
+Rule = Callable[[Kernel, Operation], None]
+
+RULES: dict[type[Operation], Rule] = {tile.MmaOp: mma}
+"""The rules of this file."""
