@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
+from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, dims_of, element_of
 from stepwell.frontends.torch.call import Call, Operand, cast, rank_of, reshape
 from stepwell.frontends.torch.registry import Output, Rules
 
 from .elementwise import scaled
+from .reduction import vector_norm
 from .rows import pair, value
 
 
@@ -169,6 +172,52 @@ def outer(call: Call, a: SSAValue, b: SSAValue) -> Operation:
     return nn.MulOp(column, cast(b, element))
 
 
+def grouped_mm(
+    call: Call,
+    x: SSAValue,
+    weights: SSAValue,
+    ends: SSAValue | None = None,
+    *_: Any,
+) -> Operation:
+    """Each row of `x` times the matrix of its group; `ends` are where groups end.
+
+    All products are made and each row picks its own: the groups are few.
+    """
+    if ends is None or rank_of(x) != 2 or rank_of(weights) != 3:
+        raise call.unsupported("grouped products of other than rows by matrices")
+    rows, groups = dims_of(x)[0], dims_of(weights)[0]
+    products = nn.MatmulOp(reshape(x, [1, *dims_of(x)]), weights)
+    place = reshape(value(nn.IotaOp([rows], i64)), [rows, 1])
+    is_past = nn.CompareOp(reshape(cast(ends, i64), [1, groups]), place, predicate="le")
+    group = nn.ReduceOp(nn.CastOp(is_past, i64), kind="sum", axes=[1], keepdims=True)
+    last = nn.MinimumOp(group, call.scalar(groups - 1, i64))
+    picks = nn.ConcatOp([last, place], axis=1)
+    found = nn.GatherNdOp(products, picks)
+    is_in = nn.CompareOp(group, call.scalar(groups, i64), predicate="lt")
+    return nn.SelectOp(is_in, found, call.scalar(0, element_of(x)))
+
+
+def cdist(call: Call, a: SSAValue, b: SSAValue, order: float = 2, *_: Any) -> Output:
+    """The distance of each row of `a` from each row of `b`."""
+    left, right = dims_of(a), dims_of(b)
+    columns = reshape(a, [*left[:-1], 1, left[-1]])
+    rows = reshape(b, [*right[:-2], 1, *right[-2:]])
+    return vector_norm(call, value(nn.SubOp(columns, rows)), order, [-1])
+
+
+def pdist(call: Call, x: SSAValue, order: float = 2) -> Output:
+    """The distance of each row from each later one."""
+    rows = dims_of(x)[0]
+    if not isinstance(rows, int):
+        raise call.unsupported(f"pdist of {rows} rows")
+    first, second = np.triu_indices(rows, 1)
+    pair = [
+        nn.GatherOp(x, call.builder.constant(each.astype(np.int64)), axis=0)
+        for each in (first, second)
+    ]
+    return vector_norm(call, value(nn.SubOp(*pair)), order, [-1])
+
+
 RULES: Rules = {
     "aten.mm.default": matmul,
     "aten.bmm.default": matmul,
@@ -190,4 +239,8 @@ RULES: Rules = {
     "aten.conv_transpose2d.input": conv_transpose,
     "aten.conv_transpose3d.input": conv_transpose,
     "aten.outer.default": outer,
+    "aten._cdist_forward.default": cdist,
+    "aten._pdist_forward.default": pdist,
+    "aten._grouped_mm.default": grouped_mm,
+    "transformers.grouped_mm_fallback.default": grouped_mm,
 }

@@ -23,6 +23,11 @@ def full(call: Call, _: Any, number: Any, *__: Any) -> SSAValue:
     return filled(call, number)
 
 
+def new_full(call: Call, _: Any, size: Any, number: Any, *__: Any) -> SSAValue:
+    """A shape filled with one number."""
+    return full(call, size, number)
+
+
 def constant(number: float) -> Build:
     """A shape filled with `number`."""
 
@@ -124,7 +129,7 @@ def diagonal(
 RULES: Rules = {
     "aten.full.default": full,
     "aten.full_like.default": full,
-    "aten.new_full.default": lambda call, x, size, number, *_: full(call, x, number),
+    "aten.new_full.default": new_full,
     "aten.fill.Scalar": full,
     "aten.fill.Tensor": full,
     **{

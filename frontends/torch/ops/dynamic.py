@@ -29,7 +29,7 @@ from stepwell.frontends.torch.call import (
 )
 from stepwell.frontends.torch.registry import Output, Rules
 
-from .rows import value
+from .rows import nothing, value
 
 
 def fresh_size(call: Call, size: Any, limit: Dim | None = None) -> Dim:
@@ -163,7 +163,7 @@ RULES: Rules = {
     "aten._unique2.default": unique,
     "aten.histc.default": histc,
     "aten._assert_scalar.default": assert_scalar,
-    "aten._assert_async.msg": lambda *_: None,
-    "aten.sym_constrain_range.default": lambda *_: None,
-    "aten.sym_constrain_range_for_size.default": lambda *_: None,
+    "aten._assert_async.msg": nothing,
+    "aten.sym_constrain_range.default": nothing,
+    "aten.sym_constrain_range_for_size.default": nothing,
 }

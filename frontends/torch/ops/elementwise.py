@@ -19,7 +19,16 @@ from stepwell.frontends.torch.call import (
 )
 from stepwell.frontends.torch.registry import Output, Rules
 
-from .rows import binary, compare, same, unary, value
+from .rows import (
+    binary,
+    compare,
+    described,
+    nothing,
+    op_name,
+    same,
+    unary,
+    value,
+)
 
 
 def add(call: Call, a: Operand, b: Operand, alpha: Operand = 1) -> Operation:
@@ -97,7 +106,7 @@ def rounding(op: Any) -> Any:
     def build(call: Call, x: SSAValue, *_: Any) -> Output:
         return op(x) if is_float(element_of(x)) else x
 
-    return build
+    return described(build, f"One `{op_name(op)}`; integers stay as they are.")
 
 
 def round_decimals(call: Call, x: SSAValue, decimals: int) -> Output:
@@ -131,7 +140,7 @@ def logical(op: Any) -> Any:
     def build(call: Call, a: SSAValue, b: SSAValue) -> Operation:
         return op(truth(call, a), truth(call, b))
 
-    return build
+    return described(build, f"One `{op_name(op)}` of truth values.")
 
 
 def truth(call: Call, x: SSAValue) -> SSAValue:
@@ -156,7 +165,7 @@ def predicate(op: Any) -> Any:
             return op(x)
         return broadcast_to(call.scalar(False, i1), call.dims())
 
-    return build
+    return described(build, f"One `{op_name(op)}`; false for integers.")
 
 
 def where(call: Call, condition: SSAValue, a: Operand, b: Operand) -> Operation:
@@ -194,6 +203,11 @@ def clamp_max(call: Call, x: SSAValue, high: Any) -> Output:
 def hardtanh(call: Call, x: SSAValue, low: float, high: float) -> Output:
     """`x` between two numbers."""
     return clamp(call, x, low, high)
+
+
+def relu6(call: Call, x: SSAValue) -> Output:
+    """`x` between 0 and 6."""
+    return clamp(call, x, 0, 6)
 
 
 def gelu(call: Call, x: SSAValue, approximate: str) -> Operation:
@@ -256,7 +270,7 @@ def log_base(base: float) -> Any:
         factor = call.scalar(1 / math.log(base), element)
         return nn.MulOp(nn.LogOp(cast(x, element)), factor)
 
-    return build
+    return described(build, f"The logarithm to the base {base}.")
 
 
 def exp2(call: Call, x: SSAValue) -> Operation:
@@ -439,14 +453,14 @@ RULES: Rules = {
     "aten.clamp_min.default": clamp_min,
     "aten.clamp_max.default": clamp_max,
     "aten.hardtanh.default": hardtanh,
-    "aten.relu6.default": lambda call, x: clamp(call, x, 0, 6),
+    "aten.relu6.default": relu6,
     "aten.gelu.default": gelu,
     "aten.softplus.default": softplus,
     "aten.elu.default": elu,
     "aten.celu.default": celu,
     "aten.leaky_relu.default": leaky_relu,
     "aten.prelu.default": prelu,
-    "aten._prelu_kernel.default": lambda call, x, w: nn.PreluOp(x, w),
+    "aten._prelu_kernel.default": binary(nn.PreluOp),
     "aten.hardsigmoid.default": hardsigmoid,
     "aten.threshold.default": threshold,
     "aten.logit.default": logit,
@@ -466,6 +480,6 @@ RULES: Rules = {
     "aten.detach_.default": same,
     "aten.lift_fresh_copy.default": same,
     "aten.lift_fresh.default": same,
-    "aten._assert_tensor_metadata.default": lambda *_: None,
+    "aten._assert_tensor_metadata.default": nothing,
     "prims.convert_element_type.default": to_dtype,
 }

@@ -24,7 +24,7 @@ from stepwell.frontends.torch.registry import Output, Rules
 
 from .dynamic import masked_index
 from .elementwise import scaled
-from .rows import value
+from .rows import described, value
 
 
 def embedding(call: Call, weight: SSAValue, indices: SSAValue, *_: Any) -> Operation:
@@ -173,7 +173,7 @@ def scatter(reduction: str) -> Any:
             x, index, cast(source, element), axis=axis, reduction=reduction
         )
 
-    return build
+    return described(build, f"One `nn.scatter_elements` ({reduction}).")
 
 
 _REDUCTIONS = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
@@ -241,7 +241,47 @@ def as_strided(
     return nn.GatherOp(flat, broadcast_to(place, size), axis=0)
 
 
+def embedding_bag(
+    call: Call,
+    weight: SSAValue,
+    indices: SSAValue,
+    offsets: SSAValue,
+    scale_grad: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    sample_weights: SSAValue | None = None,
+    include_last_offset: bool = False,
+    padding_index: int = -1,
+) -> Sequence[Output]:
+    """Sums, means or maxima of the rows of each bag; a bag begins at each offset."""
+    if include_last_offset or padding_index >= 0:
+        raise call.unsupported("embedding_bag with a last offset or padding index")
+    bags, count, element = dims_of(offsets)[0], dims_of(indices)[0], element_of(weight)
+    rows = value(nn.GatherOp(weight, indices, axis=0))
+    if sample_weights is not None:
+        rows = value(nn.MulOp(rows, reshape(sample_weights, [count, 1])))
+    place = value(nn.IotaOp([1, count], i64, axis=1))
+    begun = nn.CompareOp(reshape(as_index(offsets), [bags, 1]), place, predicate="le")
+    bag = nn.ReduceOp(nn.CastOp(begun, i64), kind="sum", axes=[0], keepdims=True)
+    number = nn.AddOp(value(nn.IotaOp([bags, 1], i64)), call.scalar(1, i64))
+    member = nn.CompareOp(bag, number, predicate="eq")
+    weights = nn.CastOp(member, element)
+    if mode != 2:
+        total = nn.MatmulOp(weights, rows)
+        if mode == 0:
+            return [total]
+        size = nn.ReduceOp(weights, kind="sum", axes=[1], keepdims=True)
+        return [nn.DivOp(total, nn.MaximumOp(size, call.scalar(1, element)))]
+    lowest = call.scalar(float("-inf"), element)
+    spread = nn.SelectOp(nn.ReshapeOp(member, [bags, count, 1]), rows, lowest)
+    best = nn.ReduceOp(spread, kind="max", axes=[1])
+    is_empty = nn.CompareOp(best, lowest, predicate="eq")
+    return [nn.SelectOp(is_empty, call.scalar(0, element), best)]
+
+
 RULES: Rules = {
+    "aten._embedding_bag.default": embedding_bag,
+    "aten._embedding_bag_forward_only.default": embedding_bag,
     "aten.embedding.default": embedding,
     "aten.index_select.default": index_select,
     "aten.gather.default": gather,

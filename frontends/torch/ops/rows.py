@@ -60,6 +60,10 @@ def same(call: Call, x: SSAValue, *_: Any) -> SSAValue:
     return x
 
 
+def nothing(*_: Any) -> None:
+    """A check that PyTorch made when it traced the model."""
+
+
 def described(build: Build, text: str) -> Build:
     """`build` with `text` as its line in the list of supported ops."""
     build.__doc__ = text

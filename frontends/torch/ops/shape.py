@@ -339,9 +339,7 @@ RULES: Rules = {
     "aten.stack.default": stack,
     "aten.slice.Tensor": slice_,
     "aten.select.int": select,
-    "aten.narrow.default": lambda call, x, dim, start, length: narrow(
-        call, x, dim, start, length
-    ),
+    "aten.narrow.default": narrow,
     "aten.split_with_sizes.default": split_with_sizes,
     "aten.split.sizes": split_with_sizes,
     "aten.split.Tensor": split,

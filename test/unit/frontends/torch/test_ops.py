@@ -249,6 +249,9 @@ CALLS: list[tuple[Any, ...]] = [
     ("addmv.default", floats(3), X, floats(4)),
     ("baddbmm.default", floats(1, 5), floats(2, 3, 4), floats(2, 4, 5)),
     ("outer.default", floats(3), floats(4)),
+    ("_cdist_forward.default", floats(2, 3, 4), floats(2, 5, 4), 2.0, None),
+    ("_cdist_forward.default", X, floats(2, 4), 1.0, None),
+    ("_pdist_forward.default", X, 2.0),
     # Reductions
     ("sum.default", X),
     ("sum.default", bools(3, 4)),
@@ -445,6 +448,8 @@ CALLS: list[tuple[Any, ...]] = [
     ("index_add.default", X, 1, integers(5, high=4), floats(3, 5), {"alpha": 0.5}),
     ("as_strided.default", X, [2, 3], [4, 1], 1),
     ("as_strided.default", X, [3, 2, 2], [1, 4, 0]),
+    *(("_embedding_bag.default", floats(7, 3), integers(8, high=7),
+       torch.tensor([0, 3, 3, 5]), False, mode, {"outputs": 1}) for mode in (0, 1, 2)),
     # Creation
     ("full.default", [2, 3], 2.5),
     ("full.default", [2, 3], 7),
