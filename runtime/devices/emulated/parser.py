@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from .syntax import (
     Operand,
     Pair,
     Register,
+    Selected,
     Symbol,
     Token,
     Variable,
@@ -40,6 +42,8 @@ LIST_DIRECTIVES = (
     ".reqnctapercluster",
     ".maxclusterrank",
 )
+PARTS = re.compile(r"([\w$%]+)\.([bh][0-7]{1,4})")
+"""A register and the bytes or halves of it that a video instruction takes."""
 FLAG_DIRECTIVES = (".explicitcluster", ".noreturn", ".blocksareclusters")
 
 
@@ -375,14 +379,17 @@ class _Parser:
             self._take()
             return SINK
         name = self._name()
+        parts = PARTS.fullmatch(name)
+        if parts is not None:
+            return Selected(Register(parts[1]), parts[2])
         if name.startswith("%"):
             return Register(name)
         if self._next.text in ("+", "-") and self._tokens[self._at + 1].kind == "int":
             return Symbol(name, self._offset())
         if self._accept("("):  # generic(symbol), in initial values
-            inner = Symbol(self._name(), self._offset())
+            inner, offset = self._name(), self._offset()
             self._expect(")")
-            return inner
+            return Symbol(inner, offset + self._offset())
         return Symbol(name)
 
     def _offset(self) -> int:
@@ -460,6 +467,10 @@ def renamed_operand(operand: Operand, names: Mapping[str, str]) -> Operand:
             return replace(operand, elements=tuple(map(inner, elements)))
         case Pair(first, second):
             return Pair(inner(first), inner(second))
+        case Selected(register, part):
+            renamed = inner(register)
+            assert isinstance(renamed, Register)
+            return Selected(renamed, part)
         case Not(register):
             renamed = inner(register)
             assert isinstance(renamed, Register)

@@ -27,6 +27,8 @@ NUMPY_TYPES: Mapping[str, np.dtype] = {
     "tf32": np.dtype(np.float32),
     "f16x2": np.dtype(np.uint32),
     "bf16x2": np.dtype(np.uint32),
+    "u16x2": np.dtype(np.uint32),
+    "s16x2": np.dtype(np.uint32),
 }
 """How a value of each PTX type is seen in NumPy; packed types stay as bits."""
 

@@ -34,6 +34,8 @@ WIDTHS = {
     "bf16": 16,
     "f16x2": 32,
     "bf16x2": 32,
+    "u16x2": 32,
+    "s16x2": 32,
     "f32": 32,
     "f64": 64,
     "tf32": 32,
@@ -103,13 +105,32 @@ class Not:
 
 
 @dataclass(frozen=True)
+class Selected:
+    """`%r.b0`, `%r.h1`, `%r.h10`: parts of a register."""
+
+    operand: Register
+    part: str
+
+
+@dataclass(frozen=True)
 class Group:
     """`(a, b)`: the arguments or results of a call."""
 
     elements: tuple[Operand, ...]
 
 
-Operand = Register | Integer | Float | Symbol | Address | Vector | Pair | Not | Group
+Operand = (
+    Register
+    | Integer
+    | Float
+    | Symbol
+    | Address
+    | Vector
+    | Pair
+    | Not
+    | Selected
+    | Group
+)
 SINK = Symbol("_")
 """The operand that throws a result away."""
 

@@ -15,10 +15,9 @@ from stepwell.runtime.devices.emulated.translate import (
     Scope,
     element_type,
     instruction,
-    unsupported,
 )
 
-from . import floats
+from . import doubles, floats
 from .elementwise import (
     Array,
     Function,
@@ -26,44 +25,17 @@ from .elementwise import (
     elementwise,
     rounding,
 )
+from .integers import (
+    PACKED_INTEGERS,
+    clamped,
+    high_product,
+    multiply_with_carry,
+    on_integer_pairs,
+    saturating,
+    with_carry,
+)
 
 # Addition, multiplication and fused multiply-add.
-
-
-def _saturating(function: Function) -> Function:
-    def apply(a: Array, b: Array) -> Array:
-        exact = function(a.astype(np.int64), b.astype(np.int64))
-        return np.clip(exact, -(2**31), 2**31 - 1).astype(np.int32)
-
-    return apply
-
-
-@instruction("addc", "subc")
-def with_carry(one: Instruction, scope: Scope) -> Operation:
-    """`add.cc`, `addc`, `sub.cc`, `subc`: sums of many words, carried by a flag.
-
-    Subtraction is addition of the complement; the flag is then "no borrow".
-    """
-    type_ = element_type(one).replace("s", "u")
-    if type_ not in ("u32", "u64"):
-        raise unsupported(one)
-    reads = [scope.read(operand, type_) for operand in one.operands[1:]]
-    write = scope.write(one.operands[0], type_)
-    subtracts, takes = one.opcode[:3] == "sub", one.opcode[-1] == "c"
-
-    def run(threads: Threads, mask: Mask) -> None:
-        a, b = (read(threads) for read in reads)
-        if subtracts:
-            b = ~b
-        entering = (threads.carry if takes else np.array(subtracts)).astype(a.dtype)
-        with np.errstate(over="ignore"):
-            partial = a + b
-            total = partial + entering
-        write(threads, mask, total)
-        if "cc" in one.modifiers:
-            np.copyto(threads.carry, (partial < a) | (total < partial), where=mask)
-
-    return run
 
 
 @instruction("add", "sub")
@@ -72,10 +44,12 @@ def add_sub(one: Instruction, scope: Scope) -> Operation:
     if "cc" in one.modifiers:
         return with_carry(one, scope)
     function: Function = np.add if one.opcode == "add" else np.subtract
+    if element_type(one) in PACKED_INTEGERS:
+        return on_integer_pairs(one, scope, function)
     mode = rounding(one)
     table: dict[str, Function] = {
-        "int": _saturating(function) if "sat" in one.modifiers else function,
-        "f64": function,
+        "int": saturating(function) if "sat" in one.modifiers else function,
+        "f64": function if mode == "rn" else doubles.directed(one.opcode, mode),
         "f16": floats.in_double(function),
         "bf16": floats.in_double(function),
         "f32": function
@@ -95,7 +69,7 @@ def mul(one: Instruction, scope: Scope) -> Operation:
     mode = rounding(one)
     table: dict[str, Function] = {
         "int": np.multiply,
-        "f64": np.multiply,
+        "f64": np.multiply if mode == "rn" else doubles.directed("mul", mode),
         "f16": floats.in_double(np.multiply),
         "bf16": floats.in_double(np.multiply),
         "f32": np.multiply
@@ -103,26 +77,6 @@ def mul(one: Instruction, scope: Scope) -> Operation:
         else lambda a, b: floats.product32(a, b, mode),
     }
     return by_type(one, scope, table)
-
-
-def high_product(a: Array, b: Array) -> Array:
-    """The upper half of the product of two integers of equal width."""
-    width = a.dtype.itemsize * 8
-    if width < 64:
-        wide = a.astype(np.int64 if a.dtype.kind == "i" else np.uint64)
-        return (wide * b.astype(wide.dtype) >> np.uint8(width)).astype(a.dtype)
-    return _high64(a, b)
-
-
-def _high64(a: Array, b: Array) -> Array:
-    ua, ub = a.astype(np.uint64), b.astype(np.uint64)
-    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
-    (ah, al), (bh, bl) = (ua >> half, ua & low), (ub >> half, ub & low)
-    middle = (al * bl >> half) + (ah * bl & low) + (al * bh & low)
-    high = ah * bh + (ah * bl >> half) + (al * bh >> half) + (middle >> half)
-    if a.dtype.kind == "i":
-        high = high - np.where(a < 0, ub, 0) - np.where(b < 0, ua, 0)
-    return high.astype(a.dtype)
 
 
 def _wide(one: Instruction, scope: Scope, accumulate: bool) -> Operation:
@@ -144,8 +98,12 @@ def _wide(one: Instruction, scope: Scope, accumulate: bool) -> Operation:
 @instruction("mad")
 def mad(one: Instruction, scope: Scope) -> Operation:
     """`mad.lo`, `mad.hi`, `mad.wide`; `mad` of floats is `fma`."""
+    if "cc" in one.modifiers:
+        return multiply_with_carry(one, scope)
     if "wide" in one.modifiers:
         return _wide(one, scope, accumulate=True)
+    if "hi" in one.modifiers and "sat" in one.modifiers:
+        return elementwise(one, scope, _saturating_high)
     if "hi" in one.modifiers:
         return elementwise(one, scope, lambda a, b, c: high_product(a, b) + c)
     if element_type(one) in ("f32", "f64"):
@@ -153,36 +111,29 @@ def mad(one: Instruction, scope: Scope) -> Operation:
     return elementwise(one, scope, lambda a, b, c: a * b + c)
 
 
-@instruction("mul24", "mad24")
-def mul24(one: Instruction, scope: Scope) -> Operation:
-    """Products of the low 24 bits; `.lo` keeps the low 32 bits of the result."""
-    if "lo" not in one.modifiers:
-        raise unsupported(one)
-
-    def low(a: Array) -> Array:
-        shift = a.dtype.type(8)
-        return (a << shift) >> shift
-
-    def run(a: Array, b: Array, *c: Array) -> Array:
-        product = low(a) * low(b)
-        return product + c[0] if c else product
-
-    return elementwise(one, scope, run)
+def _saturating_high(a: Array, b: Array, c: Array) -> Array:
+    return clamped(high_product(a, b).astype(np.int64) + c)
 
 
 @instruction("fma")
 def fma(one: Instruction, scope: Scope) -> Operation:
-    """`a * b + c`, rounded once."""
+    """`a * b + c`, rounded once; with `.oob`, zero where a factor is out of bounds."""
     mode = rounding(one)
-    if mode != "rn" and element_type(one) == "f64":
-        raise unsupported(one)
+    half = _zero_out_of_bounds if "oob" in one.modifiers else floats.half_fma
+    exact = floats.fma64 if mode == "rn" else doubles.directed("fma", mode)
     table: dict[str, Function] = {
         "f32": lambda a, b, c: floats.fma32(a, b, c, mode),
-        "f64": floats.fma64,
-        "f16": floats.half_fma,
-        "bf16": floats.half_fma,
+        "f64": exact,
+        "f16": half,
+        "bf16": half,
     }
     return by_type(one, scope, table)
+
+
+def _zero_out_of_bounds(a: Array, b: Array, c: Array) -> Array:
+    """The NaN with all bits set stands for an element outside a tensor."""
+    outside = (a.view(np.uint16) == 0xFFFF) | (b.view(np.uint16) == 0xFFFF)
+    return np.where(outside, a.dtype.type(0), floats.half_fma(a, b, c))
 
 
 # Division, remainder, square roots.
@@ -224,7 +175,8 @@ def div(one: Instruction, scope: Scope) -> Operation:
         exact = a.astype(np.float64) / b.astype(np.float64)
         return floats.narrow(exact, mode, np.dtype(np.float32))
 
-    table: dict[str, Function] = {"int": integers, "f32": divide, "f64": np.divide}
+    exact = np.divide if mode == "rn" else doubles.directed("div", mode)
+    table: dict[str, Function] = {"int": integers, "f32": divide, "f64": exact}
     return by_type(one, scope, table)
 
 
@@ -256,7 +208,21 @@ UNARY: dict[str, dict[str, Function]] = {
 @instruction(*UNARY)
 def unary(one: Instruction, scope: Scope) -> Operation:
     """One-operand functions. The approximate ones are rounded exactly here."""
+    mode = rounding(one)
+    if one.opcode in ("rcp", "sqrt") and mode != "rn":
+        return by_type(one, scope, _directed(one.opcode, mode))
     return by_type(one, scope, UNARY[one.opcode])
+
+
+def _directed(opcode: str, mode: str) -> dict[str, Function]:
+    double = np.sqrt if opcode == "sqrt" else np.reciprocal
+
+    def single(a: Array) -> Array:
+        # The root or quotient of singles in double is on the same side of every
+        # single as the exact one, unless it is a single itself.
+        return floats.narrow(double(a.astype(np.float64)), mode, np.dtype(np.float32))
+
+    return {"f32": single, "f64": doubles.directed(opcode, mode)}
 
 
 @instruction("copysign")
@@ -288,26 +254,6 @@ def sad(one: Instruction, scope: Scope) -> Operation:
     return elementwise(
         one, scope, lambda a, b, c: c + np.where(a < b, b - a, a - b).astype(c.dtype)
     )
-
-
-@instruction("dp4a")
-def dp4a(one: Instruction, scope: Scope) -> Operation:
-    """The dot product of four bytes, added to a 32-bit integer."""
-    types = [m for m in one.modifiers if m in ("u32", "s32")]
-    kinds = [np.dtype("i1" if type_ == "s32" else "u1") for type_ in types]
-    signed = "s32" in types
-    reads = [scope.read(operand, "b32") for operand in one.operands[1:4]]
-    write = scope.write(one.operands[0], "s32" if signed else "u32")
-
-    def run(threads: Threads, mask: Mask) -> None:
-        a, b = (
-            np.ascontiguousarray(read(threads)).reshape(-1, 1).view(kind).astype("i8")
-            for read, kind in zip(reads[:2], kinds, strict=True)
-        )
-        total = (a * b).sum(axis=1) + reads[2](threads).astype(np.int64)
-        write(threads, mask, total.astype(np.uint32).view("i4" if signed else "u4"))
-
-    return run
 
 
 # Minimum and maximum.
@@ -342,13 +288,30 @@ def extremum(largest: bool, keep_nan: bool) -> Function:
     return apply
 
 
+def _largest_by_size(function: Function) -> Function:
+    """`.xorsign.abs`: of the absolute values, with the product of the signs."""
+
+    def apply(a: Array, b: Array) -> Array:
+        chosen = function(np.abs(a), np.abs(b))
+        negative = np.signbit(a) ^ np.signbit(b)
+        return np.where(negative, -np.abs(chosen), np.abs(chosen))
+
+    return apply
+
+
 @instruction("min", "max")
 def min_max(one: Instruction, scope: Scope) -> Operation:
-    """`min`, `max`, with two or three operands, `.NaN` and `.relu`."""
-    if "abs" in one.modifiers or "xorsign" in one.modifiers:
-        raise unsupported(one)
+    """`min`, `max`, with two or three operands, `.NaN`, `.relu`, `.xorsign.abs`."""
     type_ = element_type(one)
     function = extremum(one.opcode == "max", "NaN" in one.modifiers)
-    if type_ in ("s16x2", "u16x2"):
-        raise unsupported(one)
-    return by_type(one, scope, {"int": function, "float": function})
+    if "abs" in one.modifiers:
+        function = _largest_by_size(function)
+    whole = function
+    if "relu" in one.modifiers:
+
+        def whole(*values: Array) -> Array:
+            return np.maximum(function(*values), 0)
+
+    if type_ in PACKED_INTEGERS:
+        return on_integer_pairs(one, scope, whole)
+    return by_type(one, scope, {"int": whole, "float": function})

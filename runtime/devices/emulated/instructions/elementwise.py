@@ -75,7 +75,8 @@ def float_function(one: Instruction, function: Function, type_: str) -> Function
     """Wrap a function of floats with the rules of the modifiers ftz, sat and relu."""
     modifiers = one.modifiers
     steps: list[Callable[[Array], Array]] = []
-    if "ftz" in modifiers and type_ == "f32":
+    flushes = "ftz" in modifiers and type_ in ("f32", "f16")
+    if flushes:
         steps.append(floats.flush)
     if "sat" in modifiers:
         steps.append(floats.saturate)
@@ -83,10 +84,9 @@ def float_function(one: Instruction, function: Function, type_: str) -> Function
         steps.append(relu)
     if not steps:
         return function
-    flush_inputs = "ftz" in modifiers and type_ == "f32"
 
     def apply(*values: Array) -> Array:
-        if flush_inputs:
+        if flushes:
             values = tuple(floats.flush(value) for value in values)
         result = function(*values)
         for step in steps:

@@ -7,14 +7,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from . import doubles
+
 Array = NDArray
-TINY = {np.dtype(np.float32): np.float32(2.0**-126)}
+TINY = {
+    np.dtype(np.float32): np.float32(2.0**-126),
+    np.dtype(np.float16): np.float16(2.0**-14),
+}
 
 
 def flush(value: Array) -> Array:
-    """`.ftz`: subnormal single-precision values become zeros of the same sign."""
-    small = np.abs(value) < TINY[np.dtype(np.float32)]
-    return np.where(small, np.copysign(np.float32(0), value), value)
+    """`.ftz`: subnormal singles and halves become zeros of the same sign."""
+    small = np.abs(value) < TINY[value.dtype]
+    return np.where(small, np.copysign(value.dtype.type(0), value), value)
 
 
 def saturate(value: Array) -> Array:
@@ -106,14 +111,20 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def fma64(a: Array, b: Array, c: Array) -> Array:
-    """a * b + c of doubles, rounded once, away from overflow and underflow."""
+    """a * b + c of doubles, rounded once."""
     p, pe = two_product(a, b)
     with np.errstate(invalid="ignore"):
         s, se = two_sum(p, c)
         t, te = two_sum(se, pe)
         result = s + to_odd(t, te)
-    special = ~np.isfinite(p) | ~np.isfinite(pe) | ~np.isfinite(s)
-    return np.where(special, p + c, result)
+    large = np.maximum(np.maximum(np.abs(a), np.abs(b)), np.abs(c)) > 2.0**400
+    small = (np.abs(p) < 2.0**-400) | (np.abs(c) < 2.0**-400)
+    hard = large | small | ~np.isfinite(s)
+    if hard.any():
+        a, b, c, hard = np.broadcast_arrays(a, b, c, hard)
+        result = np.array(np.broadcast_to(result, hard.shape))
+        result[hard] = doubles.directed("fma", "rn")(a[hard], b[hard], c[hard])
+    return result
 
 
 def half_fma(a: Array, b: Array, c: Array) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from stepwell.runtime.devices.emulated.machine import Operation
+from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
-from stepwell.runtime.devices.emulated.syntax import Instruction, Integer
+from stepwell.runtime.devices.emulated.syntax import SINK, Instruction, Integer, Pair
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
     element_type,
@@ -168,36 +170,124 @@ def insert_field(one: Instruction, scope: Scope) -> Operation:
 
 @instruction("lop3")
 def lop3(one: Instruction, scope: Scope) -> Operation:
-    """Any function of three bits, by its truth table."""
+    """Any function of three bits, by its truth table.
 
-    def run(a: Array, b: Array, c: Array, table: Array) -> Array:
-        code = int(table)
-        result = np.zeros_like(a)
-        for row in range(8):
-            if code >> row & 1:
-                term = a if row & 4 else ~a
-                term = term & (b if row & 2 else ~b)
-                result = result | (term & (c if row & 1 else ~c))
-        return result
+    `lop3.or`, `lop3.and` also write a predicate: whether any bit is set, joined with
+    another predicate.
+    """
+    join = next((m for m in one.modifiers if m in ("and", "or")), None)
+    target = one.operands[0]
+    pair = target if isinstance(target, Pair) else Pair(target, SINK)
+    if (join is None) != (pair.second == SINK):
+        raise unsupported(one)
+    reads = [scope.read(operand, "b32") for operand in one.operands[1:5]]
+    write, flag = scope.write(pair.first, "b32"), scope.write(pair.second, "pred")
+    extra = scope.read(one.operands[5], "pred") if join else None
+    joined = np.logical_or if join == "or" else np.logical_and
 
-    return elementwise(one, scope, run)
+    def run(threads: Threads, mask: Mask) -> None:
+        a, b, c, table = (read(threads) for read in reads)
+        result = _by_table(a, b, c, int(table))
+        write(threads, mask, result)
+        if extra is not None:
+            flag(threads, mask, joined(result != 0, extra(threads)))
+
+    return run
+
+
+def _by_table(a: Array, b: Array, c: Array, table: int) -> Array:
+    """Bit k of the table is the result where the bits of a, b, c spell k."""
+    result = np.zeros_like(a & b & c)
+    for row in range(8):
+        if table >> row & 1:
+            term = a if row & 4 else ~a
+            term = term & (b if row & 2 else ~b)
+            result = result | (term & (c if row & 1 else ~c))
+    return result
+
+
+PICKS: dict[str, Callable[[int, Array], Array]] = {
+    "f4e": lambda at, first: first + at,
+    "b4e": lambda at, first: first - at,
+    "rc8": lambda at, first: first,
+    "ecl": lambda at, first: np.maximum(first, at),
+    "ecr": lambda at, first: np.minimum(first, at),
+    "rc16": lambda at, first: 2 * (first & 1) + (at & 1),
+}
+"""Modes of `prmt`: which byte goes to place `at`, by the two bits of the selector."""
 
 
 @instruction("prmt")
 def permute(one: Instruction, scope: Scope) -> Operation:
     """`prmt`: picks four of eight bytes, or repeats their sign."""
-    if len(one.modifiers) > 1:
+    mode = one.modifiers[1] if len(one.modifiers) > 1 else None
+    if mode is not None and mode not in PICKS:
         raise unsupported(one)
+
+    def pick(at: int, selector: Array) -> Array:
+        if mode is None:
+            return selector.astype(np.int64) >> 4 * at
+        return PICKS[mode](at, selector.astype(np.int64) & 3) & 7
 
     def run(a: Array, b: Array, selector: Array) -> Array:
         both = b.astype(np.uint64) << np.uint64(32) | a
         result = np.zeros_like(both)
-        for position in range(4):
-            pick = selector.astype(np.uint64) >> np.uint64(4 * position)
-            byte = both >> ((pick & np.uint64(7)) * np.uint64(8)) & np.uint64(255)
+        for at in range(4):
+            chosen = pick(at, selector)
+            byte = both >> (chosen & 7).astype(np.uint64) * np.uint64(8)
+            byte = byte & np.uint64(255)
             sign = np.where(byte & np.uint64(128), np.uint64(255), np.uint64(0))
-            byte = np.where(pick & np.uint64(8), sign, byte)
-            result = result | byte << np.uint64(8 * position)
+            byte = np.where(chosen & 8, sign, byte)
+            result = result | byte << np.uint64(8 * at)
         return result.astype(np.uint32)
 
     return elementwise(one, scope, run)
+
+
+@instruction("szext")
+def extend(one: Instruction, scope: Scope) -> Operation:
+    """`szext`: the low bits, extended by their sign or by zeros."""
+    wrap = "wrap" in one.modifiers
+
+    def run(a: Array, count: Array) -> Array:
+        bits = (count & np.uint32(31)) if wrap else np.minimum(count, np.uint32(32))
+        left = (32 - bits.astype(np.int64)).astype(np.uint64)
+        shifted = (a.astype(np.uint32).astype(np.uint64) << left).astype(np.uint32)
+        kept = shifted.view(a.dtype).astype(np.int64) >> left.astype(np.int64)
+        return np.where(bits == 0, 0, kept).astype(a.dtype)
+
+    return elementwise(one, scope, run, (element_type(one), "u32"))
+
+
+@instruction("bmsk")
+def bit_mask(one: Instruction, scope: Scope) -> Operation:
+    """`bmsk`: ones, `b` of them from bit `a` on."""
+    wrap = "wrap" in one.modifiers
+
+    def run(a: Array, b: Array) -> Array:
+        first, count = (
+            ((v & np.uint32(31)) if wrap else np.minimum(v, 32)).astype(np.uint64)
+            for v in (a, b)
+        )
+        ones = (np.uint64(1) << count) - np.uint64(1)
+        return (ones << first).astype(np.uint32)
+
+    return elementwise(one, scope, run)
+
+
+@instruction("fns")
+def find_nth_set(one: Instruction, scope: Scope) -> Operation:
+    """`fns`: the n-th set bit from a base upwards, or for negative n downwards."""
+    places = np.arange(32)
+
+    def run(mask: Array, base: Array, nth: Array) -> Array:
+        bits = (mask[..., None] >> places.astype(np.uint32) & np.uint32(1)) == 1
+        start, n = base.astype(np.int64)[..., None], nth.astype(np.int64)[..., None]
+        upward = bits & (places >= start)
+        downward = (bits & (places <= start))[..., ::-1]
+        counted = np.where(n > 0, upward.cumsum(-1), downward.cumsum(-1)[..., ::-1])
+        found = np.where(n > 0, upward, downward[..., ::-1]) & (counted == np.abs(n))
+        found = np.where(n == 0, bits & (places == start), found)
+        return np.where(found.any(-1), found.argmax(-1), -1).astype(np.uint32)
+
+    return elementwise(one, scope, run, ("b32", "b32", "s32"))
