@@ -17,7 +17,7 @@ from stepwell.runtime.devices.emulated.syntax import Instruction
 from stepwell.runtime.devices.emulated.translate import Scope, instruction, unsupported
 
 from . import floats
-from .elementwise import relu, rounding
+from .elementwise import ROUNDING, relu, rounding
 
 Array = NDArray
 FLOATS = ("f16", "bf16", "f32", "f64")
@@ -34,6 +34,8 @@ PACKED = {
     "e5m2x2": np.dtype(ml_dtypes.float8_e5m2),
 }
 LARGEST = {"e4m3x2": 448.0, "e5m2x2": 57344.0}
+PACKED_WIDTHS = ("16", "8", "4", "2")
+KNOWN = {*ROUNDING, "ftz", "sat", "satfinite", "relu"}
 
 
 def types_of(one: Instruction) -> tuple[str, str]:
@@ -77,42 +79,58 @@ def float_to_float(value: Array, to: np.dtype, one: Instruction) -> Array:
     mode = rounding(one)
     if mode in ROUND:
         return ROUND[mode](value.astype(np.float64)).astype(to)
-    if mode == "rn" or to.itemsize >= value.dtype.itemsize:
+    if to.itemsize > value.dtype.itemsize or to == value.dtype:
         return value.astype(to)
     return floats.narrow(value.astype(np.float64), mode, to)
 
 
 def converter(one: Instruction, to: str, source: str) -> Callable[[Array], Array]:
     """The function of one scalar conversion."""
-    target = NUMPY_TYPES[to]
+    target, modifiers = NUMPY_TYPES[to], one.modifiers
+    flushes = "ftz" in modifiers
     if source in FLOATS and to not in FLOATS:
         mode = rounding(one)
-        return lambda value: float_to_int(value, target, mode)
+
+        def whole(value: Array) -> Array:
+            flushed = floats.flush(value) if flushes and source == "f32" else value
+            return float_to_int(flushed, target, mode)
+
+        return whole
     if source not in FLOATS and to not in FLOATS:
-        return lambda value: int_to_int(value, target, "sat" in one.modifiers)
-    if source not in FLOATS:
-        mode = rounding(one)
-        if mode == "rn":
-            return lambda value: value.astype(target)
-        return lambda value: floats.narrow(value.astype(np.float64), mode, target)
+        return lambda value: int_to_int(value, target, "sat" in modifiers)
 
     def between(value: Array) -> Array:
-        if "ftz" in one.modifiers and source == "f32":
-            value = floats.flush(value)
-        result = float_to_float(value, target, one)
-        if "ftz" in one.modifiers and to == "f32":
+        if source not in FLOATS:
+            exact = floats.integers(value)
+            result = floats.narrow_sum(*exact, rounding(one), target)
+        else:
+            flushed = floats.flush(value) if flushes and source == "f32" else value
+            result = float_to_float(flushed, target, one)
+        if flushes and to == "f32":
             result = floats.flush(result)
-        if "sat" in one.modifiers:
+        if "sat" in modifiers:
             result = floats.saturate(result)
-        return relu(result) if "relu" in one.modifiers else result
+        if "relu" in modifiers:
+            result = relu(result)
+        return finite(result) if "satfinite" in modifiers else result
 
     return between
 
 
+def finite(value: Array) -> Array:
+    """`.satfinite`: infinities become the largest numbers."""
+    most = value.dtype.type(ml_dtypes.finfo(value.dtype).max)
+    return np.where(np.isinf(value), np.where(value > 0, most, -most), value)
+
+
 @instruction("cvt")
 def cvt(one: Instruction, scope: Scope) -> Operation:
-    """One conversion, or two singles packed into one register."""
+    """One conversion, or two numbers packed into one register."""
+    if "pack" in one.modifiers:
+        return _pack_integers(one, scope)
     to, source = types_of(one)
+    if set(one.modifiers) - {to, source} - KNOWN:
+        raise unsupported(one)
     if to in PACKED:
         return _pack(one, scope, to, source)
     if source in PACKED and source not in ("f16x2", "bf16x2"):
@@ -132,20 +150,52 @@ def cvt(one: Instruction, scope: Scope) -> Operation:
 def _to_tf32(one: Instruction, scope: Scope) -> Operation:
     read = scope.read(one.operands[1], "b32")
     write = scope.write(one.operands[0], "b32")
-    away = rounding(one) == "rna"
+    mode = rounding(one)
 
     def run(threads: Threads, mask: Mask) -> None:
         bits = read(threads).astype(np.uint64)
-        odd = np.uint64(0x1000) if away else 0xFFF + (bits >> np.uint64(13) & 1)
+        odd = {
+            "rna": np.uint64(0x1000),
+            "rz": np.uint64(0),
+            "rn": 0xFFF + (bits >> np.uint64(13) & 1),
+        }[mode]
         rounded = (bits + odd) & np.uint64(0xFFFFE000)
         special = (bits & np.uint64(0x7F800000)) == 0x7F800000
-        write(threads, mask, np.where(special, bits, rounded).astype(np.uint32))
+        result = np.where(special, bits, rounded).astype(np.uint32).view(np.float32)
+        if "relu" in one.modifiers:
+            result = relu(result)
+        write(threads, mask, result.view(np.uint32))
+
+    return run
+
+
+def _pack_integers(one: Instruction, scope: Scope) -> Operation:
+    """`cvt.pack`: two integers clamped, side by side, and a third moved up."""
+    name = next((m for m in one.modifiers if m[1:] in PACKED_WIDTHS), None)
+    if name is None or "sat" not in one.modifiers:
+        raise unsupported(one)
+    bits = int(name[1:])
+    low = -(1 << bits - 1) if name[0] == "s" else 0
+    high = low + (1 << bits) - 1
+    reads = [scope.read(operand, "s32") for operand in one.operands[1:3]]
+    third = scope.read(one.operands[3], "u32") if len(one.operands) > 3 else None
+    write = scope.write(one.operands[0], "b32")
+
+    def run(threads: Threads, mask: Mask) -> None:
+        upper, lower = (
+            np.clip(read(threads), low, high).astype(np.int64) & ((1 << bits) - 1)
+            for read in reads
+        )
+        value = upper << bits | lower
+        if third is not None:
+            value = value | third(threads).astype(np.int64) << 2 * bits
+        write(threads, mask, value.astype(np.uint32))
 
     return run
 
 
 def _from_fp8(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
-    if to != "f16x2" or source not in LARGEST or "relu" in one.modifiers:
+    if to != "f16x2" or source not in LARGEST:
         raise unsupported(one)
     read, write = (
         scope.read(one.operands[1], "b16"),
@@ -154,34 +204,52 @@ def _from_fp8(one: Instruction, scope: Scope, to: str, source: str) -> Operation
 
     def run(threads: Threads, mask: Mask) -> None:
         pair = np.ascontiguousarray(read(threads)).reshape(-1, 1).view(PACKED[source])
-        write(threads, mask, pair.astype(np.float16).view(np.uint32)[:, 0])
+        halves = pair.astype(np.float16)
+        if "relu" in one.modifiers:
+            halves = relu(halves)
+        write(threads, mask, np.ascontiguousarray(halves).view(np.uint32)[:, 0])
 
     return run
 
 
 def _pack(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
+    kind = PACKED[to]
+    if source == "f16x2" and to in LARGEST:
+        return _halves_to_fp8(one, scope, to)
     if source != "f32":
         return _from_fp8(one, scope, to, source)
-    kind = PACKED[to]
     reads = [scope.read(operand, "f32") for operand in one.operands[1:3]]
     packed = f"b{kind.itemsize * 16}"
     write = scope.write(one.operands[0], packed)
-    mode = rounding(one)
-
-    def half(value: Array) -> Array:
-        if "relu" in one.modifiers:
-            value = relu(value)
-        if to in LARGEST:  # .satfinite is mandatory for these
-            value = np.clip(value, -LARGEST[to], LARGEST[to])
-        if mode == "rz":
-            return floats.narrow(value.astype(np.float64), mode, kind)
-        return value.astype(kind)
 
     def run(threads: Threads, mask: Mask) -> None:
         pair = np.empty((mask.size, 2), kind)
-        with np.errstate(all="ignore"):
-            # The first source becomes the upper half.
-            pair[:, 1], pair[:, 0] = (half(read(threads)) for read in reads)
+        # The first source becomes the upper half.
+        pair[:, 1], pair[:, 0] = (
+            _narrowed(one, read(threads).astype(np.float64), to) for read in reads
+        )
         write(threads, mask, pair.view(NUMPY_TYPES[packed])[:, 0])
 
     return run
+
+
+def _halves_to_fp8(one: Instruction, scope: Scope, to: str) -> Operation:
+    read = scope.read(one.operands[1], "b32")
+    write = scope.write(one.operands[0], "b16")
+
+    def run(threads: Threads, mask: Mask) -> None:
+        pair = np.ascontiguousarray(read(threads)).reshape(-1, 1).view(np.float16)
+        narrow = _narrowed(one, pair.astype(np.float64), to)
+        write(threads, mask, np.ascontiguousarray(narrow).view(np.uint16)[:, 0])
+
+    return run
+
+
+def _narrowed(one: Instruction, value: Array, to: str) -> Array:
+    """Doubles that hold singles or halves, as numbers of a packed type."""
+    if "relu" in one.modifiers:
+        value = relu(value)
+    if to in LARGEST:  # .satfinite is mandatory for these
+        return np.clip(value, -LARGEST[to], LARGEST[to]).astype(PACKED[to])
+    result = floats.narrow(value, rounding(one), PACKED[to])
+    return finite(result) if "satfinite" in one.modifiers else result

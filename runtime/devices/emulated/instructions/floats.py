@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from . import doubles
 
 Array = NDArray
+BFLOAT = np.dtype(ml_dtypes.bfloat16)
 TINY = {
     np.dtype(np.float32): np.float32(2.0**-126),
     np.dtype(np.float16): np.float16(2.0**-14),
@@ -47,9 +49,45 @@ def to_odd(s: Array, e: Array) -> Array:
     return np.where(inexact, np.where(away, bits + 1, bits - 1), bits).view(np.float64)
 
 
+def nearest(exact: Array, dtype: np.dtype) -> Array:
+    """Round doubles (rounded to odd) to the nearest of a narrower type, once."""
+    if dtype != BFLOAT:
+        return exact.astype(dtype)
+    # NumPy's way to bfloat16 is by single precision, which here rounds to odd, too.
+    single = exact.astype(np.float32)
+    back = single.astype(np.float64)
+    bits = single.view(np.int32)
+    inexact = (back != exact) & np.isfinite(single) & ((bits & 1) == 0)
+    away = (np.abs(exact) > np.abs(back)).astype(np.int32)
+    odd = np.where(inexact, bits + 2 * away - 1, bits).astype(np.int32)
+    return odd.view(np.float32).astype(dtype)
+
+
+def integers(value: Array) -> tuple[Array, Array]:
+    """Integers as exact sums of two doubles."""
+    if value.dtype.itemsize < 8:
+        return value.astype(np.float64), np.zeros(value.shape)
+    half = value.dtype.type(32)
+    high = (value >> half).astype(np.float64) * 2.0**32
+    low = (value & value.dtype.type(0xFFFFFFFF)).astype(np.float64)
+    return two_sum(high, low)
+
+
+def narrow_sum(s: Array, e: Array, mode: str, dtype: np.dtype) -> Array:
+    """Round the exact sum s + e, as `two_sum` gives it, to `dtype`."""
+    if dtype != np.float64:
+        return narrow(to_odd(s, e), mode, dtype)
+    if mode == "rn":
+        return s
+    down = (e < 0) & ((mode == "rm") | ((mode == "rz") & (s > 0)))
+    up = (e > 0) & ((mode == "rp") | ((mode == "rz") & (s < 0)))
+    lower = np.where(down, np.nextafter(s, -np.inf), s)
+    return np.where(up, np.nextafter(s, np.inf), lower)
+
+
 def narrow(exact: Array, mode: str, dtype: np.dtype) -> Array:
     """Round doubles (rounded to odd) to `dtype` by mode rn, rz, rm or rp."""
-    near = exact.astype(dtype)
+    near = nearest(exact, dtype)
     if mode == "rn":
         return near
     back = near.astype(np.float64)
@@ -130,7 +168,7 @@ def fma64(a: Array, b: Array, c: Array) -> Array:
 def half_fma(a: Array, b: Array, c: Array) -> Array:
     """a * b + c of f16 or bf16, rounded once."""
     s, e = two_sum(a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64))
-    return to_odd(s, e).astype(a.dtype)
+    return nearest(to_odd(s, e), a.dtype)
 
 
 def in_double(function: Callable[[Array, Array], Array]) -> Callable[..., Array]:
