@@ -20,6 +20,7 @@ class LaunchInfo:
         nodes: the nodes of the user's model that it computes.
         ops: the ops fused into it.
         grid: extents of its grid, dim expressions.
+        threads, shared: of a block of a GPU, and its bytes of shared memory; else 0.
         flops, nbytes: work and memory traffic at the summary's sizes; None if they
             depend on what a run finds out.
         reasons: why no more was fused.
@@ -29,6 +30,8 @@ class LaunchInfo:
     nodes: tuple[str, ...]
     ops: tuple[str, ...]
     grid: tuple[Expr, ...]
+    threads: int
+    shared: int
     flops: int | None
     nbytes: int | None
     schedule: str
@@ -93,6 +96,8 @@ def summarise(manifest: Manifest, sizes: Mapping[str, int] | None = None) -> Sum
             launch.nodes,
             launch.ops,
             manifest.kernels[launch.kernel].grid,
+            manifest.kernels[launch.kernel].threads,
+            manifest.kernels[launch.kernel].shared,
             amount(launch.flops, sizes),
             amount(launch.nbytes, sizes),
             launch.schedule,

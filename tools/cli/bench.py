@@ -56,7 +56,9 @@ def execute(options: argparse.Namespace) -> int:
         ("fastest", f"{milliseconds.min():.3f} ms"),
         ("throughput", f"{1 / times.mean():.1f} runs/s"),
         ("runs", len(times)),
-        ("threads", engine.threads),
+        ("threads", engine.threads)
+        if engine.manifest.target.kind == "cpu"
+        else ("device", options.device or "cuda"),
     ]
     print_facts(facts)
     if options.profile:

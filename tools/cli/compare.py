@@ -20,6 +20,7 @@ from .console import print_facts, print_table, progress_bar
 from .options import (
     Array,
     add_build_options,
+    add_device,
     add_input_options,
     inputs_of,
     parse_shapes,
@@ -52,6 +53,7 @@ class OutputError:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `stepwell compare`."""
     add_build_options(parser)
+    add_device(parser)
     add_input_options(parser)
     parser.add_argument("--against", default="onnxruntime", choices=["onnxruntime"])
     parser.add_argument(
@@ -71,6 +73,7 @@ def execute(options: argparse.Namespace) -> int:
             shapes=parse_shapes(options.shape),
             threads=options.threads,
             progress=bar.callback,
+            device=options.device,
         )
     reference = Reference(model, engine.threads)
     if options.input or options.size:

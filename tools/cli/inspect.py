@@ -69,7 +69,7 @@ def print_overview(contents: EngineFile, summary: Summary) -> None:
     facts = [
         ("model", m.name),
         ("built by", m.producer),
-        ("target", f"{m.target.name} ({m.target.cpu})"),
+        ("target", m.target.name + (f" ({m.target.cpu})" if m.target.cpu else "")),
         ("precision", m.precision),
         (
             "kernels",
@@ -113,11 +113,21 @@ def launch_row(launch: LaunchInfo) -> tuple[str, ...]:
     return (
         launch.name,
         ops,
-        dims_text(launch.grid),
+        grid_text(launch),
         amount(launch.flops, ""),
         amount(launch.nbytes, ""),
         nodes,
     )
+
+
+def grid_text(launch: LaunchInfo) -> str:
+    """The extents of the grid; on a GPU, threads and shared memory of a block too."""
+    text = dims_text(launch.grid)
+    if launch.threads:
+        text += f" of {launch.threads}"
+    if launch.shared:
+        text += f", {with_unit(launch.shared, 'B')}"
+    return text
 
 
 def print_memory(manifest: Manifest, summary: Summary) -> None:

@@ -27,7 +27,9 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     """What decides on the engine that a model becomes."""
     parser.add_argument("model", help="an ONNX file")
     parser.add_argument(
-        "--target", default="cpu", help="cpu, cpu-avx512, cpu-avx2, ..."
+        "--target",
+        default="cpu",
+        help="cpu, cpu-avx512, cpu-avx2, ...; cuda (the GPU that is there), sm_90a, ...",
     )
     parser.add_argument(
         "--precision", default="fp32", choices=["fp32", "tf32", "fp16", "bf16"]

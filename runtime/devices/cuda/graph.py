@@ -25,7 +25,7 @@ class GraphRecording:
         self._queue, self._driver = queue, queue.bindings
         self._launches = list(launches)
         self._graph = _Graph(queue, lambda: self._ask(launches))
-        self._nodes: list[Any] | None = None
+        self._nodes: list[_Node] | None = None
 
     def _ask(self, launches: Sequence[GpuLaunch]) -> None:
         for one in launches:
@@ -39,27 +39,11 @@ class GraphRecording:
     def replace(self, index: int, launch: GpuLaunch) -> None:
         """Give one node other arguments; runs under way keep theirs."""
         self._launches[index] = launch
-        driver = self._driver
         if self._nodes is None:
-            self._nodes = self._graph.chain(len(self._launches))
-        node = self._nodes[index]
-        known = checked(driver.cuGraphKernelNodeGetParams(node), "read a graph")
-        data, offsets = launch.parameters()
-        buffer = ctypes.create_string_buffer(data, max(len(data), 1))
-        start = ctypes.addressof(buffer)
-        pointers = (ctypes.c_void_p * max(len(offsets), 1))(
-            *(start + offset for offset in offsets)
-        )
-        changed = driver.CUDA_KERNEL_NODE_PARAMS()
-        changed.func = known.func
-        changed.gridDimX, changed.gridDimY, changed.gridDimZ = launch.blocks, 1, 1
-        changed.blockDimX, changed.blockDimY, changed.blockDimZ = launch.threads, 1, 1
-        changed.sharedMemBytes = launch.shared
-        changed.kernelParams = ctypes.addressof(pointers)
-        result = driver.cuGraphExecKernelNodeSetParams(
-            self._graph.executable, node, changed
-        )
-        checked(result, "update a graph")
+            chain = self._graph.chain(len(self._launches))
+            pairs = zip(chain, self._launches, strict=True)
+            self._nodes = [_Node(self._driver, *pair) for pair in pairs]
+        self._nodes[index].update(self._graph.executable, launch)
 
     def run_observed(self, observe: LaunchObserver) -> None:
         """Launch a graph with an event between any two kernels."""
@@ -99,6 +83,35 @@ class GraphRecording:
             return 0.0
         result = self._driver.cuEventElapsedTime(first, second)
         return 1e-3 * float(checked(result, "read the time of an event"))
+
+
+class _Node:
+    """A kernel of a graph, with the arguments that it is to have."""
+
+    def __init__(self, driver: Any, node: Any, launch: GpuLaunch) -> None:
+        self._driver, self._node = driver, node
+        known = checked(driver.cuGraphKernelNodeGetParams(node), "read a graph")
+        data, offsets = launch.parameters()
+        self._data = ctypes.create_string_buffer(max(len(data), 1))
+        start = ctypes.addressof(self._data)
+        self._pointers = (ctypes.c_void_p * max(len(offsets), 1))(
+            *(start + offset for offset in offsets)
+        )
+        self._params = params = driver.CUDA_KERNEL_NODE_PARAMS()
+        params.func = known.func
+        params.gridDimX, params.gridDimY, params.gridDimZ = launch.blocks, 1, 1
+        params.blockDimX, params.blockDimY, params.blockDimZ = launch.threads, 1, 1
+        params.sharedMemBytes = launch.shared
+        params.kernelParams = ctypes.addressof(self._pointers)
+
+    def update(self, executable: Any, launch: GpuLaunch) -> None:
+        """Let later launches of the graph have these arguments."""
+        data, _ = launch.parameters()
+        ctypes.memmove(self._data, data, len(data))
+        result = self._driver.cuGraphExecKernelNodeSetParams(
+            executable, self._node, self._params
+        )
+        checked(result, "update a graph")
 
 
 class _Graph:
