@@ -20,12 +20,12 @@ except ImportError:
         fix="pip install 'stepwell[torch]'",
     ) from None
 
-from .backend import backend
+from .dynamo import backend
 from .files import load, save
 from .front import compile, report
 from .inputs import Input
 from .module import CompiledModule
-from .report import EnginePart, GraphReport, Report, TorchOp
+from .reports import EnginePart, GraphReport, Report, TorchOp
 
 __all__ = [
     "CompiledModule",

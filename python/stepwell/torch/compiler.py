@@ -17,8 +17,9 @@ from .options import Settings
 from .partition import Part, computes, is_call, is_size, partition
 from .parts import ExtractedPart, extract, hold, outputs_of
 from .program import Program
-from .report import EnginePart, GraphReport, TorchOp, op_name, source_line
+from .reports import EnginePart, GraphReport, TorchOp, op_name, source_line
 from .sizes import Sizes, symbol_sources, symbols_of
+from .views import share_views
 
 Node = torch.fx.Node
 log = logging.getLogger("stepwell.torch")
@@ -44,18 +45,20 @@ def compile_program(
 
 class _Compiler:
     def __init__(self, program: Program, settings: Settings, name: str) -> None:
-        self.program, self.settings, self.name = program, settings, name
-        self.graph = program.module.graph
+        self.program, self.views = share_views(program)
+        self.settings, self.name = settings, name
+        self.graph = self.program.module.graph
         self.report = GraphReport(name)
         self.refused: dict[Node, str] = {}
         self.built: dict[tuple[Node, ...], tuple[torch.nn.Module, ExtractedPart]] = {}
         self.seconds: dict[tuple[Node, ...], float] = {}
-        self.known = symbol_sources(program.arguments).keys()
+        self.known = symbol_sources(self.program.arguments).keys()
 
     def run(self) -> torch.fx.GraphModule:
         self.refused = refusals(self.program, self.settings)
         while True:
-            parts = partition(self.graph, self.refused, self.settings.min_block_size)
+            smallest = self.settings.min_block_size
+            parts = partition(self.graph, self.refused, smallest, self.views)
             self.require_full(parts)
             if all(self.build(part) for part in parts if part.is_engine):
                 break

@@ -30,7 +30,7 @@ from stepwell.runtime import load_bytes
 from .engines import EngineModule, to_array, to_tensor
 from .module import CompiledModule
 from .program import Signature
-from .report import EnginePart, GraphReport, TorchOp
+from .reports import EnginePart, GraphReport, TorchOp
 
 FORMAT = "stepwell-torch"
 SCHEMA = 1

@@ -13,13 +13,13 @@ from torch.utils import _pytree as pytree
 
 from stepwell.errors import ModelError, OptionError
 
-from .backend import reports_of
 from .compiler import compile_program
+from .dynamo import reports_of
 from .inputs import Input, prepare
 from .module import CompiledModule, parameter_names
 from .options import Settings, settings_from
 from .program import SizeRange, program_of
-from .report import Report
+from .reports import Report
 
 _DYNAMO = ("default", "dynamo")
 

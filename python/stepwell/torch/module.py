@@ -15,7 +15,7 @@ from stepwell.runtime import Engine
 
 from .engines import EngineModule
 from .program import Signature
-from .report import GraphReport, Report
+from .reports import GraphReport, Report
 
 
 class CompiledModule(torch.nn.Module):
@@ -111,7 +111,8 @@ class CompiledModule(torch.nn.Module):
             rest[name] = value
         known = {key: rest[key] for key in keys if key in rest}
         known.update({key: rest[key] for key in rest if key not in known})
-        return tuple(given[:count]), known
+        extra = given[max(count, len(self.names)) :]
+        return (*given[:count], *extra), known
 
     @property
     def state_names(self) -> list[str]:

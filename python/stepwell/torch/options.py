@@ -14,7 +14,7 @@ import torch
 
 from stepwell.errors import OptionError
 
-from .report import op_name
+from .reports import op_name
 
 log = logging.getLogger("stepwell.torch")
 

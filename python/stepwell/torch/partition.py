@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,10 @@ class Part:
 
 
 def partition(
-    graph: torch.fx.Graph, refused: Mapping[Node, str], smallest: int
+    graph: torch.fx.Graph,
+    refused: Mapping[Node, str],
+    smallest: int,
+    views: Collection[Node] = (),
 ) -> list[Part]:
     """Parts in an order in which they can run.
 
@@ -35,8 +38,9 @@ def partition(
     Args:
         refused: the nodes that no engine can hold.
         smallest: parts with fewer nodes go to torch, unless they are the whole graph.
+        views: nodes of no part, which only outputs and other views read.
     """
-    calls = [node for node in graph.nodes if is_call(node)]
+    calls = [node for node in graph.nodes if is_call(node) and node not in views]
     if not any(node in refused for node in calls):
         return [Part(tuple(calls), True)] if calls else []
     return _merged([_sized(part, smallest) for part in _parts(calls, refused)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from stepwell.errors import UnsupportedError
 from .compiler import compile_program
 from .options import Settings, settings_from
 from .program import Program, SizeRange, ranges_of
-from .report import GraphReport
+from .reports import GraphReport
 
 log = logging.getLogger("stepwell.torch")
 MAX_REBUILDS = 3
@@ -131,13 +132,14 @@ class CapturedGraph:
         code = getattr(getattr(module, "__wrapped__", module), "__code__", None)
         if code is None:
             return False
-        frame = f'File "{code.co_filename}"'
-        traces = (node.meta.get("stack_trace") for node in self.module.graph.nodes)
-        return any(
-            frame in trace and f"in {code.co_name}" in trace
-            for trace in traces
-            if trace
+        resumed = r"(torch_dynamo_resume_in_)?"  # Dynamo's name behind a graph break
+        frame = re.compile(
+            rf'File "{re.escape(code.co_filename)}", line \d+, in '
+            rf"{resumed}{re.escape(code.co_name)}(_at_\d+)?$",
+            re.MULTILINE,
         )
+        traces = (node.meta.get("stack_trace") for node in self.module.graph.nodes)
+        return any(frame.search(trace) for trace in traces if trace)
 
 
 def reports_of(compiled: Any = None) -> list[GraphReport]:
