@@ -57,6 +57,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "canonicalize-tile",
         "specialise-warps",
         "assign-layouts",
+        "pipeline-loads",
         "plan-shared-memory",
     ),
     "stepwell.lowering.memory": ("convert-nn-to-engine", "plan-memory"),

@@ -32,6 +32,8 @@ from xdsl.printer import Printer
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.layouts import LayoutAttr
+
 from .assembly import expect, parse_indices, parse_value, print_indices
 from .device_types import (
     SharedType,
@@ -276,16 +278,18 @@ class TmaStoreWaitOp(IRDLOperation):
 class AsyncLoadOp(TransferOp):
     """`cp.async`: copies a tile from a view into shared memory, by all threads.
 
-    For devices before `sm_90`. Outside the view's sizes it writes 0.
+    A thread copies the elements that a `tile.load` in `layout` would give it. Outside
+    the view's sizes and where a guard fails it writes 0.
 
     ```mlir
-    tile.async_load %x[%i, %k] over [0, 1] to %s
+    tile.async_load %x[%i, %k] over [0, 1] to %s layout #tile.layout<...>
     ```
     """
 
     name = "tile.async_load"
 
     target = operand_def(SharedType)
+    layout = opt_prop_def(LayoutAttr)
 
     traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
 
@@ -295,6 +299,7 @@ class AsyncLoadOp(TransferOp):
         indices: Sequence[SSAValue | int],
         over: Sequence[int],
         target: SSAValue,
+        layout: LayoutAttr | None = None,
     ):
         static, dynamic = split_indices(indices)
         super().__init__(
@@ -302,13 +307,15 @@ class AsyncLoadOp(TransferOp):
             properties={
                 "static_offsets": static,
                 "over": DenseArrayBase.from_list(i64, list(over)),
+                "layout": layout,
             },
         )
 
     def verify_(self) -> None:
         shared = shared_of(self.target)
         element = storage_type(shared.element_type)
-        self.verify_transfer(TileType(shared.extents, element))
+        # The type checks that the layout is one of such a tile.
+        self.verify_transfer(TileType(shared.extents, element, self.layout))
 
     @classmethod
     def parse(cls, parser: Parser) -> AsyncLoadOp:
@@ -319,7 +326,12 @@ class AsyncLoadOp(TransferOp):
             parser.Delimiter.SQUARE, parser.parse_integer
         )
         parser.parse_keyword("to")
-        op = cls(view, indices, over, parse_value(parser))
+        target, layout = parse_value(parser), None
+        if parser.parse_optional_keyword("layout"):
+            layout = parser.parse_attribute()
+            if not isinstance(layout, LayoutAttr):
+                parser.raise_error(f"expected a layout, got {layout}")
+        op = cls(view, indices, over, target, layout)
         op.attributes |= parser.parse_optional_attr_dict()
         return op
 
@@ -329,6 +341,9 @@ class AsyncLoadOp(TransferOp):
         print_indices(printer, self.indices)
         printer.print_string(f" over {list(self.spanned)} to ")
         printer.print_ssa_value(self.target)
+        if self.layout is not None:
+            printer.print_string(" layout ")
+            printer.print_attribute(self.layout)
         printer.print_op_attributes(self.attributes)
 
 

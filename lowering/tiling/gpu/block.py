@@ -25,6 +25,9 @@ WARPS_OPTION = "warps"
 ROWS_OPTION = "warp_rows"
 """The option that says how many warps stand above one another in a tile of sums."""
 
+STAGES_OPTION = "stages"
+"""The option that says for how many rounds of loads there is shared memory."""
+
 
 def power_of_two(size: int) -> int:
     """The least power of two that is not below `size`."""

@@ -19,7 +19,14 @@ from stepwell.lowering.tiling.attention import (
 )
 from stepwell.lowering.tiling.estimate import estimates
 
-from .block import MULTIPROCESSORS, WARPS, WARPS_OPTION, power_of_two, volume
+from .block import (
+    MULTIPROCESSORS,
+    STAGES_OPTION,
+    WARPS,
+    WARPS_OPTION,
+    power_of_two,
+    volume,
+)
 
 ROWS = 64
 """Rows of q of a block: 16 for each of four warps."""
@@ -61,7 +68,7 @@ def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Sched
         Anchor.ATTENTION,
         grid=grid,
         tile=((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values)),
-        options=((WARPS_OPTION, max(1, rows // FRAGMENT)),),
+        options=((STAGES_OPTION, 2), (WARPS_OPTION, max(1, rows // FRAGMENT))),
     )
 
 

@@ -36,6 +36,7 @@ from .block import (
     LANES,
     MULTIPROCESSORS,
     ROWS_OPTION,
+    STAGES_OPTION,
     WARPS_OPTION,
     power_of_two,
     volume,
@@ -113,7 +114,15 @@ def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Sc
     loops = tuple((d, steps.get(d, 1)) for d in product.k if sizes[d] > 1)
     schedule = Schedule(Anchor.CONTRACTION, _raster(grid, row, column), loops, axes)
     options = {ROWS_OPTION: tile.warp_rows, WARPS_OPTION: tile.warps, FLAT_OPTION: 1}
+    options[STAGES_OPTION] = _stages(product, tile, axes[2][1], target)
     return schedule.with_options(**options)
+
+
+def _stages(product: Product, tile: BlockTile, depth: int, target: Target) -> int:
+    """Rounds of loads that are held, for two blocks on a multiprocessor at least."""
+    bits = bit_width(element_of_factors(product))
+    bytes_ = (tile.rows + tile.columns) * depth * bits // 8
+    return max(2, min(4, target.shared_bytes * 2 // 5 // bytes_))
 
 
 def _depth(product: Product, inner: str) -> int:
