@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import sympy
 import torch
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
+from stepwell.dialects import nn
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import DimExpr, DimRange
@@ -18,9 +20,9 @@ from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.profiles import Profile
 from stepwell.frontends.report import Report
 
-from .importer import CallIssue, GraphImporter, Poison, Weight
+from .importer import CallIssue, GraphImporter, Weight
 from .program import Input, Program
-from .symbols import Symbols
+from .symbols import Relation, Symbols
 from .tensors import element_of_dtype
 
 
@@ -57,7 +59,8 @@ class Assembler:
             results: dict[str, SSAValue] = {}
             for name, value in zip(self.program.outputs, values, strict=True):
                 if name is not None and value is not None:
-                    results[name] = self.result(value)
+                    with self.builder.at(name):
+                        results[name] = self.result(value)
         return self.builder.finish(list(results), list(results.values()))
 
     def check(self) -> list[CallIssue]:
@@ -144,8 +147,11 @@ class Assembler:
             return value
         if isinstance(value, int | DimExpr) and not isinstance(value, bool):
             return self.builder.dim_value(value)
-        assert not isinstance(value, Poison)
-        return self.importer.number_tensor(value)
+        if isinstance(value, Relation):
+            sides = map(self.builder.dim_value, (value.left, value.right))
+            return nn.CompareOp(*sides, predicate=value.predicate).results[0]
+        assert isinstance(value, bool | float)
+        return self.builder.constant(np.array(value))
 
     def check_profiles(self) -> None:
         """Refuse profiles of inputs or symbols that the program does not have."""

@@ -16,6 +16,7 @@ from stepwell.dialects.dtypes import i64, numpy_dtype
 from stepwell.dialects.shapes import Dim, DimExpr, dims_of, element_of
 from stepwell.errors import UnsupportedError
 
+from .symbols import Relation
 from .tensors import dtype_of_element, element_of_dtype
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from .importer import GraphImporter
 
-Operand = SSAValue | Dim | float
+Operand = SSAValue | Dim | float | Relation
 """An argument that PyTorch lets be a tensor or a number."""
 
 
@@ -81,6 +82,10 @@ class Call:
         """A tensor or number as a tensor of an element type."""
         if isinstance(value, SSAValue):
             return cast(value, element)
+        if isinstance(value, Relation):
+            sides = [self.scalar(side, i64) for side in (value.left, value.right)]
+            test = nn.CompareOp(*sides, predicate=value.predicate)
+            return cast(test.results[0], element)
         return self.scalar(value, element)
 
     def operands(self, left: Operand, right: Operand) -> tuple[SSAValue, SSAValue]:
@@ -107,6 +112,8 @@ def _stand_in(value: Operand) -> Any:
     """A number, or a tensor without data of the dtype and of rank 0 or 1."""
     if isinstance(value, SSAValue):
         return _example(element_of(value), min(len(dims_of(value)), 1))
+    if isinstance(value, Relation):
+        return True
     return 1 if isinstance(value, DimExpr) else value
 
 

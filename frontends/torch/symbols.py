@@ -7,6 +7,7 @@ input and axis (`x_0`). The ranges are those of the exported program.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from operator import add, mul
@@ -17,8 +18,8 @@ import torch
 
 from stepwell.dialects.shapes import (
     Dim,
-    DimExpr,
     DimRange,
+    bounds,
     ceildiv,
     dim_max,
     dim_min,
@@ -27,9 +28,20 @@ from stepwell.errors import UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.inputs import sanitise
 
-Number = Dim | float | bool
 EXACT_DENOMINATOR = 1 << 20
 """Powers of two up to which a float factor of a size is read as a fraction."""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A comparison of sizes that their ranges do not decide: `left predicate right`."""
+
+    predicate: str
+    left: Dim
+    right: Dim
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.predicate} {self.right}"
 
 
 class Symbols:
@@ -97,21 +109,42 @@ class Symbols:
             found = self._known[expression] = self._convert(expression)
         return found
 
-    def number(self, value: Any) -> Number:
+    def number(self, value: Any) -> Dim | float | bool | Relation:
         """A symbolic or plain number: sizes as dims, what is constant as it is.
 
         Raises:
-            UnsupportedError: a fraction or truth value that depends on sizes.
+            UnsupportedError: a fraction of sizes, or a condition but a comparison.
         """
         if isinstance(value, torch.SymInt):
             return self.dim(value)
-        if isinstance(value, torch.SymFloat | torch.SymBool):
-            expression = value.node.expr
-            if expression.is_number or (expression.is_Boolean and not expression.args):
-                is_bool = isinstance(value, torch.SymBool)
-                return bool(expression) if is_bool else float(expression)
-            raise UnsupportedError(f"a number that depends on sizes: {expression}")
+        if isinstance(value, torch.SymBool):
+            return self.truth(value.node.expr)
+        if isinstance(value, torch.SymFloat):
+            if value.node.expr.is_number:
+                return float(value.node.expr)
+            raise UnsupportedError(f"a fraction of sizes: {value.node.expr}")
         return value
+
+    def truth(self, expression: Any) -> bool | Relation:
+        """A comparison of sizes, decided if their ranges decide it."""
+        if expression in (sympy.true, sympy.false):
+            return bool(expression)
+        predicate = _PREDICATES.get(type(expression).__name__)
+        if predicate is None:
+            raise UnsupportedError(f"a condition on sizes: {expression}")
+        left, right = map(self.dim_of, expression.args)
+        low, high = bounds(left - right, self.builder.ranges)
+        is_true, is_false = {
+            "lt": (high < 0, low >= 0),
+            "le": (high <= 0, low > 0),
+            "gt": (low > 0, high <= 0),
+            "ge": (low >= 0, high < 0),
+            "eq": (low == high == 0, low > 0 or high < 0),
+            "ne": (low > 0 or high < 0, low == high == 0),
+        }[predicate]
+        if is_true or is_false:
+            return is_true
+        return Relation(predicate, left, right)
 
     def _convert(self, expression: Any) -> Dim:
         if expression.is_Integer:
@@ -181,13 +214,18 @@ _FUNCTIONS: dict[str, Callable[..., Dim]] = {
     "Min": dim_min,
     "Identity": lambda dim: dim,
 }
+_PREDICATES = {
+    "StrictLessThan": "lt",
+    "LessThan": "le",
+    "StrictGreaterThan": "gt",
+    "GreaterThan": "ge",
+    "Equality": "eq",
+    "Unequality": "ne",
+}
+"""SymPy's classes of relations."""
+
 _ROUNDINGS: dict[str, Callable[[Dim, int], Dim]] = {
     "FloorToInt": lambda top, bottom: top // bottom,
     "TruncToInt": lambda top, bottom: top // bottom,
     "CeilToInt": ceildiv,
 }
-
-
-def is_symbolic(value: object) -> bool:
-    """Whether a number depends on symbols."""
-    return isinstance(value, DimExpr)

@@ -12,7 +12,7 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1
 from stepwell.dialects.shapes import dims_of, element_of, tensor_type
-from stepwell.frontends.torch.call import Call, cast, reshape
+from stepwell.frontends.torch.call import Call, reshape
 from stepwell.frontends.torch.registry import Output, Rules
 
 
@@ -60,7 +60,7 @@ def cond(
     """One of two graphs, chosen by a scalar condition."""
     if isinstance(test, bool):
         return inline(call, then_graph if test else else_graph, operands)
-    test = reshape(cast(test, i1), [])
+    test = _scalar_test(call, test)
     regions = [region(call, graph, operands) for graph in (then_graph, else_graph)]
     return list(nn.IfOp(test, result_types(call), *regions).results)
 
