@@ -105,6 +105,7 @@ PACKAGES = (
             "minilm_tokenizer.json": "/tokenizer.json",
         },
     ),
+    Package("gensim", "4.4.0", {"wordsim353.tsv": "/test_data/wordsim353.tsv"}),
 )
 
 MODELS = tuple(

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from transformers import (
-    AutoConfig,
-    AutoModel,
     BertConfig,
     BertModel,
     CLIPConfig,
@@ -54,7 +51,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicCache
 
-from stepwell.tools.models import model_path
+from stepwell.tools.bench.torch_minilm import encoder
 
 Axes = Sequence[Mapping[int, str]]
 
@@ -225,8 +222,8 @@ def convnext() -> nn.Module:
 
 
 def swin() -> nn.Module:
-    """Swin-tiny, 112x112."""
-    config = SwinConfig(image_size=112)
+    """Swin-tiny."""
+    config = SwinConfig()
     return Only(SwinForImageClassification(config), ("pixel_values",))
 
 
@@ -372,10 +369,7 @@ class Branches(nn.Module):
 def minilm() -> nn.Module:
     """all-MiniLM-L6-v2 with its trained weights."""
     names = ("input_ids", "attention_mask")
-    config = AutoConfig.from_pretrained(model_path("minilm_config.json"))
-    model = AutoModel.from_config(config)
-    model.load_state_dict(load_file(model_path("minilm.safetensors")), strict=False)
-    return Only(model, names, ("last_hidden_state",))
+    return Only(encoder().bert, names, ("last_hidden_state",))
 
 
 def timm_model(name: str) -> Callable[[], nn.Module]:
@@ -435,7 +429,7 @@ CASES: tuple[Case, ...] = (
     Case("qwen3-moe", qwen3_moe, text, TOKENS, TEXT),
     Case("vit-base", vit, image(64)),
     Case("convnext-tiny", convnext, image(64)),
-    Case("swin-tiny", swin, image(112)),
+    Case("swin-tiny", swin, image(224)),
     Case("resnet50", resnet50, image(64)),
     Case("whisper-tiny", whisper, speech, ({0: "batch"}, {0: "batch", 1: "seq"}), TEXT),
     Case("t5-small", t5, translation, (*PAIR, {0: "batch", 1: "target"}), TEXT),
