@@ -331,8 +331,8 @@ def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     return f"""# Networks on a GPU, beside torch
 
 Command: `{command}`, {date.today()}, {where}, torch {torch.__version__}. Random
-weights; the error is max|a-b| / max|b| against torch in FP32 without TF32. Milliseconds,
-medians of alternating turns in one process, tensors on the GPU.
+weights; the error is max|a-b| / max|b| against torch in FP32 without TF32. Times are
+milliseconds, medians of alternating turns in one process, tensors on the GPU.
 
 One call, from the host's call to the GPU's end:
 

@@ -29,7 +29,7 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         default="cpu",
-        help="cpu, cpu-avx512, cpu-avx2, ...; cuda (the GPU that is there), sm_90a, ...",
+        help="cpu, cpu-avx512, cpu-avx2, ...; cuda (the GPU here), sm_90a, ...",
     )
     parser.add_argument(
         "--precision", default="fp32", choices=["fp32", "tf32", "fp16", "bf16"]

@@ -1,0 +1,273 @@
+"""compute-sanitizer over every kernel family: memcheck, racecheck, synccheck.
+
+Usage: python test/gpu/sanitize.py [--only NAME] [--tool memcheck] [--jobs 3] [--write]
+
+Each family is a small model, built for this GPU and run under one tool in a process of
+its own; its output is compared with the CPU engine's too. racecheck sees shared memory
+alone, and no tool sees the proxies of TMA and wgmma: the emulator's checker must. Where
+compute-sanitizer is not installed the script says so and returns 2. `--write` keeps
+docs/benchmarks/gpu-sanitizer.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "gpu-sanitizer.md"
+TOOLS = ("memcheck", "racecheck", "synccheck")
+TOOLKIT = "/usr/local/cuda/bin/compute-sanitizer"
+HEAD = '<ir_version: 8, opset_import: ["" : 18]>\n'
+SUMMARY = re.compile(r"(ERROR SUMMARY|RACECHECK SUMMARY): (.*)")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of kernel: a graph in ONNX's text form, and the shapes of its inputs.
+
+    Integer inputs are drawn below `limit`.
+    """
+
+    name: str
+    graph: str
+    shapes: Mapping[str, Sequence[int]]
+    precisions: tuple[str, ...] = ("fp32",)
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def inputs(self) -> dict[str, Any]:
+        """Random arrays of the graph's own types."""
+        rng = np.random.default_rng(0)
+        return {
+            name: rng.integers(0, self.limits[name], shape)
+            if name in self.limits
+            else rng.standard_normal(shape).astype(np.float32)
+            for name, shape in self.shapes.items()
+        }
+
+
+ALL = ("fp32", "tf32", "fp16", "bf16")
+
+FAMILIES = (
+    Family(
+        "map",
+        "g (float[n, 67] x, float[67] b) => (float[n, 67] y) "
+        "{ a = Add(x, b)\n c = Tanh(a)\n y = Mul(c, x) }",
+        {"x": (33, 67), "b": (67,)},
+    ),
+    Family(
+        "transpose",
+        "g (float[n, 3, 45] x) => (float[45, n, 3] y) "
+        "{ y = Transpose <perm = [2, 0, 1]> (x) }",
+        {"x": (50, 3, 45)},
+    ),
+    Family(
+        "reduction in a warp",
+        "g (float[n, 40] x) => (float[n, 40] y) { y = Softmax <axis = -1> (x) }",
+        {"x": (37, 40)},
+    ),
+    Family(
+        "reduction in a block",
+        "g (float[n, 5000] x, float[5000] s, float[5000] b) => (float[n, 5000] y) "
+        "{ y = LayerNormalization <axis = -1> (x, s, b) }",
+        {"x": (3, 5000), "s": (5000,), "b": (5000,)},
+    ),
+    Family(
+        "reduction of columns",
+        "g (float[n, 70] x) => (float[70] y) "
+        "{ a = Constant <value_ints = [0]> ()\n"
+        " y = ReduceMean <keepdims = 0> (x, a) }",
+        {"x": (501, 70)},
+    ),
+    Family(
+        "arg max",
+        "g (float[n, 300] x) => (int64[n] y) "
+        "{ y = ArgMax <axis = 1, keepdims = 0> (x) }",
+        {"x": (20, 300)},
+    ),
+    Family(
+        "product",
+        "g (float[n, 72] x, float[72, 50] w, float[50] b) => (float[n, 50] y) "
+        "{ a = MatMul(x, w)\n c = Add(a, b)\n y = Relu(c) }",
+        {"x": (100, 72), "w": (72, 50), "b": (50,)},
+        ALL,
+    ),
+    Family(
+        "product, aligned and large",
+        "g (float[n, 512] x, float[512, 512] w) => (float[n, 512] y) "
+        "{ y = MatMul(x, w) }",
+        {"x": (512, 512), "w": (512, 512)},
+        ALL,
+    ),
+    Family(
+        "batched product",
+        "g (float[4, n, 40] x, float[4, 40, 24] w) => (float[4, n, 24] y) "
+        "{ y = MatMul(x, w) }",
+        {"x": (4, 30, 40), "w": (4, 40, 24)},
+        ("fp32", "fp16"),
+    ),
+    Family(
+        "convolution",
+        "g (float[n, 16, 19, 19] x, float[40, 16, 3, 3] w, float[40] b) "
+        "=> (float[n, 40, 10, 10] y) "
+        "{ a = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (x, w, b)\n y = Relu(a) }",
+        {"x": (2, 16, 19, 19), "w": (40, 16, 3, 3), "b": (40,)},
+        ALL,
+    ),
+    Family(
+        "depthwise convolution",
+        "g (float[n, 24, 15, 15] x, float[24, 1, 3, 3] w) => (float[n, 24, 15, 15] y) "
+        "{ y = Conv <pads = [1, 1, 1, 1], group = 24> (x, w) }",
+        {"x": (2, 24, 15, 15), "w": (24, 1, 3, 3)},
+        ("fp32", "fp16"),
+    ),
+    Family(
+        "pooling",
+        "g (float[n, 10, 17, 17] x) => (float[n, 10, 8, 8] y) "
+        "{ y = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (x) }",
+        {"x": (2, 10, 17, 17)},
+    ),
+    Family(
+        "attention",
+        "g (float[2, 3, 70, 32] q, float[2, 3, 32, 90] k, float[2, 3, 90, 32] v) "
+        "=> (float[2, 3, 70, 32] y) "
+        "{ s = MatMul(q, k)\n p = Softmax <axis = -1> (s)\n y = MatMul(p, v) }",
+        {"q": (2, 3, 70, 32), "k": (2, 3, 32, 90), "v": (2, 3, 90, 32)},
+        ("fp32", "fp16", "bf16"),
+    ),
+    Family(
+        "scan",
+        "g (float[n, 200] x) => (float[n, 200] y) "
+        "{ a = Constant <value_int = 1> ()\n y = CumSum(x, a) }",
+        {"x": (9, 200)},
+    ),
+    Family(
+        "top k",
+        "g (float[n, 100] x) => (float[n, 5] v, int64[n, 5] i) "
+        "{ k = Constant <value_ints = [5]> ()\n v, i = TopK(x, k) }",
+        {"x": (9, 100)},
+    ),
+    Family(
+        "gather",
+        "g (float[100, 48] x, int64[n] i) => (float[n, 48] y) "
+        "{ y = Gather <axis = 0> (x, i) }",
+        {"x": (100, 48), "i": (33,)},
+        limits={"i": 100},
+    ),
+    Family(
+        "scatter",
+        "g (float[50, 8] x, int64[n, 8] i, float[n, 8] u) => (float[50, 8] y) "
+        '{ y = ScatterElements <axis = 0, reduction = "add"> (x, i, u) }',
+        {"x": (50, 8), "i": (30, 8), "u": (30, 8)},
+        limits={"i": 50},
+    ),
+    Family(
+        "recurrent",
+        "g (float[n, 2, 24] x, float[1, 64, 24] w, float[1, 64, 16] r) "
+        "=> (float[n, 1, 2, 16] y) { y = LSTM <hidden_size = 16> (x, w, r) }",
+        {"x": (7, 2, 24), "w": (1, 64, 24), "r": (1, 64, 16)},
+    ),
+)
+
+
+def check(family: Family, precision: str) -> float:
+    """The relative error of the GPU's outputs against the CPU's."""
+    from onnx import parser
+
+    import stepwell
+
+    model = parser.parse_model(HEAD + family.graph)
+    feeds = family.inputs()
+    ours = stepwell.build(model, target="cuda", precision=precision).run(feeds)
+    worst = 0.0
+    for name, wanted in stepwell.build(model).run(feeds).items():
+        a, b = ours[name].astype(np.float64), wanted.astype(np.float64)
+        error = float(np.abs(a - b).max() / (np.abs(b).max() or 1.0))
+        worst = max(worst, error if np.isfinite(error) else float("inf"))
+    return worst
+
+
+def sanitizer() -> str | None:
+    """The path of compute-sanitizer."""
+    return shutil.which("compute-sanitizer") or shutil.which(TOOLKIT)
+
+
+def run(tool: str, family: Family, precision: str, timeout: float) -> tuple[str, str]:
+    """The verdict on one family, and what the tool said last."""
+    program = sanitizer()
+    command = [sys.executable, __file__, "--child", family.name, precision]
+    if tool != "none":
+        assert program is not None
+        command = [program, "--tool", tool, "--target-processes", "all", *command]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return "FAIL", f"not done in {timeout:.0f} s"
+    text = found.stdout + found.stderr
+    error = re.search(r"CHILD (\S+)", text)
+    summary = SUMMARY.search(text)
+    if error is None:
+        lines = [line for line in text.splitlines() if "Error" in line] or [""]
+        return "FAIL", f"exit {found.returncode}: {lines[-1][:200]}"
+    clean = tool == "none" or (
+        summary is not None and re.match(r"0 (errors|hazards)", summary[2])
+    )
+    near = float(error[1]) <= (1e-4 if precision == "fp32" else 2e-2)
+    said = f"{summary[2] if summary else 'no summary'}, error {error[1]}"
+    return ("pass" if clean and near else "FAIL"), said
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 if a family is not clean, 2 if there is no compute-sanitizer."""
+    if arguments[:1] == ["--child"]:
+        (family,) = [one for one in FAMILIES if one.name == arguments[1]]
+        print(f"CHILD {check(family, arguments[2]):.1e}")
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="part of a family's name")
+    parser.add_argument("--tool", help="one of them; none: run without")
+    parser.add_argument("--jobs", type=int, default=3, help="processes at once")
+    parser.add_argument("--timeout", type=float, default=180)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args(arguments)
+    tools = (options.tool,) if options.tool else TOOLS
+    if tools != ("none",) and sanitizer() is None:
+        print("compute-sanitizer is not installed: nothing was checked")
+        return 2
+    jobs = [
+        (tool, family, precision)
+        for family in FAMILIES
+        if options.only in family.name
+        for precision in family.precisions
+        for tool in tools
+    ]
+    rows: list[str] = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = pool.map(lambda job: run(*job, options.timeout), jobs)
+        for (tool, family, precision), (verdict, said) in zip(
+            jobs, results, strict=True
+        ):
+            rows.append(
+                f"| {family.name} | {precision} | {tool} | {verdict} | {said} |"
+            )
+            print(rows[-1], flush=True)
+    if options.write:
+        head = "| family | precision | tool | result | it said |\n|---|---|---|---|---|"
+        PAGE.write_text(
+            "# compute-sanitizer over the kernel families\n\nCommand: "
+            f"`python test/gpu/sanitize.py`.\n\n{head}\n" + "\n".join(rows) + "\n"
+        )
+    return int(any("| FAIL |" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
