@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from xdsl.dialects import arith
 from xdsl.dialects import math as mlir_math
 from xdsl.dialects.builtin import Float64Type, f32
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects.dtypes import is_bool
-from stepwell.dialects.fusion import GenericOp, KernelOp
+from stepwell.dialects.fusion import Combine, GenericOp, KernelOp
 from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Schedule
 from stepwell.dialects.shapes import Dim, dim_min, dims_of, element_of
@@ -32,15 +32,18 @@ from stepwell.dialects.tile import (
     tile_of,
 )
 
-from .emission import KernelProgram, scalar_constant
+from .emission import Accumulator, KernelProgram, scalar_constant
 from .frame import Frame
-from .nest import Range, cell_frame, grid_of, ranges_of, walk
+from .nest import Range, cell_frame, grid_of, ragged, ranges_of, walk
 from .renaming import reader_of, rename_dims
 
 ROW, COLUMN, INNER, VALUE = "i", "j", "d", "e"
 """The dims of scores and results: rows of q, rows of k, features of q and k, of v."""
 
 HEAD, KEY_HEAD = "h", "g"
+
+NARROW_OPTION = "narrow"
+"""The option to round weights to the type of the values, as tensor cores need it."""
 
 
 def batch_dims(rank: int) -> list[str]:
@@ -168,6 +171,7 @@ class Flash:
         self.columns = (COLUMN, schedule.extent(COLUMN))
         self.inner = (INNER, schedule.extent(INNER))
         self.values = (VALUE, schedule.extent(VALUE))
+        self.narrow = bool(schedule.option(NARROW_OPTION))
         wide = isinstance(element_of(op.result), Float64Type)
         self.type: Attribute = element_of(op.result) if wide else f32
 
@@ -203,7 +207,18 @@ class Flash:
     def _read(
         self, reader: GenericOp, frame: Frame, axes: tuple[tuple[str, int], ...]
     ) -> SSAValue:
-        return self.parts.compute(reader, frame.spanning(axes))[0]
+        """The tile of q, k or v; features past the last one are 0.
+
+        A tensor that is read as it is gets zeros from the load.
+        """
+        frame = frame.spanning(axes)
+        value = reader.yielded[0]
+        beyond = ragged(self.sizes, frame, [INNER])
+        if not beyond or isinstance(value, BlockArgument):
+            return self.parts.compute(reader, frame)[0]
+        zero = self.program.full(0.0, frame.extents, value.type)
+        mask = Accumulator(Combine.ADD, value.type, zero, beyond)
+        return self.parts.compute(reader, frame, accumulators=[mask])[0]
 
     def _chunk(self, frame: Frame, query: SSAValue, state: State) -> State:
         """One chunk of columns: its scores, their exponentials, the new sums."""
@@ -219,17 +234,22 @@ class Flash:
         total = self._rescale(state.total, scale, summed)
         weighted = self._rescale(state.weighted, scale, None)
         values = self._read(self.readers.v, frame, (self.columns, self.values))
-        values = self._widen(values)
+        if self.narrow:
+            weights = self._cast(weights, tile_of(values).element_type)
+        else:
+            values = self._cast(values, self.type)
         return State(
             largest, total, self.program.value(DotOp(weights, values, weighted))
         )
 
-    def _widen(self, tile: SSAValue) -> SSAValue:
+    def _cast(self, tile: SSAValue, element: Attribute) -> SSAValue:
         kind = tile_of(tile)
-        if kind.element_type == self.type:
+        if kind.element_type == element:
             return tile
-        with self.program.map([tile], [TileType(kind.extents, self.type)]) as body:
-            body.yielded = [self._add(arith.ExtFOp(body.scalars[0], self.type))]
+        cast = arith.TruncFOp if element != self.type else arith.ExtFOp
+        with self.program.map([tile], [TileType(kind.extents, element)]) as body:
+            scalar = body.scalars[0]
+            body.yielded = [self._add(cast(scalar, element))]  # pyright: ignore
         return body.results[0]
 
     def _scores(self, raw: SSAValue, frame: Frame) -> SSAValue:

@@ -81,6 +81,12 @@ def _reduce(
     def step(here: Frame, carried: list[SSAValue]) -> list[SSAValue]:
         return parts.compute(op, here, accumulators=accumulators(carried))
 
+    if beyond and all(
+        is_zero_or_more(schedule.extent(d) - op.extents[d]) for d in inner
+    ):
+        # The row is held: what is dear to compute is not computed again by others.
+        for value, tile in zip(op.yielded, parts.compute(op, frame), strict=True):
+            parts.share(op, value, tile)
     if beyond or any(op.extents[r.dim] != r.step for r in ranges):
         zeros = [
             parts.program.full(identity(kind, e), frame.extents, value.type)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import Float64Type
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float64Type
 
 from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Anchor, Schedule
@@ -13,6 +13,7 @@ from stepwell.lowering.tiling.attention import (
     COLUMN,
     HEAD,
     INNER,
+    NARROW_OPTION,
     ROW,
     VALUE,
     attention_sizes,
@@ -64,12 +65,11 @@ def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Sched
     columns = COLUMNS if max(inner, values) <= 128 else COLUMNS // 2
     columns = min(columns, max(FRAGMENT, power_of_two(sizes[COLUMN])))
     grid = (*((name, 1) for name in (*batch, HEAD)), (ROW, rows))
-    return Schedule(
-        Anchor.ATTENTION,
-        grid=grid,
-        tile=((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values)),
-        options=((STAGES_OPTION, 2), (WARPS_OPTION, max(1, rows // FRAGMENT))),
-    )
+    tile = ((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values))
+    options = {STAGES_OPTION: 2, WARPS_OPTION: max(1, rows // FRAGMENT)}
+    if isinstance(element_of(op.v), Float16Type | BFloat16Type):
+        options[NARROW_OPTION] = 1
+    return Schedule(Anchor.ATTENTION, grid, (), tile).with_options(**options)
 
 
 def _without_tensor_cores(outer: list[str], inner: int, values: int) -> Schedule:

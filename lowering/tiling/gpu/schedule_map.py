@@ -24,6 +24,7 @@ from .block import (
     grow,
     in_order,
     narrowest,
+    power_of_two,
     volume,
 )
 
@@ -56,7 +57,8 @@ def map_tile(op: GenericOp, sizes: Mapping[str, int], serial: Sequence[str]) -> 
     inner = [name for name in reversed(op.dim_names) if name in free]
     if write in free and read in free and write != read and free[write] > SHORT:
         line = LINE_BITS // narrowest(op)
-        pair = tuple((n, balanced(free[n], min(64, line))) for n in (read, write))
+        most = min(64, line)
+        pair = tuple((n, min(most, power_of_two(free[n]))) for n in (read, write))
         return in_order(grow(inner, free, count, pair), op.dim_names)
     lead = [name for name in (read, write) if name in free]
     if write in free and read in free and write != read:
