@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,8 +107,10 @@ class Assembler:
         name = given_name(size, expression) or label
         if wanted is None and name in self.profiles:
             (wanted,) = self.profiles[name]
+        known = self.symbols.range_of(expression)
+        require_within(f"{name!r}", known, wanted)
         if wanted is None:
-            wanted = tuned_for(self.symbols.range_of(expression), size.node.hint)
+            wanted = tuned_for(known, size.node.hint)
         self.symbols.define(expression, name, wanted)
 
     def argument(self, entry: Input) -> Any:
@@ -153,29 +156,59 @@ class Assembler:
         assert isinstance(value, bool | float)
         return self.builder.constant(np.array(value))
 
+    # Profiles
+
     def check_profiles(self) -> None:
-        """Refuse profiles of inputs or symbols that the program does not have."""
-        inputs = {entry.name: entry for entry in self.program.inputs if entry.is_input}
+        """Refuse profiles of what the program does not have."""
+        inputs = {
+            entry.name: fake.shape
+            for entry in self.program.inputs
+            if isinstance(fake := entry.node.meta.get("val"), torch.Tensor)
+            and entry.is_input
+        }
         names = set(inputs)
-        for entry in inputs.values():
-            fake = entry.node.meta.get("val")
-            if not isinstance(fake, torch.Tensor):
-                continue
-            for axis, size in enumerate(fake.shape):
+        for name, shape in inputs.items():
+            for axis, size in enumerate(shape):
                 if isinstance(size, torch.SymInt):
-                    names.add(given_name(size, size.node.expr) or "")
-                    names.add(f"{entry.name}_{axis}")
-            profile = self.profiles.get(entry.name)
-            if profile is not None and len(profile) != len(fake.shape):
+                    names.add(given_name(size, size.node.expr) or f"{name}_{axis}")
+        for name, profile in self.profiles.items():
+            if name not in names:
                 raise OptionError(
-                    f"expected {len(fake.shape)} dims of input {entry.name!r}, "
-                    f"got {len(profile)}: {profile}"
+                    f"the model has no input {name!r}",
+                    notes=[f"its inputs: {', '.join(inputs)}"],
                 )
-        for unknown in sorted(self.profiles.keys() - names):
-            raise OptionError(
-                f"the model has no input {unknown!r}",
-                notes=[f"its inputs: {', '.join(inputs)}"],
-            )
+            shape = inputs.get(name)
+            rank = 1 if shape is None else len(shape)
+            if len(profile) != rank:
+                raise OptionError(
+                    f"expected {rank} dims of {name!r}, got {len(profile)}: {profile}"
+                )
+            for axis, size in enumerate(shape or ()):
+                if isinstance(size, int):
+                    require_within(f"dim {axis} of {name!r}", size, profile[axis])
+
+
+def require_within(
+    what: str, known: int | DimRange, wanted: int | DimRange | None
+) -> None:
+    """Refuse sizes that the program was not exported for."""
+    if wanted is None:
+        return
+    low, high = _ends(wanted)
+    least, most = _ends(known)
+    if low < least or high > most:
+        upper = "" if most == math.inf else most
+        given = known if isinstance(known, int) else f"{least}..{upper}"
+        raise OptionError(
+            f"{what} is {given} in the exported program, got {wanted}",
+            fix="export it with other dynamic_shapes",
+        )
+
+
+def _ends(known: int | DimRange) -> tuple[float, float]:
+    if isinstance(known, int):
+        return known, known
+    return known.min, math.inf if known.max is None else known.max
 
 
 def tuned_for(known: DimRange, example: int | None) -> DimRange:

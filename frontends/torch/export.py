@@ -44,18 +44,13 @@ def export_module(
             fix="build from the module that the script was made of",
         )
     given = (args,) if isinstance(args, torch.Tensor) else tuple(args or ())
+    named = dict(kwargs or {})
     training = [child for child in module.modules() if child.training]
     try:
         module.eval()
         with warnings.catch_warnings(), torch.no_grad(), whole_recurrent_layers():
             warnings.simplefilter("ignore")
-            return torch.export.export(
-                module,
-                given,
-                dict(kwargs or {}),
-                dynamic_shapes=dynamic_shapes,
-                strict=False,
-            )
+            return _trace(module, given, named, dynamic_shapes)
     except Exception as error:
         raise ModelError(
             f"torch.export cannot trace {type(module).__name__}",
@@ -64,6 +59,24 @@ def export_module(
     finally:
         for child in training:
             child.training = True
+
+
+def _trace(
+    module: torch.nn.Module, args: Any, kwargs: Any, dynamic_shapes: Any
+) -> ExportedProgram:
+    """Trace; what PyTorch cannot prove of all sizes is checked when a size comes."""
+
+    def trace(**options: bool) -> ExportedProgram:
+        return torch.export.export(
+            module, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False, **options
+        )
+
+    try:
+        return trace()
+    except Exception as error:
+        if "Constraints violated" not in str(error):
+            raise
+    return trace(prefer_deferred_runtime_asserts_over_guards=True)
 
 
 def decompose(exported: ExportedProgram) -> ExportedProgram:
