@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from stepwell.errors import OptionError
+from stepwell.errors import ModelError, OptionError
 
 from .checker import MemoryChecker
 from .machine import Launch, Machine, Wave, grid_clusters
 from .memory import SHARED_LIMIT, GlobalMemory
 from .parser import parse
 from .registers import NUMPY_TYPES
-from .syntax import Function, Variable
+from .syntax import Float, Function, Integer, Operand, Symbol, Variable
 from .translate import Program, require, translate
 
 WAVE_THREADS = 4096
@@ -41,15 +42,25 @@ class EmulatedDevice:
             of oldest first.
         check: report races in shared memory and reads of memory that holds nothing.
         limit: warp instructions after which a launch is given up; None is no limit.
+        sink: takes what kernels print; standard output if None.
     """
 
     def __init__(
-        self, *, seed: int | None = None, limit: int | None = None, check: bool = False
+        self,
+        *,
+        seed: int | None = None,
+        limit: int | None = None,
+        check: bool = False,
+        sink: Callable[[str], object] | None = None,
     ) -> None:
         shuffle = None if seed is None else random.Random(seed)
         checker = MemoryChecker() if check else None
         self.machine = Machine(
-            GlobalMemory(check), shuffle=shuffle, limit=limit, checker=checker
+            GlobalMemory(check),
+            shuffle=shuffle,
+            limit=limit,
+            checker=checker,
+            sink=sink or sys.stdout.write,
         )
 
     def allocate(self, size: int) -> int:
@@ -79,26 +90,42 @@ class Module:
     def __init__(self, device: EmulatedDevice, ptx: str) -> None:
         self.device = device
         self.syntax = parse(ptx)
-        addresses = {
-            variable.name: self._place(variable)
+        placed = [
+            variable
             for variable in self.syntax.variables.values()
             if variable.space in ("global", "const")
-        }
+        ]
+        addresses = {v.name: device.allocate(v.size) for v in placed}
         self.program: Program = translate(self.syntax, addresses)
+        for variable in placed:
+            self._fill(variable, addresses[variable.name])
 
-    def _place(self, variable: Variable) -> int:
-        pointer = self.device.allocate(variable.size)
+    def _fill(self, variable: Variable, pointer: int) -> None:
+        """Write a variable's initial values: numbers, or addresses of others."""
         data = np.zeros(variable.size, np.uint8)
         if variable.initial:
-            values = [
-                getattr(v, "value", getattr(v, "bits", 0)) for v in variable.initial
-            ]
-            kind = NUMPY_TYPES[f"b{NUMPY_TYPES[variable.type].itemsize * 8}"]
-            bits = (1 << (8 * kind.itemsize)) - 1
-            array = np.array([value & bits for value in values], kind)
+            kind = NUMPY_TYPES[variable.type]
+            bits = np.dtype(f"u{kind.itemsize}")
+            values = [self._bits(v, kind) for v in variable.initial]
+            array = np.array(values, np.uint64).astype(bits)
             data[: array.nbytes] = array.view(np.uint8)
         self.device.machine.memory.write(pointer, data)
-        return pointer
+
+    def _bits(self, value: Operand, kind: np.dtype) -> int:
+        if isinstance(value, Symbol):
+            found = self.program.addresses.get(value.name)
+            if found is None:
+                raise ModelError(f"variable {value.name} is not declared")
+            return found[1] + value.offset
+        if isinstance(value, Float):
+            if value.width == 8 * kind.itemsize:
+                return value.bits
+            number = np.array(value.bits, f"u{value.width // 8}")
+            narrow = number.view(f"f{value.width // 8}").astype(kind)
+            return int(narrow.view(f"u{kind.itemsize}"))
+        if isinstance(value, Integer):
+            return value.value & ((1 << (8 * kind.itemsize)) - 1)
+        raise ModelError(f"expected a number or an address, got {value}")
 
     def launch(
         self,
@@ -144,6 +171,7 @@ class Module:
             self.program.entries[entry],
             -(-self.program.local_size // 16) * 16,
             used,
+            self.program.stack_row,
         )
         try:
             self._run(launch)

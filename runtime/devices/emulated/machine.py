@@ -11,6 +11,7 @@ that a missing wait shows.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -97,7 +98,8 @@ class Checker(Protocol):
 class Machine:
     """A device: its global memory and how it schedules.
 
-    `shuffle` carries pending operations out in random order instead of oldest first.
+    `shuffle` carries pending operations out in random order instead of oldest first;
+    `sink` takes what kernels print.
     """
 
     memory: GlobalMemory = field(default_factory=GlobalMemory)
@@ -105,6 +107,7 @@ class Machine:
     instructions: int = 0
     limit: int | None = None
     checker: Checker | None = None
+    sink: Callable[[str], object] = sys.stdout.write
 
     def run(self, wave: Wave, code: list[Step]) -> None:
         """Run the blocks of a wave to their end, and all that is in flight then."""

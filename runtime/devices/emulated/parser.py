@@ -257,11 +257,12 @@ class _Parser:
     def _block(self, function: Function, nested: bool = False) -> None:
         self._expect("{")
         variables, first = len(function.variables), len(function.body)
-        outer_labels = set(function.labels)
+        outer_labels = {*function.labels, *function.tables}
         while not self._accept("}"):
             self._statement(function)
         if nested:
-            labels = [name for name in function.labels if name not in outer_labels]
+            made = [*function.labels, *function.tables]
+            labels = [name for name in made if name not in outer_labels]
             self._make_unique(function, variables, first, labels)
 
     def _make_unique(
@@ -276,7 +277,13 @@ class _Parser:
             for variable in function.variables[variables:]
         ]
         for name in labels:
-            function.labels[renamed[name]] = function.labels.pop(name)
+            if name in function.labels:
+                function.labels[renamed[name]] = function.labels.pop(name)
+            else:
+                targets = function.tables.pop(name)
+                function.tables[renamed[name]] = tuple(
+                    renamed.get(target, target) for target in targets
+                )
         function.body[first:] = [
             renamed_instruction(one, renamed) for one in function.body[first:]
         ]

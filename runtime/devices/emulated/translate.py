@@ -95,14 +95,42 @@ class Program:
     code: list[Step] = field(default_factory=list[Step])
     entries: dict[str, int] = field(default_factory=dict[str, int])
     scopes: dict[str, Scope] = field(default_factory=lambda: dict[str, "Scope"]())
-    returns: dict[int, Operation] = field(default_factory=dict[int, Operation])
+    returns: dict[tuple[str, int], Leave] = field(
+        default_factory=dict[tuple[str, int], "Leave"]
+    )
     translated: dict[str, bool] = field(default_factory=dict[str, bool])
     shared_size: int = 0
     local_size: int = 0
+    stack_base: int = 0
+    stack_row: int | None = None
     dynamic_shared: tuple[str, ...] = ()
     addresses: dict[str, tuple[str, int]] = field(
         default_factory=dict[str, tuple[str, int]]
     )
+
+    def stack_pointer(self) -> Cell:
+        """The register that holds the bytes a thread has taken from its stack."""
+        if STACK not in self.scopes:
+            raise ModelError("no stack was laid out")
+        scope = self.scopes[STACK]
+        register = Register(STACK)
+        return Cell(scope.read(register, "u64"), scope.write(register, "u64"))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How to read and write a register."""
+
+    read: Read
+    write: Write
+
+
+Leave = Callable[["Threads", tuple[int, ...], "Mask"], None]
+"""What to do when threads return: the calls that they are still inside of are given."""
+CODE_BASE = 0x0300_0000_0000
+"""Addresses of functions begin here."""
+STACK, STACK_BYTES = "%stack", 1 << 12
+"""The register for `alloca`, and how much of it a thread has."""
 
 
 @dataclass
@@ -114,6 +142,14 @@ class Scope:
     registers: dict[str, Slot]
     variables: dict[str, tuple[str, int]]
     first: int
+
+    @property
+    def declared(self) -> list[Variable]:
+        """All variables of the function, those that its callers fill included."""
+        function = self.function
+        if function.is_entry:
+            return [*function.variables]
+        return [*function.variables, *function.parameters, *function.results]
 
     def slot(self, name: str) -> Slot:
         """The place of a register."""
@@ -253,25 +289,38 @@ def translate(module: Module, globals_: dict[str, int]) -> Program:
     for function in module.functions.values():
         scopes.append(_scope(program, function, first))
         program.entries[function.name] = first
-        program.addresses[function.name] = ("code", first)
+        program.addresses[function.name] = ("code", CODE_BASE + first)
         first += len(function.body) + 1
     for scope in scopes:
         program.scopes[scope.function.name] = scope
     program.code = [Step(0, "untranslated")] * first
+    _place_stack(program)
     return program
+
+
+def _place_stack(program: Program) -> None:
+    """Give threads a stack, if any function takes from it."""
+    functions = program.module.functions.values()
+    if not any(one.opcode == "alloca" for f in functions for one in f.body):
+        return
+    function = Function(STACK, False, variables=[Variable(STACK, "reg", "b64")])
+    program.scopes[STACK] = _scope(program, function, 0)
+    program.stack_row = program.scopes[STACK].slot(STACK).row
+    program.stack_base = -(-program.local_size // 16) * 16
+    program.local_size = program.stack_base + STACK_BYTES
 
 
 def require(program: Program, name: str) -> None:
     """Translate a function, and those it calls, unless that is done.
 
     Raises:
-        UnsupportedError: it has an instruction that is not emulated, or calls itself.
+        UnsupportedError: it has an instruction that is not emulated.
         ModelError: it breaks the rules of PTX.
     """
     if program.translated.get(name):
         return
     if name in program.translated:
-        raise UnsupportedError(f"the emulator has no recursion: {name} calls itself")
+        return  # it calls itself, and is being translated
     scope = program.scopes[name]
     program.translated[name] = False
     steps = [_step(one, scope) for one in scope.function.body]
@@ -308,11 +357,9 @@ def _place_shared(
 def _scope(program: Program, function: Function, first: int) -> Scope:
     registers: dict[str, Slot] = {}
     places: dict[str, tuple[str, int]] = {}
-    declared = [*function.variables]
-    if not function.is_entry:
-        declared += [*function.parameters, *function.results]
-    _place_shared(program, declared, places)
-    for variable in declared:
+    scope = Scope(program, function, registers, places, first)
+    _place_shared(program, scope.declared, places)
+    for variable in scope.declared:
         if variable.space == "reg":
             registers[variable.name] = program.layout.place(variable)
         elif variable.space in ("local", "param"):
@@ -325,7 +372,7 @@ def _scope(program: Program, function: Function, first: int) -> Scope:
             offset = -(-offset // parameter.alignment) * parameter.alignment
             places[parameter.name] = ("param", offset)
             offset += parameter.size
-    return Scope(program, function, registers, places, first)
+    return scope
 
 
 def _step(one: Instruction, scope: Scope) -> Step:

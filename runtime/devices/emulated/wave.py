@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ class Launch:
     """What the blocks of a launch have in common.
 
     `entry` is the first step, `parameters` the generic address of the kernel's
-    parameters, `local` and `shared` are bytes per thread and block.
+    parameters, `local` and `shared` are bytes per thread and block, `stack` is the row
+    of the stack's pointer.
     """
 
     layout: Layout
@@ -49,6 +50,7 @@ class Launch:
     entry: int
     local: int
     shared: int
+    stack: int | None = None
 
     @property
     def threads(self) -> int:
@@ -255,6 +257,8 @@ class Wave:
         self._fresh = False
         self.carry[:] = False
         self.exited[:] = self.thread_of >= launch.threads
+        if launch.stack is not None:
+            self.banks["b64"][launch.stack] = 0
         size = np.array(launch.cluster)
         rank = np.arange(launch.blocks)
         x, y, _ = launch.cluster
@@ -275,6 +279,7 @@ class Wave:
         self.cluster_arrived = np.zeros(self.count, np.bool_)
         self.cluster_generation = np.zeros(self.clusters, np.int64)
         self.cluster_phase = np.zeros(self.count, np.int64)
+        self.frames: dict[tuple[str, int], Any] = {}
         self.serial = object()
         self.effects = self.line = 0
         self.stopped = self.held = False

@@ -2,6 +2,7 @@
 
 from . import (
     arithmetic,
+    atomics,
     barriers,
     compare,
     control,
@@ -20,6 +21,7 @@ from . import (
 
 __all__ = [
     "arithmetic",
+    "atomics",
     "barriers",
     "compare",
     "control",

@@ -40,9 +40,10 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
+from .addressing import Locate, checked, locate
 from .barriers import uniform
 from .mbarrier import arrive_at, complete_bytes, put_state, state_at
-from .memory import UPDATES, Locate, checked, locate
+from .updates import UPDATES
 
 Offsets = NDArray[np.int64]
 
@@ -218,35 +219,60 @@ def _bulk_copy(one: Instruction, scope: Scope) -> Operation:
                 _issue_store(threads, alone, (of, sources), (to, places), 16, update)
 
         return store
-    if "multicast::cluster" in one.modifiers or one.modifiers[0] == "reduce":
-        raise unsupported(one)
-    tracker = locate(one, one.operands[3], scope, "shared")
+    return _bulk_load(one, scope, target, source, size_of)
 
-    def load(threads: Threads, mask: Mask) -> None:
+
+def _bulk_load(
+    one: Instruction, scope: Scope, target: Locate, source: Locate, size_of: Read
+) -> Operation:
+    """A copy into shared memory, of one or of several blocks, that an mbarrier counts.
+
+    Or a reduction: the elements there become functions of themselves and the source's.
+    """
+    update = _reduction(one)
+    tracker = locate(one, one.operands[3], scope, "shared")
+    multicast = "multicast::cluster" in one.modifiers
+    ranks_of = scope.read(one.operands[4], "u16") if multicast else None
+
+    def run(threads: Threads, mask: Mask) -> None:
         for lane in _lanes(mask):
             alone = _only(mask, lane)
             size = uniform(size_of, threads, alone)
             to, at = _checked_span(threads, target(threads, alone), size, lane, 16)
             of, begin = _checked_span(threads, source(threads, alone), size, lane, 16)
             barrier = int(tracker(threads, alone)[1][0])
-            where = threads.describe(lane)
+            for shift in _shifts(threads, alone, ranks_of, at, lane):
+                complete = partial(
+                    _finish_bulk,
+                    threads,
+                    (to, slice(at + shift, at + shift + size)),
+                    (of, slice(begin, begin + size)),
+                    barrier + shift,
+                    update,
+                    threads.describe(lane),
+                )
+                threads.later(lane, Pending(one.name, complete))
 
-            def complete(
-                to: Memory = to,
-                at: int = at,
-                of: Memory = of,
-                begin: int = begin,
-                size: int = size,
-                barrier: int = barrier,
-                where: str = where,
-            ) -> None:
-                to.bytes[at : at + size] = of.bytes[begin : begin + size]
-                _landed(threads, to, np.arange(at, at + size, 16), 16)
-                complete_bytes(threads.wave, barrier, size, where)
+    return run
 
-            threads.later(lane, Pending(one.name, complete))
 
-    return load
+def _finish_bulk(
+    threads: Threads,
+    target: tuple[Memory, slice],
+    source: tuple[Memory, slice],
+    barrier: int,
+    update: Update,
+    where: str,
+) -> None:
+    (to, there), (of, here) = target, source
+    data = of.bytes[here]
+    if update is not None:
+        name, dtype = update
+        old = to.bytes[there].view(dtype)
+        data = UPDATES[name](old, data.view(dtype)).astype(dtype).view(np.uint8)
+    to.bytes[there] = data
+    _landed(threads, to, np.arange(there.start, there.stop, 16), 16)
+    complete_bytes(threads.wave, barrier, there.stop - there.start, where)
 
 
 Update = tuple[str, np.dtype] | None

@@ -26,7 +26,7 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
-from .memory import checked, locate, vector_elements
+from .addressing import checked, locate, vector_elements
 
 Array = NDArray
 OPERAND_TYPES: dict[str, np.dtype] = {

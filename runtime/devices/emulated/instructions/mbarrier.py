@@ -32,7 +32,7 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
-from .memory import checked, locate, state_space, taken
+from .addressing import checked, locate, state_space, taken
 
 COUNT_BITS, BYTES_BITS = 20, 22
 PHASE_BIT = 2 * COUNT_BITS - 1 + BYTES_BITS
