@@ -47,6 +47,8 @@ from . import (
     pipeline,
     products,
     reductions,
+    scans,
+    sorts,
     transfers,
 )
 from .kernel import GLOBAL, SMEM, Group, Kernel, Plain, Ring, integer
@@ -58,6 +60,8 @@ RULES = {
     **transfers.RULES,
     **reductions.RULES,
     **moves.RULES,
+    **scans.RULES,
+    **sorts.RULES,
     **pipeline.RULES,
     **fragments.RULES,
     **products.RULES,

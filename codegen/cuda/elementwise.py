@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, IntegerType
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import lanes_of, vector
 from stepwell.dialects import tile
@@ -14,7 +14,7 @@ from stepwell.dialects.layouts import TileLayout, register_sources
 
 from .kernel import Kernel, llvm_type
 from .positions import positions
-from .registers import Registers, in_pieces, layout_of, pack, take, usual_lanes
+from .registers import Registers, layout_of, pack, take, usual_lanes
 
 
 def full(k: Kernel, op: Operation) -> None:
@@ -44,24 +44,25 @@ def coordinate_tile(k: Kernel, kind: tile.TileType, dim: int) -> Registers:
     for start in range(0, len(places), lanes):
         group = places[start : start + lanes]
         steps = [place - group[0] for place in group]
-        base = _index(k, k.space.value(group[0]), carrier)
+        base = resize_index(k, k.space.value(group[0]), carrier)
         if lanes > 1 and all(isinstance(step, int) for step in steps):
             numbers = [step for step in steps if isinstance(step, int)]
             offsets = k.b.constants(numbers, carrier)
             pieces.append(k.b.binary("add", k.b.splat(base, lanes), offsets))
         elif lanes > 1:
-            each = [_index(k, k.space.value(place), carrier) for place in group]
+            each = [resize_index(k, k.space.value(place), carrier) for place in group]
             pieces.append(pack(k.b, each))
         else:
             pieces.append(base)
     return Registers(kind, tuple(pieces))
 
 
-def _index(k: Kernel, value: SSAValue, carrier: object) -> SSAValue:
+def resize_index(k: Kernel, value: SSAValue, carrier: Attribute) -> SSAValue:
     """An index, never negative, as another integer type."""
-    width, own = carrier.width.data, value.type.width.data  # type: ignore
-    name = "zext" if width > own else "trunc"
-    return value if width == own else k.b.cast(name, value, carrier)  # type: ignore
+    own = value.type
+    assert isinstance(own, IntegerType) and isinstance(carrier, IntegerType)
+    name = "zext" if carrier.width.data > own.width.data else "trunc"
+    return k.b.cast(name, value, carrier)
 
 
 @lru_cache(maxsize=4096)
@@ -132,5 +133,3 @@ RULES: dict[type[Operation], Rule] = {
     tile.BroadcastOp: broadcast,
 }
 """The rules of this file."""
-
-__all__ = ["RULES", "coordinate_tile", "in_pieces", "sources_of"]

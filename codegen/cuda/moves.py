@@ -98,11 +98,12 @@ def _by_memory(
     write_scratch(k, held, start, strides)
     k.group_barrier()
     if held.kind.extents != kind.extents:
-        strides = _row_major(kind.extents)
+        strides = row_major(kind.extents)
     return read_scratch(k, kind, start, strides)
 
 
-def _row_major(extents: Sequence[int]) -> tuple[int, ...]:
+def row_major(extents: Sequence[int]) -> tuple[int, ...]:
+    """Elements per step along each dim, without padding."""
     strides: list[int] = []
     step = 1
     for extent in reversed(extents):

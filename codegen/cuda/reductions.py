@@ -12,7 +12,15 @@ from contextlib import nullcontext
 
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import element_of, i8, lanes_of, vector
+from stepwell.codegen.llvm_builder import (
+    element_of,
+    i1,
+    i8,
+    i32,
+    is_float,
+    lanes_of,
+    vector,
+)
 from stepwell.codegen.scalars.elements import from_bytes, scratch_type, to_bytes
 from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile
@@ -20,7 +28,8 @@ from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.layouts.exchange import ReducePlan, reduce_plan
 
 from .bits import Linear, emit_linear
-from .kernel import Kernel
+from .elementwise import coordinate_tile, resize_index
+from .kernel import Kernel, llvm_type
 from .registers import CARRIERS, Registers, in_pieces, pack, split, usual_lanes
 from .shuffles import from_partner
 
@@ -212,7 +221,54 @@ def _get(
     return from_bytes(b, value, element_of(like.type))
 
 
+def arg_reduce(k: Kernel, op: Operation) -> None:
+    """`tile.arg_reduce`: values and positions are folded together."""
+    assert isinstance(op, tile.ArgReduceOp)
+    held, dim = k.registers(op.input), op.dim.value.data
+    lanes = usual_lanes(held.kind)
+    layout_kind = tile.TileType(held.kind.extents, i32, held.kind.layout)
+    places = coordinate_tile(k, layout_kind, dim)
+    columns = (in_pieces(k.b, held, lanes), in_pieces(k.b, places, lanes))
+    largest, last = op.kind.data == "max", op.last is not None
+
+    def combine(a: Column, c: Column) -> Column:
+        better = _is_better(k, a, c, largest=largest, last=last)
+        return tuple(k.b.select(better, x, y) for x, y in zip(a, c, strict=True))
+
+    known = reduce_plan(held.layout, dim)
+    values, indices = fold_all(k, op, columns, known, combine)
+    kind, index_kind = tile.tile_of(op.value), tile.tile_of(op.index)
+    carrier = llvm_type(index_kind.element_type)
+    k.bind(op.value, Registers(kind, tuple(values)))
+    resized = tuple(resize_index(k, value, carrier) for value in indices)
+    k.bind(op.index, Registers(index_kind, resized))
+
+
+def _is_better(
+    k: Kernel, a: Column, c: Column, *, largest: bool, last: bool
+) -> SSAValue:
+    """Whether `a` wins: the greater value, NaN over numbers, then the position."""
+    b, (value, place), (other, other_place) = k.b, a, c
+    word = "gt" if largest else "lt"
+    if is_float(value.type):
+        nan, other_nan = b.fcmp("uno", value, value), b.fcmp("uno", other, other)
+        first = b.fcmp(f"o{word}", value, other)
+        number = b.fcmp("ord", other, other)
+        first = b.binary("or", first, b.binary("and", nan, number))
+        both = b.binary("and", nan, other_nan)
+        equal = b.binary("or", b.fcmp("oeq", value, other), both)
+    else:
+        sign = "u" if element_of(value.type) == i1 else "s"
+        first = b.icmp(sign + word, value, other)
+        equal = b.icmp("eq", value, other)
+    nearer = b.icmp("sgt" if last else "slt", place, other_place)
+    return b.binary("or", first, b.binary("and", equal, nearer))
+
+
 Rule = Callable[[Kernel, Operation], None]
 
-RULES: dict[type[Operation], Rule] = {tile.ReduceOp: reduce}
+RULES: dict[type[Operation], Rule] = {
+    tile.ReduceOp: reduce,
+    tile.ArgReduceOp: arg_reduce,
+}
 """The rules of this file."""

@@ -30,9 +30,10 @@ from stepwell.dialects.layouts import TileLayout
 from stepwell.dialects.quasi_affine import INDIRECT
 from stepwell.errors import CompileError
 
+from .atomics import accumulate
 from .kernel import Kernel
 from .positions import holders, is_holder, positions
-from .registers import CARRIERS, Registers, layout_of, take, usual_lanes
+from .registers import CARRIERS, Registers, layout_of, split, take, usual_lanes
 
 WIDEST = 16
 """Bytes of the widest access of a thread: PTX ISA, "Vectors"."""
@@ -325,8 +326,7 @@ def store(k: Kernel, op: Operation) -> None:
     assert isinstance(op, tile.StoreOp)
     held = k.registers(op.tile)
     transfer = Transfer(k, op, held.layout)
-    if op.accumulate is not None:
-        raise CompileError("no translation to a GPU for accumulating stores yet")
+    kind = None if op.accumulate is None else op.accumulate.data
     groups: dict[tuple[Guard, ...], list[Access]] = {}
     for access in transfer.accesses():
         groups.setdefault(access.guards, []).append(access)
@@ -337,17 +337,27 @@ def store(k: Kernel, op: Operation) -> None:
             inside = k.b.binary("and", inside, holder)
         inside = holder if inside is None else inside
         if inside is None:
-            _store_all(k, transfer, held, accesses)
+            _store_all(k, transfer, held, accesses, kind)
             continue
         with k.b.when(inside), k.space.scope():
-            _store_all(k, transfer, held, accesses)
+            _store_all(k, transfer, held, accesses, kind)
 
 
 def _store_all(
-    k: Kernel, transfer: Transfer, held: Registers, accesses: Sequence[Access]
+    k: Kernel,
+    transfer: Transfer,
+    held: Registers,
+    accesses: Sequence[Access],
+    kind: str | None,
 ) -> None:
     for access in accesses:
         value = take(k.b, held, access.registers)
+        if kind is not None:
+            pointer = transfer.pointer(access.address)
+            for lane, one in enumerate(split(k.b, value, 1)):
+                at = k.b.gep(pointer, lane, transfer.storage)
+                accumulate(k, kind, one, at)
+            continue
         value = store_conversion(k.b, value, transfer.element, CARRIERS)
         pointer = transfer.pointer(access.address)
         k.b.store(value, pointer, transfer.align(len(access.registers)))

@@ -9,6 +9,7 @@ first. Offsets are attributes of the ops, the total one of the function.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from xdsl.dialects.builtin import IndexType, IntegerAttr, UnitAttr, i64
 from xdsl.dialects.scf import ForOp
@@ -67,9 +68,10 @@ def scratch_bytes(op: Operation) -> int:
             plan = reduce_plan(_layout(op.input.type), op.dim.value.data)
             return plan.bytes(_folded_bytes(op.input.type)) + plan.bytes(4)
         case ScanOp():
-            plan = reduce_plan(_layout(op.input.type), op.dim.value.data)
-            repeat = _layout(op.input.type).registers
-            return plan.bytes(_folded_bytes(op.input.type)) * repeat
+            layout, size = _layout(op.input.type), _folded_bytes(op.input.type)
+            plan = reduce_plan(layout, op.dim.value.data)
+            threads = layout.registers * layout.lanes * layout.warps
+            return aligned(threads * size) if plan.warps else 0
         case SortOp():
             return sort_bytes(op)
         case _:
@@ -77,16 +79,13 @@ def scratch_bytes(op: Operation) -> int:
 
 
 def sort_bytes(op: SortOp) -> int:
-    """Scratch of a sort: composite keys between warps, then each payload in turn."""
+    """Scratch of a sort: keys with places between warps, then each tile in turn."""
     layout = _layout(op.inputs[0].type)
-    count = 1
-    for extent in layout.extents:
-        count *= extent
-    widest = 4
-    for value in op.inputs:
-        assert isinstance(value.type, TileType)
-        widest = max(widest, element_bytes(value.type))
-    return aligned(count * 12) if widest == 8 else aligned(count * 8)
+    kinds = [value.type for value in op.inputs]
+    sizes = [element_bytes(kind) for kind in kinds if isinstance(kind, TileType)]
+    threads = layout.registers * layout.lanes * layout.warps
+    keys = threads * (12 if sizes[0] == 8 else 8)
+    return aligned(max(keys, prod(layout.extents) * max(sizes)))
 
 
 def _folded_bytes(kind: Attribute) -> int:

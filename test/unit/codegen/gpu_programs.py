@@ -58,7 +58,7 @@ class Program:
         """The outputs after a launch; they start with the values given."""
         device = EmulatedDevice(check=True)
         arrays = [np.ascontiguousarray(a) for a in (*inputs, *outputs)]
-        pointers = [device.upload(a) for a in arrays]
+        pointers = [device.upload(_padded(a)) for a in arrays]
         values = [symbols[name] for name in self.symbols]
         cells = evaluate(product(self.grid), symbols)
         device.load(self.ptx).launch(
@@ -70,3 +70,8 @@ class Program:
         )
         found = zip(outputs, pointers[len(inputs) :], strict=True)
         return [device.download(p, a.shape, a.dtype) for a, p in found]
+
+
+def _padded(array: Array) -> Array:
+    """The bytes of an array and 16 more, which every buffer of the runtime has."""
+    return np.concatenate([array.reshape(-1).view("u1"), np.zeros(16, "u1")])
