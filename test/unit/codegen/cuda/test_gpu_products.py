@@ -24,7 +24,8 @@ def product(element: str, total: str, tile: tuple[int, int, int], flags: str) ->
     sums = f"!tile.tile<{rows}x{columns}x{total}, {LayoutAttr(c)}>"
     return f"""
     tile.func @product(%x: !tile.view<[m, k] {element}>,
-        %w: !tile.view<[k, n] {element}>, %y: !tile.view<[m, n] {total}>) symbols [m, n, k]
+        %w: !tile.view<[k, n] {element}>,
+        %y: !tile.view<[m, n] {total}>) symbols [m, n, k]
         grid (%i = ceildiv(m, {rows}), %j = ceildiv(n, {columns}))
         attributes {{tile.launch = #tile.launch<warps = 4>}} {{
       %c0 = arith.constant 0 : index
