@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepwell.dialects.schedules import Anchor, Schedule
 
 RNG = np.random.default_rng(5)
+CORES = pytest.mark.parametrize("check", ["cpu-avx512", "cpu-avx2"], indirect=True)
+"""Tensor cores multiply only tiles of whole fragments."""
+
 SLOW = settings(
     max_examples=15,
     deadline=None,
@@ -36,6 +40,7 @@ def products(draw: st.DrawFn) -> Schedule:
     )
 
 
+@CORES
 @SLOW
 @given(products(), EXTENT, EXTENT, EXTENT)
 def test_products(check, schedule: Schedule, m: int, n: int, k: int) -> None:
