@@ -13,10 +13,12 @@ from . import (
     matrix,
     mbarrier,
     memory,
+    mma,
     special,
     video,
     warp,
     wgmma,
+    wmma,
 )
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "matrix",
     "mbarrier",
     "memory",
+    "mma",
     "special",
     "video",
     "warp",
     "wgmma",
+    "wmma",
 ]

@@ -222,35 +222,3 @@ def product(a: Array, b: Array, c: Array, result: np.dtype, saturate: bool) -> A
 def to_tf32(values: Array) -> Array:
     """Drop the bits of a single that tf32 does not have."""
     return (values.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
-
-
-@instruction("mma")
-def mma(one: Instruction, scope: Scope) -> Operation:
-    """`mma.sync.aligned.m16n8k*.row.col`, dense."""
-    modifiers = one.modifiers
-    known = [m for m in modifiers if m in OPERAND_TYPES or m == "s32"]
-    shape = next((m for m in modifiers if m.startswith("m16n8k")), None)
-    dense = "col" in modifiers and len(one.operands) == 4
-    if len(known) != 4 or shape is None or not dense:
-        raise unsupported(one)
-    d_type, a_type, b_type, c_type = known
-    if d_type != c_type or d_type not in ("f32", "f16", "s32"):
-        raise unsupported(one)
-    result = np.dtype({"f32": "f4", "f16": "f2", "s32": "i4"}[d_type])
-    to, *of = (Fragment.of(one, operand, scope) for operand in one.operands)
-    per_register = 4 // OPERAND_TYPES[a_type].itemsize
-    if int(shape[6:]) != 2 * of[0].rows.size * per_register:
-        raise unsupported(one)
-    saturate = "satfinite" in modifiers
-
-    def run(threads: Threads, mask: Mask) -> None:
-        warps = whole_warps(one, threads, mask)
-        a_words, b_words, c_words = (part.gather(threads, warps) for part in of)
-        a = a_fragment(a_words, OPERAND_TYPES[a_type])
-        b = b_fragment(b_words, OPERAND_TYPES[b_type])
-        if a_type == "tf32":
-            a, b = to_tf32(a), to_tf32(b)
-        d = product(a, b, to_accumulator(c_words, result), result, saturate)
-        to.scatter(threads, warps, from_accumulator(d))
-
-    return run
