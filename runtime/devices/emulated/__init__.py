@@ -7,11 +7,13 @@ docs/07-emulator.md.
 
 from . import instructions
 from .device import EmulatedDevice, Module
+from .statistics import Statistics
 from .tensor_map import encode_im2col_map, encode_tensor_map
 
 __all__ = [
     "EmulatedDevice",
     "Module",
+    "Statistics",
     "encode_im2col_map",
     "encode_tensor_map",
     "instructions",

@@ -15,9 +15,17 @@ from .checker import MemoryChecker
 from .machine import Launch, Machine, Wave, grid_clusters
 from .memory import SHARED_LIMIT, GlobalMemory
 from .parser import parse
+from .provenance import Provenance
 from .registers import NUMPY_TYPES
+from .statistics import Statistics
 from .syntax import Float, Function, Integer, Operand, Symbol, Variable
-from .translate import Program, require, translate
+from .translate import (
+    Program,
+    narrowest_access,
+    product_rows,
+    require,
+    translate,
+)
 
 WAVE_THREADS = 4096
 """Threads that run side by side, if the grid has so many."""
@@ -90,6 +98,7 @@ class Module:
     def __init__(self, device: EmulatedDevice, ptx: str) -> None:
         self.device = device
         self.syntax = parse(ptx)
+        self.provenance = Provenance.of(ptx)
         placed = [
             variable
             for variable in self.syntax.variables.values()
@@ -136,6 +145,7 @@ class Module:
         args: Sequence[Argument] = (),
         shared: int = 0,
         cluster: int | Sequence[int] | None = None,
+        statistics: Statistics | None = None,
     ) -> int:
         """Run a kernel to its end.
 
@@ -145,6 +155,7 @@ class Module:
                 parameters that are structs.
             shared: bytes of dynamic shared memory.
             cluster: blocks per cluster; the kernel's own directive if None.
+            statistics: gets counts of instructions and of memory traffic by line.
 
         Returns:
             The number of warp instructions executed.
@@ -172,25 +183,37 @@ class Module:
             -(-self.program.local_size // 16) * 16,
             used,
             self.program.stack_row,
+            *self._for_checker(entry),
+            provenance=self.provenance,
         )
+        machine.statistics = statistics
+        if statistics is not None:
+            statistics.provenance = self.provenance
         try:
             self._run(launch)
         finally:
+            machine.statistics = None
             machine.memory.free(parameters)
         return machine.instructions - before
+
+    def _for_checker(self, entry: str) -> tuple[int, frozenset[int]]:
+        """What a launch tells the checker: the granule of memory, and registers."""
+        if self.device.machine.checker is None:
+            return 4, frozenset()
+        return narrowest_access(self.syntax), product_rows(self.program, entry)
 
     def _run(self, launch: Launch) -> None:
         """Run the clusters of the grid, wave after wave."""
         clusters = grid_clusters(launch.grid, launch.cluster)
         together = max(1, WAVE_THREADS // (launch.threads * launch.blocks))
         if self.device.machine.checker is not None:
-            together = 1
+            self.device.machine.checker.launch(launch)
         wave: Wave | None = None
         for first in range(0, len(clusters), together):
             chosen = clusters[first : first + together]
             if wave is None or wave.clusters != len(chosen):
                 wave = Wave(self.device.machine, launch, len(chosen))
-            wave.start(chosen)
+            wave.start(chosen, first)
             self.device.machine.run(wave, self.program.code)
 
     def _parameters(self, function: Function, args: Sequence[Argument]) -> int:

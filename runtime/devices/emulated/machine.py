@@ -35,10 +35,24 @@ FAR = 1 << 60
 Operation = Callable[[Threads, Mask], None]
 """What an instruction does to the threads of a mask."""
 Targets = list[tuple[int, Mask]]
+Offsets = NDArray[np.int64]
 
 
 class Deadlock(DeviceError):
     """Every thread waits, and nothing that is pending can wake one."""
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Rows of 32-bit registers: all that an instruction names, those that it writes,
+    and those that an asynchronous product holds until it is waited for."""
+
+    all: frozenset[int] = frozenset()
+    written: frozenset[int] = frozenset()
+    product: frozenset[int] = frozenset()
+
+
+NO_REGISTERS = Registers()
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,8 @@ class Step:
 
     `operation` acts on threads; `jump` decides where threads go next and returns, for
     each target, the mask of those who go there; neither falls through. A `target` is
-    where all threads go whose guard holds. `guard` reads the predicate.
+    where all threads go whose guard holds. `guard` reads the predicate. An instruction
+    that `meets` waits for the lanes that it names; `registers` lists what it uses.
     """
 
     line: int
@@ -56,41 +71,101 @@ class Step:
     jump: Callable[[Threads, Group, Mask], Targets] | None = None
     guard: Callable[[Threads], Mask] | None = None
     target: int | None = None
+    meets: bool = False
+    registers: Callable[[], Registers] = lambda: NO_REGISTERS
 
 
 class Checker(Protocol):
-    """What watches every access of a run."""
+    """What watches every access of a run (see `checker.MemoryChecker`)."""
+
+    def launch(self, launch: Launch) -> None:
+        """A launch begins."""
+        ...
+
+    def begin(self, wave: Wave) -> None:
+        """Blocks begin."""
+        ...
+
+    def end(self, wave: Wave) -> None:
+        """All threads have ended."""
+        ...
+
+    def step(self, group: Group, mask: Mask, step: Step) -> None:
+        """Before each instruction."""
+        ...
 
     def access(
         self,
         threads: Threads,
         memory: Memory,
-        offsets: NDArray[np.int64],
+        offsets: Offsets,
         width: int,
-        lanes: NDArray[np.int64],
+        lanes: Offsets,
         kind: str,
+        bits: Sequence[NDArray] = (),
     ) -> None:
-        """Called before each read, write or atomic of the threads `lanes`."""
+        """Before each read, write or atomic of the threads `lanes`."""
         ...
+
+    def copied(self, memory: Memory, offsets: Offsets, width: int) -> None:
+        """A thread has waited for its `cp.async`."""
+        ...
+
+    def sent(self, threads: Threads, offsets: Offsets, width: int, lane: int) -> None:
+        """A bulk load into shared memory was issued."""
+        ...
+
+    def landed(self, wave: Wave, offsets: Offsets, width: int, key: int) -> None:
+        """A bulk load has arrived, tracked by the mbarrier at `key`."""
+        ...
+
+    def reading(
+        self, threads: Threads, memory: Memory, offsets: Offsets, width: int, lane: int
+    ) -> Offsets:
+        """An asynchronous read was issued; give the result to `has_read` later."""
+        ...
+
+    def has_read(self, memory: Memory, at: Offsets) -> None:
+        """An asynchronous read is done."""
+        ...
+
+    def release(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:
+        """The threads publish what they did, each under a key."""
+        ...
+
+    def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:
+        """The threads learn what was published under their keys."""
+        ...
+
+    def initialised(self, threads: Threads, offset: int) -> None:
+        """An mbarrier was initialised."""
+        ...
+
+    def invalidated(self, offset: int) -> None:
+        """An mbarrier is no more."""
+        ...
+
+    def expects(self, threads: Threads, offset: int) -> None:
+        """A phase of an mbarrier expects transactions."""
+        ...
+
+
+class Observer(Protocol):
+    """What counts (see `statistics.Statistics`)."""
 
     def step(self, group: Group, mask: Mask, step: Step) -> None:
-        """Called before each instruction."""
+        """Before each instruction."""
         ...
 
-    def landed(self, threads: Threads, offsets: NDArray[np.int64]) -> None:
-        """An asynchronous copy has written these bytes of shared memory."""
-        ...
-
-    def release(
-        self, threads: Threads, mask: Mask, keys: Sequence[object] | object
+    def access(
+        self,
+        threads: Threads,
+        memory: Memory,
+        offsets: Offsets,
+        width: int,
+        lanes: Offsets,
     ) -> None:
-        """The threads publish what they did, under a key (a barrier)."""
-        ...
-
-    def acquire(
-        self, threads: Threads, mask: Mask, keys: Sequence[object] | object
-    ) -> None:
-        """The threads learn what was published under a key."""
+        """Before each access of memory by threads `lanes`."""
         ...
 
 
@@ -108,11 +183,16 @@ class Machine:
     limit: int | None = None
     checker: Checker | None = None
     sink: Callable[[str], object] = sys.stdout.write
+    statistics: Observer | None = None
 
     def run(self, wave: Wave, code: list[Step]) -> None:
         """Run the blocks of a wave to their end, and all that is in flight then."""
         with np.errstate(all="ignore"):
+            if self.checker is not None:
+                self.checker.begin(wave)
             self._run(wave, code)
+            if self.checker is not None:
+                self.checker.end(wave)
             while self._complete(wave):
                 pass
             for groups in wave.async_groups.values():
@@ -165,7 +245,7 @@ class Machine:
             return False
         wave.current = group
         group.tired = False
-        threads, checker = group.threads, self.checker
+        threads, checker, statistics = group.threads, self.checker, self.statistics
         budget = self._budget(group)
         for done in range(1, budget + 1):
             step = code[pc]
@@ -175,6 +255,8 @@ class Machine:
                 mask = mask & step.guard(threads)
             if checker is not None:
                 checker.step(group, mask, step)
+            if statistics is not None:
+                statistics.step(group, mask, step)
             if step.jump is not None:
                 moved = self._jump(wave, group, step, mask, pc)
                 if moved is None:
@@ -204,7 +286,7 @@ class Machine:
         if self.limit is not None and self.instructions >= self.limit:
             raise DeviceError(
                 f"gave up after {self.limit} warp instructions",
-                where=f"PTX line {code[pc].line}",
+                where=wave.place(code[pc].line),
             )
         return True
 
@@ -303,7 +385,7 @@ def _waiting(wave: Wave, group: Group, code: list[Step]) -> str:
             f"block {wave.index_of(int(mine[0]))}, threads "
             f"{numbers.min()}..{numbers.max()} ({numbers.size})"
         )
-    return f"{'; '.join(parts)}: {reason}, PTX line {step.line}"
+    return f"{'; '.join(parts)}: {reason}, {wave.place(step.line)}"
 
 
 def grid_clusters(grid: Triple, cluster: Triple) -> list[Triple]:

@@ -15,21 +15,25 @@ from numpy.typing import NDArray
 
 from stepwell.errors import ModelError, UnsupportedError
 
-from .machine import Mask, Operation, Step, Threads
+from .machine import Mask, Operation, Registers, Step, Threads
 from .registers import NUMPY_TYPES, Layout, RowView, Slot
 from .syntax import (
     SINK,
     WIDTHS,
+    Address,
     Float,
     Function,
+    Group,
     Instruction,
     Integer,
     Module,
     Not,
     Operand,
+    Pair,
     Register,
     Symbol,
     Variable,
+    Vector,
 )
 from .wave import SPECIAL
 
@@ -377,14 +381,75 @@ def _scope(program: Program, function: Function, first: int) -> Scope:
 
 def _step(one: Instruction, scope: Scope) -> Step:
     guard = scope.guard(one)
+    notes = (_meets(one), lambda: _registers(one, scope))
     builder = BUILDERS.get(one.opcode)
     try:
         if one.opcode in JUMPS:
             step = JUMPS[one.opcode](one, scope)
-            return Step(one.line, one.name, None, step.jump, guard, step.target)
+            return Step(one.line, one.name, None, step.jump, guard, step.target, *notes)
         if builder is None:
             raise unsupported(one)
         operation = builder(one, scope)
     except ModelError as error:
         raise ModelError(error.summary, where=f"PTX line {one.line}") from None
-    return Step(one.line, one.name, operation, None, guard)
+    return Step(one.line, one.name, operation, None, guard, None, *notes)
+
+
+def _meets(one: Instruction) -> bool:
+    """Whether an instruction waits for other lanes of the warp."""
+    return one.opcode in ("bar", "barrier") or "sync" in one.modifiers
+
+
+NO_RESULT = ("st", "red", "stmatrix", "cp", "bar", "barrier", "bra", "wgmma", "call")
+"""Opcodes whose first operand is not written."""
+
+
+def _registers(one: Instruction, scope: Scope) -> Registers:
+    """The rows of 32-bit registers that an instruction uses."""
+    groups = [frozenset(_rows(operand, scope)) for operand in one.operands]
+    product = frozenset[int]()
+    if one.opcode == "wgmma":
+        product = product.union(
+            *(_rows(o, scope) for o in one.operands if isinstance(o, Vector))
+        )
+    written = groups[0] if groups and one.opcode not in NO_RESULT else product
+    return Registers(frozenset[int]().union(*groups), written, product)
+
+
+def _rows(operand: Operand, scope: Scope) -> list[int]:
+    if isinstance(operand, Register):
+        slot = scope.registers.get(operand.name)
+        return [slot.row] if slot is not None and slot.bank == "b32" else []
+    if isinstance(operand, Vector | Group):
+        return [row for part in operand.elements for row in _rows(part, scope)]
+    if isinstance(operand, Pair):
+        return _rows(operand.first, scope) + _rows(operand.second, scope)
+    if isinstance(operand, Address):
+        return _rows(operand.base, scope)
+    return []
+
+
+def narrowest_access(module: Module) -> int:
+    """Bytes of the narrowest load, store or atomic of a module, 4 at most."""
+    narrowest = 4
+    for function in module.functions.values():
+        for one in function.body:
+            if one.opcode in ("ld", "ldu", "st", "atom", "red"):
+                index = 0 if one.opcode in ("ld", "ldu") else -1
+                parts = one.operands[index]
+                count = len(parts.elements) if isinstance(parts, Vector) else 1
+                size = WIDTHS[element_type(one)] // 8 * count
+                narrowest = min(narrowest, size)
+    return narrowest
+
+
+def product_rows(program: Program, entry: str) -> frozenset[int]:
+    """The rows of registers that the products of a kernel use."""
+    scope = program.scopes[entry]
+    return frozenset[int]().union(
+        *(
+            _registers(one, scope).product
+            for one in scope.function.body
+            if one.opcode == "wgmma" and "mma_async" in one.modifiers
+        )
+    )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .asynchronous import AsyncGroups, InFlight
 from .memory import SHARED_STRIDE, LocalMemory, SharedMemory
+from .provenance import Provenance
 from .registers import Layout, register_banks
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class Launch:
 
     `entry` is the first step, `parameters` the generic address of the kernel's
     parameters, `local` and `shared` are bytes per thread and block, `stack` is the row
-    of the stack's pointer.
+    of the stack's pointer. `granule` is the narrowest access in bytes, and
+    `product_rows` the rows of registers that wgmma uses: both for the checker.
+    `provenance` names what lines came from.
     """
 
     layout: Layout
@@ -51,6 +54,29 @@ class Launch:
     local: int
     shared: int
     stack: int | None = None
+    granule: int = 4
+    product_rows: frozenset[int] = frozenset()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def index_of(self, block: int) -> Triple:
+        """The index of a block, by its number in the order that blocks run in."""
+        cluster, rank = divmod(block, self.blocks)
+        counts = [n // size for n, size in zip(self.grid, self.cluster, strict=True)]
+        x, y, z = (
+            along % count * size + within
+            for along, count, size, within in zip(
+                _unravel(cluster, counts),
+                counts,
+                self.cluster,
+                _unravel(rank, self.cluster),
+                strict=True,
+            )
+        )
+        return x, y, z
+
+    def name_of(self, block: int, thread: int) -> str:
+        """A thread, for messages, by its number and its block's."""
+        return f"thread {_unravel(thread, self.block)} of block {self.index_of(block)}"
 
     @property
     def threads(self) -> int:
@@ -63,6 +89,12 @@ class Launch:
         """Blocks of a cluster."""
         x, y, z = self.cluster
         return x * y * z
+
+
+def _unravel(number: int, extents: Sequence[int]) -> Triple:
+    """A number as (x, y, z), x fastest."""
+    x, y, _ = extents
+    return number % x, number // x % y, number // (x * y)
 
 
 @dataclass
@@ -249,8 +281,9 @@ class Wave:
         self.cached: list[tuple[Rows, int]] = []
         self._fresh = True
 
-    def start(self, clusters: Sequence[Triple]) -> None:
-        """Begin with clusters, whose indices these are."""
+    def start(self, clusters: Sequence[Triple], first: int = 0) -> None:
+        """Begin with clusters, whose indices these are; `first` numbers the first."""
+        self.first_block = first * self.launch.blocks
         launch, blocks = self.launch, self.blocks
         if not self._fresh:
             self.shared.clear()
@@ -280,7 +313,6 @@ class Wave:
         self.cluster_generation = np.zeros(self.clusters, np.int64)
         self.cluster_phase = np.zeros(self.count, np.int64)
         self.frames: dict[tuple[str, int], Any] = {}
-        self.serial = object()
         self.effects = self.line = 0
         self.stopped = self.held = False
         self.current: Group | None = None
@@ -343,9 +375,18 @@ class Wave:
         x, y, z = (int(i) for i in self.block_index[self.block_of[thread]])
         return x, y, z
 
-    def describe(self, thread: int) -> str:
+    def place(self, line: int) -> str:
+        """A line of PTX and what it came from."""
+        return self.launch.provenance.place(line)
+
+    def name_of(self, thread: int) -> str:
         """A thread, for messages."""
-        x, y, _ = self.launch.block
         number = int(self.thread_of[thread])
-        at = (number % x, number // x % y, number // (x * y))
-        return f"PTX line {self.line}, block {self.index_of(thread)}, thread {at}"
+        at = _unravel(number, self.launch.block)
+        return f"thread {at} of block {self.index_of(thread)}"
+
+    def describe(self, thread: int) -> str:
+        """The running instruction and a thread, for messages."""
+        at = _unravel(int(self.thread_of[thread]), self.launch.block)
+        place = self.place(self.line)
+        return f"{place}, block {self.index_of(thread)}, thread {at}"

@@ -184,13 +184,21 @@ def checked(
     place: tuple[Memory, NDArray[np.int64]],
     width: int,
     kind: str,
+    bits: Sequence[Array] = (),
 ) -> tuple[Memory, NDArray[np.int64]]:
-    """The place, once its bounds and alignment are known to be right."""
+    """The place, once its bounds and alignment are known to be right.
+
+    `kind` is what the checker calls the access; `bits` are the values of a write.
+    """
     memory, offsets = place
     check_access(memory, offsets, width, threads.describe, lambda: np.flatnonzero(mask))
-    checker = threads.device.checker
-    if checker is not None:
-        checker.access(threads, memory, offsets, width, np.flatnonzero(mask), kind)
+    checker, statistics = threads.device.checker, threads.device.statistics
+    if checker is not None or statistics is not None:
+        lanes = np.flatnonzero(mask)
+        if checker is not None:
+            checker.access(threads, memory, offsets, width, lanes, kind, bits)
+        if statistics is not None and kind != "use":
+            statistics.access(threads, memory, offsets, width, lanes)
     return memory, offsets
 
 

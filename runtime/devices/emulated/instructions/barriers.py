@@ -78,7 +78,7 @@ def arrive(
     wave.effects += 1
     checker = threads.device.checker
     if checker is not None:
-        checker.release(threads, mask, _keys(which[mask]))
+        checker.release(threads, mask, "barrier", which[mask])
     generation = wave.generation[which]
 
     def ready() -> Mask:
@@ -92,7 +92,7 @@ def arrive(
 
     def resume(due: Mask) -> None:
         if checker is not None:
-            checker.acquire(threads, due, _keys(which[due]))
+            checker.acquire(threads, due, "barrier", which[due])
         if finish is not None:
             finish(due, which)
 
@@ -116,10 +116,6 @@ def _barriers_of(threads: Threads, mask: Mask, number: Read) -> NDArray[np.int64
             where=threads.describe(lane),
         )
     return np.where(mask, threads.block_of * BARRIERS + which, 0)
-
-
-def _keys(which: NDArray[np.int64]) -> list[tuple[str, int]]:
-    return [("barrier", int(number)) for number in np.unique(which)]
 
 
 def _reduction(one: Instruction, scope: Scope) -> Operation:
@@ -191,14 +187,6 @@ def _cluster_barrier(one: Instruction) -> Operation:
     return act
 
 
-def _clusters(threads: Threads, mask: Mask) -> NDArray[np.int64]:
-    return np.unique(threads.block_of[mask]) // threads.wave.launch.blocks
-
-
-def _cluster_keys(threads: Threads, mask: Mask) -> list[tuple[str, int]]:
-    return [("cluster", int(at)) for at in np.unique(_clusters(threads, mask))]
-
-
 def _cluster_arrive(threads: Threads, mask: Mask) -> None:
     wave = threads.wave
     cluster = threads.block_of // wave.launch.blocks
@@ -207,7 +195,7 @@ def _cluster_arrive(threads: Threads, mask: Mask) -> None:
     wave.cluster_arrived[here] |= mask
     wave.effects += 1
     if threads.device.checker is not None:
-        threads.device.checker.release(threads, mask, _cluster_keys(threads, mask))
+        threads.device.checker.release(threads, mask, "cluster", cluster[mask])
     _complete_clusters(threads)
 
 
@@ -235,6 +223,6 @@ def _cluster_wait(threads: Threads, mask: Mask) -> None:
 
     def resume(due: Mask) -> None:
         if checker is not None:
-            checker.acquire(threads, due, _cluster_keys(threads, due))
+            checker.acquire(threads, due, "cluster", cluster[due])
 
     threads.wait(Wait("waits at the cluster barrier", ready, resume))

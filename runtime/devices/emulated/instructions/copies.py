@@ -73,12 +73,23 @@ def copy(one: Instruction, scope: Scope) -> Operation:
     return _bulk_copy(one, scope)
 
 
-def _landed(threads: Threads, memory: Memory, offsets: Offsets, width: int) -> None:
-    """`width` bytes at each offset were written by a bulk copy."""
+def _sent(
+    threads: Threads, memory: Memory, offsets: Offsets, width: int, lane: int
+) -> None:
+    """A thread has issued a bulk copy that writes `width` bytes at each offset."""
+    checker = threads.device.checker
+    if checker is not None and memory is threads.wave.shared:
+        checker.sent(threads, offsets, width, lane)
+
+
+def _landed(
+    threads: Threads, memory: Memory, offsets: Offsets, width: int, barrier: int
+) -> None:
+    """A bulk copy has written; it is tracked by an mbarrier."""
     memory.mark(offsets, width)
     checker = threads.device.checker
     if checker is not None and memory is threads.wave.shared:
-        checker.landed(threads, offsets, width)
+        checker.landed(threads.wave, offsets, width, barrier)
 
 
 # cp.async: 4, 8 or 16 bytes of each thread.
@@ -95,7 +106,7 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
     def run(threads: Threads, mask: Mask) -> None:
         width = uniform(size_of, threads, mask)
         counts = np.broadcast_to(source_size(threads), mask.shape).astype(np.int64)
-        to, to_offsets = checked(threads, mask, target(threads, mask), width, "write")
+        to, to_offsets = checked(threads, mask, target(threads, mask), width, "copy")
         active = mask & (counts > 0)
         starts = np.zeros((2, mask.size), np.int64)
         starts[0, mask] = to_offsets
@@ -110,14 +121,20 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
                 lambda: np.flatnonzero(active),
             )
             starts[1, active] = offsets
-        finish = partial(_finish_small, to, memory, starts, counts, width)
+        finish = partial(_finish_small, threads, to, memory, starts, counts, width)
         threads.in_flight("copy").issue(mask, finish)
 
     return run
 
 
 def _finish_small(
-    to: Memory, of: Memory, starts: Offsets, counts: Offsets, width: int, due: Mask
+    threads: Threads,
+    to: Memory,
+    of: Memory,
+    starts: Offsets,
+    counts: Offsets,
+    width: int,
+    due: Mask,
 ) -> None:
     places, sources = starts[0][due], starts[1][due]
     if (counts[due] == width).all():
@@ -128,6 +145,8 @@ def _finish_small(
         taken = of.bytes[np.where(inside, sources[:, None] + span, 0)]
         to.bytes[places[:, None] + span] = np.where(inside, taken, 0)
     to.mark(places, width)
+    if threads.device.checker is not None:
+        threads.device.checker.copied(to, places, width)
 
 
 def _arrive_when_copied(one: Instruction, scope: Scope) -> Operation:
@@ -135,7 +154,7 @@ def _arrive_when_copied(one: Instruction, scope: Scope) -> Operation:
     counted = "noinc" in one.modifiers
 
     def run(threads: Threads, mask: Mask) -> None:
-        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "use")
         wave, waiting = threads.wave, mask.copy()
         lane = int(mask.argmax())
         text = threads.describe(lane)
@@ -148,6 +167,9 @@ def _arrive_when_copied(one: Instruction, scope: Scope) -> Operation:
 
         def complete() -> None:
             threads.in_flight("copy").finish(waiting)
+            checker = threads.device.checker
+            if checker is not None:
+                checker.release(threads, waiting, "mbarrier", offsets)
             for at in offsets:
                 arrive_at(wave, int(at), 1, text)
 
@@ -242,6 +264,9 @@ def _bulk_load(
             of, begin = _checked_span(threads, source(threads, alone), size, lane, 16)
             barrier = int(tracker(threads, alone)[1][0])
             for shift in _shifts(threads, alone, ranks_of, at, lane):
+                if update is None:
+                    places = np.arange(at + shift, at + shift + size, 16)
+                    _sent(threads, to, places, 16, lane)
                 complete = partial(
                     _finish_bulk,
                     threads,
@@ -271,7 +296,7 @@ def _finish_bulk(
         old = to.bytes[there].view(dtype)
         data = UPDATES[name](old, data.view(dtype)).astype(dtype).view(np.uint8)
     to.bytes[there] = data
-    _landed(threads, to, np.arange(there.start, there.stop, 16), 16)
+    _landed(threads, to, np.arange(there.start, there.stop, 16), 16, barrier)
     complete_bytes(threads.wave, barrier, there.stop - there.start, where)
 
 
@@ -305,13 +330,17 @@ def _issue_store(
     of, sources = source
     to, places = target
     checker = threads.device.checker
-    if checker is not None:
-        lanes = np.repeat(np.flatnonzero(mask)[:1], sources.size)
-        checker.access(threads, of, sources, width, lanes, "async")
+    under_way = (
+        None
+        if checker is None
+        else checker.reading(threads, of, sources, width, int(mask.argmax()))
+    )
 
     def read(due: Mask) -> None:
         if not kept:
             kept.append(of.view(width)[sources // width])
+            if checker is not None and under_way is not None:
+                checker.has_read(of, under_way)
 
     def finish(due: Mask) -> None:
         read(due)
@@ -488,6 +517,7 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
             )
             barrier = int(tracker(threads, alone)[1][0])
             for shift in _shifts(threads, alone, ranks_of, start, lane):
+                _sent(threads, threads.wave.shared, places + shift, width, lane)
                 complete = partial(
                     _finish_load,
                     threads,
@@ -540,7 +570,7 @@ def _finish_load(
         filled[inside] = data
         data = filled
     shared.view(width)[places // width] = data
-    _landed(threads, shared, places, width)
+    _landed(threads, shared, places, width, barrier)
     complete_bytes(threads.wave, barrier, tensor.box_bytes, where)
 
 

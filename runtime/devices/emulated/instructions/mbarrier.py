@@ -151,10 +151,14 @@ def _init(one: Instruction, scope: Scope) -> Operation:
     count = scope.read(one.operands[1], "u32")
 
     def run(threads: Threads, mask: Mask) -> None:
-        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
-        counts = np.broadcast_to(count(threads), mask.shape)[mask]
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "write")
+        counts = taken(threads, mask, count(threads))
+        checker = threads.device.checker
         for offset, arrivals in zip(offsets, counts, strict=True):
-            put_state(threads.wave, int(offset), State(0, int(arrivals), int(arrivals)))
+            state = State(0, int(arrivals), int(arrivals))
+            put_state(threads.wave, int(offset), state)
+            if checker is not None:
+                checker.initialised(threads, int(offset))
 
     return run
 
@@ -163,8 +167,11 @@ def _invalidate(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, one.operands[0], scope, _space(one))
 
     def run(threads: Threads, mask: Mask) -> None:
-        memory, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        memory, offsets = checked(threads, mask, where(threads, mask), 8, "use")
         memory.view(8)[offsets // 8] = 0
+        checker = threads.device.checker
+        for offset in offsets if checker is not None else ():
+            checker.invalidated(int(offset))
 
     return run
 
@@ -178,15 +185,19 @@ def _arrive(one: Instruction, scope: Scope) -> Operation:
     drops = one.modifiers[0] == "arrive_drop"
 
     def run(threads: Threads, mask: Mask) -> None:
-        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "use")
         lanes = np.flatnonzero(mask)
         amounts = np.ones(lanes.size, np.int64)
         if amount is not None:
             amounts = taken(threads, mask, amount(threads)).astype(np.int64)
+        checker = threads.device.checker
+        if checker is not None:
+            checker.release(threads, mask, "mbarrier", offsets)
         tokens = np.zeros(mask.size, np.uint64)
         for at in np.unique(offsets):
+            if checker is not None and expects:
+                checker.expects(threads, int(at))
             here = np.flatnonzero(offsets == at)
-            _release(threads, lanes[here], int(at))
             if expects or drops:
                 for i in here:
                     where_ = threads.describe(int(lanes[i]))
@@ -238,24 +249,19 @@ def _arrive_all(
     return tokens
 
 
-def _release(threads: Threads, lanes: NDArray[np.int64], offset: int) -> None:
-    checker = threads.device.checker
-    if checker is not None:
-        mask = np.zeros(threads.count, np.bool_)
-        mask[lanes] = True
-        checker.release(threads, mask, [("mbarrier", offset)])
-
-
 def _count_bytes(one: Instruction, scope: Scope) -> Operation:
     where = locate(one, one.operands[0], scope, _space(one))
     amount = scope.read(one.operands[1], "u32")
     sign = 1 if one.modifiers[0] == "expect_tx" else -1
 
     def run(threads: Threads, mask: Mask) -> None:
-        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "use")
         amounts = np.broadcast_to(amount(threads), mask.shape)[mask]
         for at, count in zip(offsets, amounts, strict=True):
             where_ = threads.describe(int(np.flatnonzero(mask)[0]))
+            checker = threads.device.checker
+            if checker is not None and sign > 0:
+                checker.expects(threads, int(at))
             complete_bytes(threads.wave, int(at), -sign * int(count), where_)
 
     return run
@@ -270,7 +276,7 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
     waits = one.modifiers[0] == "try_wait"
 
     def run(threads: Threads, mask: Mask) -> None:
-        _, offsets = checked(threads, mask, where(threads, mask), 8, "sync")
+        _, offsets = checked(threads, mask, where(threads, mask), 8, "use")
         wave = threads.wave
         phases = _wanted(taken(threads, mask, wanted(threads)), by_parity)
         checker = threads.device.checker
@@ -283,8 +289,7 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
         def resume(due: Mask) -> None:
             write(threads, due, np.True_)
             if checker is not None:
-                keys = [("mbarrier", int(at)) for at in np.unique(offsets[due[mask]])]
-                checker.acquire(threads, due, keys)
+                checker.acquire(threads, due, "mbarrier", offsets[due[mask]])
 
         done = ready()
         count = int(np.count_nonzero(done))

@@ -40,6 +40,12 @@ from .addressing import (
 )
 
 
+def strong(one: Instruction) -> bool:
+    """Whether an access may be one of several at once: it orders as atomics do."""
+    kinds = ("volatile", "relaxed", "acquire", "release", "mmio")
+    return any(modifier in kinds for modifier in one.modifiers)
+
+
 @instruction("ld", "ldu")
 def load(one: Instruction, scope: Scope) -> Operation:
     """`ld`: one register, or a vector of two, four or eight."""
@@ -52,9 +58,10 @@ def load(one: Instruction, scope: Scope) -> Operation:
     size = WIDTHS[type_] // 8
     dtype = NUMPY_TYPES[type_]
     width = size * len(targets)
+    kind = "strong read" if strong(one) else "read"
 
     def run(threads: Threads, mask: Mask) -> None:
-        memory, offsets = checked(threads, mask, where(threads, mask), width, "read")
+        memory, offsets = checked(threads, mask, where(threads, mask), width, kind)
         view = memory.view(size)
         index = offsets // size
         if mask is threads.everyone:
@@ -84,13 +91,16 @@ def store(one: Instruction, scope: Scope) -> Operation:
     size = WIDTHS[type_] // 8
     width = size * len(reads)
     bits = np.dtype(f"u{size}")
+    kind = "strong write" if strong(one) else "write"
 
     def run(threads: Threads, mask: Mask) -> None:
-        memory, offsets = checked(threads, mask, where(threads, mask), width, "write")
+        values = [taken(threads, mask, read(threads)).view(bits) for read in reads]
+        place = where(threads, mask)
+        memory, offsets = checked(threads, mask, place, width, kind, values)
         view = memory.view(size)
         index = offsets // size
-        for read in reads:
-            view[index] = taken(threads, mask, read(threads)).view(bits)
+        for value in values:
+            view[index] = value
             index += 1
         memory.mark(offsets, width)
         threads.wave.effects += 1

@@ -50,18 +50,25 @@ def _asynchronous(one: Instruction, scope: Scope, name: str | None) -> Operation
     dtype = NUMPY_TYPES[type_]
 
     def run(threads: Threads, mask: Mask) -> None:
-        memory, offsets = checked(threads, mask, where(threads, mask), width, "sync")
-        _, barriers = checked(threads, mask, tracker(threads, mask), 8, "sync")
+        memory, offsets = checked(threads, mask, where(threads, mask), width, "bounds")
+        _, barriers = checked(threads, mask, tracker(threads, mask), 8, "use")
         values = np.stack([taken(threads, mask, read(threads)) for read in reads], 1)
+
+        checker = threads.device.checker
 
         def complete(at: int, barrier: int, data: NDArray, text: str) -> None:
             view = memory.view(size)[at // size : at // size + len(reads)].view(dtype)
             view[...] = data if name is None else UPDATES[name](view, data)
-            memory.mark(np.array([at]), width)
+            place = np.array([at])
+            memory.mark(place, width)
+            if checker is not None:
+                checker.landed(threads.wave, place, width, barrier)
             complete_bytes(threads.wave, barrier, width, text)
 
         lanes = np.flatnonzero(mask).tolist()
         for index, lane in enumerate(lanes):
+            if checker is not None and name is None:
+                checker.sent(threads, offsets[index : index + 1], width, lane)
             done = partial(
                 complete,
                 int(offsets[index]),

@@ -7,9 +7,9 @@ reads its operands and writes its accumulators when `wgmma.wait_group` asks for 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,68 +200,127 @@ def _mma_async(one: Instruction, scope: Scope) -> Operation:
     )
     signs = (_flag(one, scope, 4, 1), _flag(one, scope, 5, 1))
     to = Fragment.of(one, d, scope)
-    sides = ((64, form.a_dtype), (form.columns, form.b_dtype))
+    extents = ((64, form.a_dtype), (form.columns, form.b_dtype))
 
     def run(threads: Threads, mask: Mask) -> None:
         groups = warpgroups(one, threads, mask)
         first = groups[:, 0] * WARP
-        keep = np.broadcast_to(keeps(threads), mask.shape)[first]
-        operands: list[Callable[[], Array]] = []
-        for read, major_k, (extent, dtype) in zip(words, majors, sides, strict=True):
+        sides: list[Side] = []
+        for read, major_k, (extent, dtype) in zip(words, majors, extents, strict=True):
             if read is None:
                 assert held is not None
-                operands.append(partial(_held, held, threads, groups, form))
+                sides.append(HeldSide(held, threads, groups, form))
             else:
                 word = np.broadcast_to(read(threads), mask.shape)[first]
-                shape = (extent, form.depth, dtype, major_k)
-                operands.append(_shared(threads, first, word, shape))
+                shape = Shape(extent, form.depth, dtype, major_k)
+                sides.append(SharedSide.issued(threads, first, word, shape))
+        keep = np.broadcast_to(keeps(threads), mask.shape)[first]
+        line = threads.wave.line
         made = Product(
-            threads, groups, to, form, signs, keep, (operands[0], operands[1])
+            threads, groups, to, form, signs, keep, (sides[0], sides[1]), line
         )
         made.issue(mask)
 
     return run
 
 
-def _held(held: Fragment, threads: Threads, groups: Array, form: Form) -> Array:
-    """The left operand in registers as `[warpgroups, 64, k]`."""
-    words = held.gather(threads, groups.reshape(-1))
-    return a_fragment(words, form.a_dtype).reshape(len(groups), 64, form.depth)
+class Side(Protocol):
+    """An operand of a product of some warpgroups."""
+
+    def read(self) -> Array:
+        """The matrices, `[warpgroups, rows, k]`."""
+        ...
+
+    def done(self, groups: Array) -> None:
+        """These warpgroups (by their order here) have read it."""
+        ...
 
 
-def _shared(
-    threads: Threads,
-    first: Array,
-    words: Array,
-    shape: tuple[int, int, np.dtype, bool],
-) -> Callable[[], Array]:
-    """How to read operands `[warpgroups, rows, k]` from shared memory, later."""
-    extent, depth, dtype, major_k = shape
-    places: list[Array] = []
-    for word in words:
-        one = Descriptor.decode(int(word))
-        layout = (one.leading, one.stride, one.swizzle)
-        plain = _chunks(layout, extent, depth, dtype.itemsize, major_k)
-        places.append(swizzled(one.start + plain, one.swizzle))
-    offsets = np.stack(places) + threads.shared_base[first][:, None, None]
-    flat = offsets.reshape(-1)
-    shared = threads.wave.shared
-    lanes = np.repeat(first, offsets[0].size)
-    check_access(shared, flat, 16, threads.describe, lambda: lanes)
-    checker = threads.device.checker
-    if checker is not None:
-        checker.access(threads, shared, flat, 16, lanes, "async")
-    chunks = flat >> 4
+@dataclass(frozen=True)
+class HeldSide:
+    """The left operand in registers."""
 
-    def read() -> Array:
-        values = shared.view(16)[chunks].view(dtype)
-        if major_k:
-            return values.reshape(len(words), extent, depth)
-        chunk = 16 // dtype.itemsize
-        values = values.reshape(len(words), extent // chunk, depth, chunk)
-        return values.swapaxes(2, 3).reshape(len(words), extent, depth)
+    held: Fragment
+    threads: Threads
+    groups: Array
+    form: Form
 
-    return read
+    def read(self) -> Array:
+        """The matrices, `[warpgroups, 64, k]`."""
+        words = self.held.gather(self.threads, self.groups.reshape(-1))
+        matrices = a_fragment(words, self.form.a_dtype)
+        return matrices.reshape(len(self.groups), 64, self.form.depth)
+
+    def done(self, groups: Array) -> None:
+        """Nobody waits for registers to be read."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Rows (or columns) and depth of an operand, its type, what is contiguous."""
+
+    extent: int
+    depth: int
+    dtype: np.dtype
+    major_k: bool
+
+
+@dataclass(frozen=True)
+class SharedSide:
+    """An operand in shared memory: the 16-byte chunks of each warpgroup's."""
+
+    threads: Threads
+    shape: Shape
+    chunks: Array
+    under_way: list[Array]
+
+    @staticmethod
+    def issued(
+        threads: Threads, first: Array, words: Array, shape: Shape
+    ) -> SharedSide:
+        """By the descriptors of warpgroups whose first threads are `first`."""
+        places: list[Array] = []
+        for word in words:
+            one = Descriptor.decode(int(word))
+            layout = (one.leading, one.stride, one.swizzle)
+            width = shape.dtype.itemsize
+            plain = _chunks(layout, shape.extent, shape.depth, width, shape.major_k)
+            places.append(swizzled(one.start + plain, one.swizzle).reshape(-1))
+        offsets = np.stack(places) + threads.shared_base[first][:, None]
+        flat, shared = offsets.reshape(-1), threads.wave.shared
+        check_access(
+            shared,
+            flat,
+            16,
+            threads.describe,
+            lambda: np.repeat(first, offsets.shape[1]),
+        )
+        checker = threads.device.checker
+        under_way: list[Array] = []
+        if checker is not None:
+            under_way = [
+                checker.reading(threads, shared, places, 16, int(lane))
+                for lane, places in zip(first, offsets, strict=True)
+            ]
+        return SharedSide(threads, shape, flat >> 4, under_way)
+
+    def read(self) -> Array:
+        """The matrices, `[warpgroups, rows, k]`."""
+        shape = self.shape
+        values = self.threads.wave.shared.view(16)[self.chunks].view(shape.dtype)
+        if shape.major_k:
+            return values.reshape(-1, shape.extent, shape.depth)
+        chunk = 16 // shape.dtype.itemsize
+        values = values.reshape(-1, shape.extent // chunk, shape.depth, chunk)
+        return values.swapaxes(2, 3).reshape(-1, shape.extent, shape.depth)
+
+    def done(self, groups: Array) -> None:
+        """Others may write what these warpgroups have read."""
+        checker = self.threads.device.checker
+        if checker is not None:
+            for group in groups:
+                at = self.under_way[int(group)]
+                checker.has_read(self.threads.wave.shared, at)
 
 
 @dataclass(eq=False)
@@ -278,10 +337,24 @@ class Product:
     form: Form
     signs: tuple[int, int]
     keep: NDArray[np.bool_]
-    operands: tuple[Callable[[], Array], Callable[[], Array]]
+    sides: tuple[Side, Side]
+    line: int
     following: Product | None = None
     carried: Array | None = None
     issued: Issued | None = None
+
+    @cached_property
+    def accumulators(self) -> frozenset[int]:
+        """Rows of the registers that get the sums."""
+        return frozenset(self.to.rows.tolist())
+
+    @cached_property
+    def left(self) -> frozenset[int]:
+        """Rows of the registers that hold the left operand."""
+        side = self.sides[0]
+        if not isinstance(side, HeldSide):
+            return frozenset()
+        return frozenset(side.held.rows.tolist())
 
     def issue(self, mask: Mask) -> None:
         """Put it in flight behind the others."""
@@ -306,7 +379,9 @@ class Product:
         whole = bool(here.all())
         groups = self.groups if whole else self.groups[here]
         warps = groups.reshape(-1)
-        a, b = (operand() for operand in self.operands)
+        a, b = (side.read() for side in self.sides)
+        for side in self.sides:
+            side.done(np.flatnonzero(here))
         if form.tf32:
             a, b = to_tf32(a), to_tf32(b)
         if not whole:

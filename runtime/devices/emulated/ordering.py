@@ -1,0 +1,174 @@
+"""Happens-before: what the warps of a wave know of one another.
+
+Time counts executed instructions. `known[w, c]` is the time up to which warp w knows
+what column c did: a column is a warp of w's cluster, or its copy engine (the last one).
+Barriers, mbarriers and atomics publish what a warp knows and hand it on. Within a warp
+only a convergent instruction or a barrier orders its lanes: `met` is when each thread
+last took part in one. Between clusters only atomics order anything (`Grid`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .wave import BARRIERS, WARP, Mask, Threads, Wave
+
+Times = NDArray[np.int64]
+ADDRESSES = 1024
+"""Atomics on addresses that are equal modulo so many words count as one."""
+
+
+@dataclass
+class Grid:
+    """What orders warps of different clusters: atomics, taken as release and acquire.
+
+    Per warp of the grid: when it last released, and when it last acquired.
+    """
+
+    released: Times
+    acquired: Times
+
+    @staticmethod
+    def of(warps: int) -> Grid:
+        """Nothing happened yet."""
+        return Grid(np.full(warps, -1, np.int64), np.full(warps, -1, np.int64))
+
+    def ordered(self, earlier: Times, when: Times, later: Times) -> NDArray[np.bool_]:
+        """Whether accesses of warps `earlier` at `when` are before `later`'s now."""
+        released = self.released[earlier]
+        return (released >= when) & (self.acquired[later] >= when)
+
+
+@dataclass
+class Ordering:
+    """The vector clocks of a wave.
+
+    `shown` is as `known`, for what a fence of the asynchronous proxy has covered after
+    it was known; `fenced` is when each thread last executed such a fence.
+    """
+
+    wave: Wave
+    grid: Grid
+    first: int
+    now: int
+    known: Times = field(init=False)
+    shown: Times = field(init=False)
+    met: Times = field(init=False)
+    fenced: Times = field(init=False)
+    column: Times = field(init=False)
+    _tables: dict[str, tuple[Times, Times]] = field(init=False)
+    _mbarriers: dict[int, int] = field(default_factory=dict[int, int])
+
+    def __post_init__(self) -> None:
+        wave = self.wave
+        blocks = wave.launch.blocks
+        warps = wave.count // WARP
+        number, block = np.arange(warps) // wave.blocks, wave.block_of[::WARP]
+        self.column = block % blocks * wave.warps + number
+        self.columns = wave.warps * blocks + 1
+        self.known = np.full((warps, self.columns), -1, np.int64)
+        self.shown = self.known.copy()
+        self.met = np.full(wave.count, -1, np.int64)
+        self.fenced = self.met.copy()
+        self._tables = {}
+        # The number of a warp in the whole grid.
+        self.grid_warp = (self.first + block) * wave.warps + number
+
+    @property
+    def engine(self) -> int:
+        """The column of the copy engine."""
+        return self.columns - 1
+
+    def meet(self, threads: Threads, mask: Mask) -> None:
+        """A convergent instruction: the lanes of each warp have met."""
+        np.copyto(self.met[threads.start : threads.stop], self.now, where=mask)
+
+    def fence(self, threads: Threads, mask: Mask) -> None:
+        """A fence of the asynchronous proxy."""
+        np.copyto(self.fenced[threads.start : threads.stop], self.now, where=mask)
+        warps = self.warps_of(threads, mask)
+        self.shown[warps] = np.maximum(self.shown[warps], self.known[warps])
+
+    @staticmethod
+    def warps_of(threads: Threads, mask: Mask) -> NDArray[np.int64]:
+        """The warps of the wave that have threads in the mask."""
+        present = np.logical_or.reduce(mask.reshape(-1, WARP), axis=1)
+        return np.flatnonzero(present) + threads.start // WARP
+
+    def release(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
+        """The warps publish what they did and know, under keys (one per thread)."""
+        self.meet(threads, mask)
+        warps, rows = self._pairs(threads, mask, kind, keys)
+        self.known[warps, self.column[warps]] = self.now
+        known, shown = self._table(kind)
+        np.maximum.at(known, rows, self.known[warps])
+        np.maximum.at(shown, rows, self.shown[warps])
+        if kind == "atomic":
+            self.grid.released[self.grid_warp[warps]] = self.now
+
+    def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
+        """The warps take over what was published under keys."""
+        self.meet(threads, mask)
+        warps, rows = self._pairs(threads, mask, kind, keys)
+        known, shown = self._table(kind)
+        np.maximum.at(self.known, warps, known[rows])
+        np.maximum.at(self.shown, warps, shown[rows])
+        if kind == "atomic":
+            self.grid.acquired[self.grid_warp[warps]] = self.now
+
+    def landed(self, key: int) -> None:
+        """The copy engine publishes, under an mbarrier, that a copy has landed."""
+        known, _ = self._table("mbarrier")
+        known[self._mbarrier_row(key), self.engine] = self.now
+
+    def _pairs(
+        self, threads: Threads, mask: Mask, kind: str, keys: Times
+    ) -> tuple[Times, Times]:
+        """The (warp, row of the table) pairs of the threads of a mask."""
+        lanes = np.flatnonzero(mask)
+        rows = self._rows(kind, keys, threads.block_of[lanes])
+        warps = (lanes + threads.start) // WARP
+        if warps.size == 1:
+            return warps, rows
+        size = 1 << 40
+        pairs = np.unique(warps * size + rows)
+        return pairs // size, pairs % size
+
+    def _rows(self, kind: str, keys: Times, blocks: Times) -> Times:
+        if kind == "mbarrier":
+            known, back = np.unique(keys, return_inverse=True)
+            rows = np.array([self._mbarrier_row(int(key)) for key in known])
+            return rows[back]
+        if kind == "atomic":
+            cluster = blocks // self.wave.launch.blocks
+            return cluster * ADDRESSES + keys // 4 % ADDRESSES
+        return keys
+
+    def _mbarrier_row(self, key: int) -> int:
+        row = self._mbarriers.setdefault(key, len(self._mbarriers))
+        known, shown = self._table("mbarrier")
+        if row == len(known):
+            more = np.full_like(known, -1)
+            self._tables["mbarrier"] = (
+                np.concatenate([known, more]),
+                np.concatenate([shown, more]),
+            )
+        return row
+
+    def _table(self, kind: str) -> tuple[Times, Times]:
+        """What was published, per key: knowledge, and what fences covered of it."""
+        found = self._tables.get(kind)
+        if found is None:
+            wave = self.wave
+            rows = {
+                "barrier": wave.blocks * BARRIERS,
+                "cluster": wave.clusters,
+                "mbarrier": 64,
+                "atomic": wave.clusters * ADDRESSES,
+            }[kind]
+            empty = np.full((rows, self.columns), -1, np.int64)
+            found = self._tables[kind] = (empty, empty.copy())
+        return found
