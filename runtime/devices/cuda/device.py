@@ -80,10 +80,13 @@ class CudaGpu:
         with driver_errors(self.pycuda, "load the engine's kernels"):
             module = self.pycuda.module_from_buffer(image)
             functions = [module.get_function(entry) for entry in code.entries]
-            limit = self.pycuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
+            attribute = self.pycuda.function_attribute
             for function, shared in zip(functions, code.shared, strict=True):
                 if shared:
+                    limit = attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
                     function.set_attribute(limit, shared)
+                # Loads it now: the driver would else do so in the midst of a capture.
+                function.get_attribute(attribute.NUM_REGS)
         return functions
 
     def encode(self, request: MapRequest) -> bytes:

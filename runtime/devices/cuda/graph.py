@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,8 @@ class _Graph:
     def __init__(self, queue: CudaQueue, ask: Callable[[], None]) -> None:
         self._driver = driver = queue.bindings
         stream = queue.own.handle
-        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        # Relaxed: the garbage collector may give memory back at any time.
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         checked(driver.cuStreamBeginCapture(stream, mode), "begin a graph")
         try:
             with driver_errors(queue.pycuda, "launch a kernel"):
@@ -150,7 +152,7 @@ class _Graph:
 
 
 def _destroy(queue: CudaQueue, graph: Any, executable: Any) -> None:
-    with queue.active:
+    with suppress(Exception), queue.active:  # after a fault nothing can be given back
         queue.bindings.cuGraphExecDestroy(executable)
         queue.bindings.cuGraphDestroy(graph)
 

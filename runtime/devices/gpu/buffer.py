@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 
 from .interface import Gpu
 
@@ -22,7 +23,7 @@ class GpuBuffer:
         self._gpu, self._what = gpu, what
         self.nbytes = 0
         self._held: list[int] = []
-        weakref.finalize(self, _release, gpu, self._held)
+        weakref.finalize(self, _release_last, gpu, self._held)
 
     @property
     def address(self) -> int:
@@ -49,3 +50,8 @@ def _release(gpu: Gpu, held: list[int]) -> None:
     while held:
         with gpu.activate():
             gpu.free(held.pop())
+
+
+def _release_last(gpu: Gpu, held: list[int]) -> None:
+    with suppress(Exception):  # after a fault nothing can be given back
+        _release(gpu, held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,16 @@ class GpuValues:
         _require_device(given, workspace.gpu.ordinal)
         self._on_host = not given
         self._library = next((one.library for one in given if one.library), "")
-        self._guard = workspace.gpu.activate()
-        self._guard.__enter__()
         self._stream = _stream_of(given, stream)
-        self._queue.begin(self._stream)
-        for tensor, one in zip(context.program.manifest.inputs, inputs, strict=True):
-            self._take(tensor.value, one)
+        with ExitStack() as guard:
+            guard.enter_context(workspace.gpu.activate())
+            self._queue.begin(self._stream)
+            guard.callback(self._queue.end)
+            for tensor, one in zip(
+                context.program.manifest.inputs, inputs, strict=True
+            ):
+                self._take(tensor.value, one)
+            self._guard = guard.pop_all()
 
     def _take(self, index: int, one: Array | DeviceTensor) -> None:
         if not isinstance(one, DeviceTensor):
@@ -205,10 +210,7 @@ class GpuValues:
 
     def close(self) -> None:
         """The run has been asked for in full, or has failed."""
-        try:
-            self._queue.end()
-        finally:
-            self._guard.__exit__(None, None, None)
+        self._guard.close()
 
 
 def _stream_of(given: Sequence[DeviceTensor], stream: Any) -> int | None:
