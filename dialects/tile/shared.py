@@ -197,10 +197,8 @@ class SharedSliceOp(IRDLOperation):
 
 
 def _expect_same_tile(tile: TileType, shared: SharedType) -> None:
-    expect(
-        (tile.extents, tile.element_type) == (shared.extents, shared.element_type),
-        f"expected a tile like {shared}, got {tile}",
-    )
+    if (tile.shape, tile.element_type) != (shared.shape, shared.element_type):
+        raise VerifyException(f"expected a tile like {shared}, got {tile}")
 
 
 @irdl_op_definition
@@ -321,11 +319,8 @@ class ConvertLayoutOp(IRDLOperation):
 
     def verify_(self) -> None:
         source, result = tile_of(self.input), tile_of(self.result)
-        expect(
-            (source.extents, source.element_type)
-            == (result.extents, result.element_type),
-            f"expected a tile like {source}, got {result}",
-        )
+        if (source.shape, source.element_type) != (result.shape, result.element_type):
+            raise VerifyException(f"expected a tile like {source}, got {result}")
         try:
             _ = self.conversion
         except ValueError as error:

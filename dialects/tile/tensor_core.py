@@ -59,6 +59,7 @@ from .assembly import (
     parse_value,
 )
 from .device_types import AccumulatorType, SharedType, shared_of
+from .shape_rules import expect_type
 from .shared import layout_of
 from .types import TileType, tile_of
 
@@ -384,7 +385,7 @@ class MmaOp(IRDLOperation):
 
     def verify_(self) -> None:
         lhs, rhs, acc = (tile_of(v) for v in (self.lhs, self.rhs, self.acc))
-        expect(self.result.type == acc, f"expected a result of type {acc}")
+        expect_type(self.result, acc)
         expect(
             len(lhs.extents) == len(rhs.extents) == len(acc.extents) == 2
             and lhs.extents[1] == rhs.extents[0]
@@ -412,7 +413,7 @@ class MmaOp(IRDLOperation):
 def _expect_fragment(value: SSAValue, fragment: TileLayout) -> None:
     """The tile's layout is the fragment, times registers and warps."""
     rest = layout_of(value).base.divide_left(fragment.base)
-    expect(
-        rest is not None and not rest.bases.get(LANE, ()),
-        f"{tile_of(value).layout} is not made of {LayoutAttr(fragment)}",
-    )
+    if rest is None or rest.bases.get(LANE, ()):
+        raise VerifyException(
+            f"{tile_of(value).layout} is not made of {LayoutAttr(fragment)}"
+        )
