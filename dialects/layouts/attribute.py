@@ -3,6 +3,7 @@
 ```mlir
 #tile.layout<wgmma_accumulator(256)>
 #tile.layout<slice(wgmma_accumulator(256), 0)>
+#tile.layout<mma_c(64, 64, warps = [2, 2])>
 #tile.layout<swizzled(128, 64, 16, 128)>
 #tile.layout<blocked([1, 8], [4, 8], [4, 1], repeat = [2, 1])>
 #tile.layout<{register = [[0, 1]], lane = [[1, 0]]}, [2, 2], repeat = [1, 3]>
@@ -74,12 +75,20 @@ def _parse_layout(parser: AttrParser) -> TileLayout:
     elif name == "transpose":
         layout = _parse_layout(parser).permute([1, 0])
     else:
-        arguments = parser.parse_comma_separated_list(
-            parser.Delimiter.NONE, parser.parse_integer
-        )
-        layout = _NAMED[name](*arguments)
+        layout = _parse_named(parser, name)
     parser.parse_punctuation(")")
     return layout
+
+
+def _parse_named(parser: AttrParser, name: str) -> TileLayout:
+    arguments = [parser.parse_integer()]
+    while parser.parse_optional_punctuation(",") is not None:
+        if name in hardware.FRAGMENTS and parser.parse_optional_keyword("warps"):
+            parser.parse_punctuation("=")
+            down, across = _parse_ints(parser)
+            return hardware.mma_on_warps(name, arguments, down, across)
+        arguments.append(parser.parse_integer())
+    return _NAMED[name](*arguments)
 
 
 def _parse_ints(parser: AttrParser) -> list[int]:
@@ -145,14 +154,54 @@ def _candidates(layout: TileLayout) -> Iterator[tuple[str, _Build]]:
     for name, arguments in calls:
         text = f"{name}({', '.join(map(str, arguments))})"
         build = partial(_try_named, name, arguments)
-        yield text, build
-        if layout.in_memory:
-            yield f"transpose({text})", _mapped(build, lambda x: x.permute([1, 0]))
-        else:
-            yield f"slice({text}, 0)", _mapped(build, lambda x: x.slice(0))
-            yield f"slice({text}, 1)", _mapped(build, lambda x: x.slice(1))
+        yield from _with_slices(layout, text, build)
     if not layout.in_memory:
+        for text, build in _warp_candidates(layout):
+            yield from _with_slices(layout, text, build)
         yield from _blocked_candidates(layout)
+
+
+def _with_slices(
+    layout: TileLayout, text: str, build: _Build
+) -> Iterator[tuple[str, _Build]]:
+    yield text, build
+    if layout.in_memory:
+        yield f"transpose({text})", _mapped(build, lambda x: x.permute([1, 0]))
+    else:
+        yield f"slice({text}, 0)", _mapped(build, lambda x: x.slice(0))
+        yield f"slice({text}, 1)", _mapped(build, lambda x: x.slice(1))
+
+
+def _warp_candidates(layout: TileLayout) -> Iterator[tuple[str, _Build]]:
+    """Fragments of `mma.sync` over a grid of warps; the least whole of a slice."""
+    if len(layout.extents) != 2 or layout.lanes != 32 or layout.warps == 1:
+        return
+    for name, unit in hardware.FRAGMENTS.items():
+        for bits in (16, 32, 8) if name != "mma_c" else (32,):
+            for log in range(layout.warps.bit_length()):
+                down, across = 1 << log, layout.warps >> log
+                rows, columns = unit(bits)
+                least = (
+                    rows * (down if name != "mma_b" else 1),
+                    columns * (across if name != "mma_a" else 1),
+                )
+                pairs = zip(layout.extents, least, strict=True)
+                arguments = [n if n > 1 else m for n, m in pairs]
+                arguments += [bits] if name != "mma_c" else []
+                text = ", ".join(map(str, arguments))
+                yield (
+                    f"{name}({text}, warps = [{down}, {across}])",
+                    partial(_try_on_warps, name, arguments, down, across),
+                )
+
+
+def _try_on_warps(
+    name: str, arguments: Sequence[int], down: int, across: int
+) -> TileLayout | None:
+    try:
+        return hardware.mma_on_warps(name, arguments, down, across)
+    except ValueError:
+        return None
 
 
 def _try_named(name: str, arguments: Sequence[int]) -> TileLayout | None:

@@ -199,10 +199,20 @@ def _words(address: Array, step: int) -> Array:
 
 @dataclass(frozen=True)
 class MatrixAccess:
-    """An `ldmatrix` or `stmatrix` that moves a tile: `.x{count}`, maybe `.trans`."""
+    """An `ldmatrix` or `stmatrix` that moves a tile: `.x{count}`, maybe `.trans`.
+
+    Attributes:
+        along: the dim along which rows of matrices lie in memory.
+    """
 
     count: int
     transposed: bool
+    along: int = 1
+
+    @property
+    def flipped(self) -> bool:
+        """Whether registers hold the matrices with their dims exchanged."""
+        return self.transposed == (self.along == 1)
 
 
 def matrix_access(
@@ -224,7 +234,7 @@ def matrix_access(
             if _is_run_of_8(memory, along):
                 matrices = held.registers // one.registers
                 count = next(n for n in (4, 2, 1) if matrices % n == 0)
-                return MatrixAccess(count, transposed=flipped == (along == 1))
+                return MatrixAccess(count, flipped == (along == 1), along)
     return None
 
 

@@ -5,13 +5,21 @@ Coordinates are `(row, column)`: of A `(m, k)`, of B `(k, n)`, of C and D `(m, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .linear import Basis, log2
 from .tiled import LANE, OFFSET, REGISTER, WARP, TileLayout
 
 _QUAD_ROWS: tuple[Basis, ...] = ((0, 2), (0, 4), (1, 0), (2, 0), (4, 0))
 """Lane l holds row `l / 4` and columns `2 * (l % 4)` and the next."""
+
+
+FRAGMENTS: Mapping[str, Callable[[int], tuple[int, int]]] = {
+    "mma_a": lambda bits: (16, 256 // bits),
+    "mma_b": lambda bits: (256 // bits, 8),
+    "mma_c": lambda bits: (16, 8),
+}
+"""The shape of one fragment of `mma.m16n8`, by the bits of an operand's element."""
 
 
 def blocked(
@@ -110,6 +118,28 @@ def on_warps(
     inputs = {name: fragment.base.bases[name] for name in (REGISTER, LANE)}
     repeat = [_times(n, unit) for n, unit in zip(extents, scale, strict=True)]
     return TileLayout.of({**inputs, WARP: bases}, scale, repeat)
+
+
+def mma_on_warps(
+    name: str, arguments: Sequence[int], down: int, across: int
+) -> TileLayout:
+    """The fragments `name` of a product over `down * across` warps.
+
+    Warps stand above one another first; those that need the same fragment hold it
+    together.
+
+    Args:
+        name: `mma_a`, `mma_b` or `mma_c`.
+        arguments: the tile's extents, and for operands the bits of an element.
+    """
+    rows, columns, *rest = arguments
+    bits = rest[0] if rest else (32 if name == "mma_c" else 16)
+    unit = FRAGMENTS[name](bits)
+    one = {"mma_a": mma_a, "mma_b": mma_b}.get(name)
+    fragment = mma_c(*unit) if one is None else one(*unit, bits)
+    row = None if name == "mma_b" else 0
+    column = None if name == "mma_a" else 1
+    return on_warps(fragment, (rows, columns), [(row, down), (column, across)])
 
 
 def wgmma_accumulator(columns: int) -> TileLayout:
