@@ -7,7 +7,7 @@ reads its operands and writes its accumulators when `wgmma.wait_group` asks for 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from stepwell.errors import DeviceError, UnsupportedError
 from stepwell.runtime.devices.emulated.asynchronous import Issued
 from stepwell.runtime.devices.emulated.machine import WARP, Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.memory import check_access
-from stepwell.runtime.devices.emulated.syntax import Instruction, Vector
+from stepwell.runtime.devices.emulated.syntax import Instruction, Integer, Vector
 from stepwell.runtime.devices.emulated.tensor_map import swizzled
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
@@ -36,6 +36,7 @@ from .matrix import (
     to_accumulator,
     to_tf32,
 )
+from .sparse import chunks_of, expanded, places
 
 Array = NDArray
 WARPGROUP = 128
@@ -111,9 +112,15 @@ def wgmma(one: Instruction, scope: Scope) -> Operation:
         return lambda threads, mask: threads.in_flight("wgmma").wait(
             mask, uniform(most, threads, mask)
         )
-    if action == "mma_async" and "sp" not in one.modifiers:
-        return _mma_async(one, scope)
-    raise unsupported(one)
+    if action != "mma_async":
+        raise unsupported(one)
+    if "sp" not in one.modifiers:
+        return _mma_async(one, scope, None)
+    if len(one.operands) < 6 or not isinstance(one.operands[4], Integer):
+        raise unsupported(one)
+    words = Fragment.of(one, one.operands[3], scope)
+    dense = replace(one, operands=(*one.operands[:3], *one.operands[5:]))
+    return _mma_async(dense, scope, (words, one.operands[4].value))
 
 
 def warpgroups(one: Instruction, threads: Threads, mask: Mask) -> Array:
@@ -152,24 +159,42 @@ class Form:
     result: np.dtype
     a_dtype: np.dtype
     b_dtype: np.dtype
-    tf32: bool
+    type: str
     saturate: bool
+    sparse: bool = False
+
+    @property
+    def held_depth(self) -> int:
+        """Elements of a row of the left operand that are stored."""
+        return self.depth // 2 if self.sparse else self.depth
+
+    def numbers(self, operand: Array) -> Array:
+        """Stored elements as numbers: singles cut to tf32, bytes to bits."""
+        if self.type == "tf32":
+            return to_tf32(operand)
+        if self.type == "b1":
+            return np.unpackbits(operand, axis=-1, bitorder="little")
+        return operand
 
 
-def _form(one: Instruction) -> Form:
+def _form(one: Instruction, sparse: bool) -> Form:
     shapes = [re.fullmatch(r"m64n(\d+)k(\d+)", m) for m in one.modifiers]
     shape = next((found for found in shapes if found is not None), None)
-    known = [m for m in one.modifiers if m in OPERAND_TYPES or m == "s32"]
+    known = [m for m in one.modifiers if m in OPERAND_TYPES or m in ("s32", "b1")]
     if shape is None or len(known) != 3 or known[0] not in ("f32", "f16", "s32"):
         raise unsupported(one)
+    bits = known[1] == "b1"
+    if bits:  # bytes of them, until they are multiplied
+        known[1:] = ["u8", "u8"]
     return Form(
         int(shape[1]),
-        int(shape[2]),
+        int(shape[2]) // (8 if bits else 1),
         np.dtype({"f32": "f4", "f16": "f2", "s32": "i4"}[known[0]]),
         OPERAND_TYPES[known[1]],
         OPERAND_TYPES[known[2]],
-        known[1] == "tf32",
+        "b1" if bits else known[1],
         "satfinite" in one.modifiers,
+        sparse,
     )
 
 
@@ -184,8 +209,12 @@ def _flag(one: Instruction, scope: Scope, index: int, default: int) -> int:
     return value
 
 
-def _mma_async(one: Instruction, scope: Scope) -> Operation:
-    form = _form(one)
+Metadata = tuple[Fragment, int] | None
+"""Of a sparse product: the register, and which lanes' counts."""
+
+
+def _mma_async(one: Instruction, scope: Scope, metadata: Metadata) -> Operation:
+    form = _form(one, metadata is not None)
     d, a, b, *_ = one.operands
     held = Fragment.of(one, a, scope) if isinstance(a, Vector) else None
     words = [None if held else scope.read(a, "b64"), scope.read(b, "b64")]
@@ -200,25 +229,29 @@ def _mma_async(one: Instruction, scope: Scope) -> Operation:
     )
     signs = (_flag(one, scope, 4, 1), _flag(one, scope, 5, 1))
     to = Fragment.of(one, d, scope)
-    extents = ((64, form.a_dtype), (form.columns, form.b_dtype))
+    extents = (
+        (64, form.held_depth, form.a_dtype),
+        (form.columns, form.depth, form.b_dtype),
+    )
 
     def run(threads: Threads, mask: Mask) -> None:
         groups = warpgroups(one, threads, mask)
         first = groups[:, 0] * WARP
         sides: list[Side] = []
-        for read, major_k, (extent, dtype) in zip(words, majors, extents, strict=True):
+        for read, major_k, (extent, depth, dtype) in zip(
+            words, majors, extents, strict=True
+        ):
             if read is None:
                 assert held is not None
                 sides.append(HeldSide(held, threads, groups, form))
             else:
                 word = np.broadcast_to(read(threads), mask.shape)[first]
-                shape = Shape(extent, form.depth, dtype, major_k)
+                shape = Shape(extent, depth, dtype, major_k)
                 sides.append(SharedSide.issued(threads, first, word, shape))
         keep = np.broadcast_to(keeps(threads), mask.shape)[first]
         line = threads.wave.line
-        made = Product(
-            threads, groups, to, form, signs, keep, (sides[0], sides[1]), line
-        )
+        pair = sides[0], sides[1]
+        made = Product(threads, groups, to, form, signs, keep, pair, line, metadata)
         made.issue(mask)
 
     return run
@@ -249,7 +282,7 @@ class HeldSide:
         """The matrices, `[warpgroups, 64, k]`."""
         words = self.held.gather(self.threads, self.groups.reshape(-1))
         matrices = a_fragment(words, self.form.a_dtype)
-        return matrices.reshape(len(self.groups), 64, self.form.depth)
+        return matrices.reshape(len(self.groups), 64, self.form.held_depth)
 
     def done(self, groups: Array) -> None:
         """Nobody waits for registers to be read."""
@@ -279,14 +312,14 @@ class SharedSide:
         threads: Threads, first: Array, words: Array, shape: Shape
     ) -> SharedSide:
         """By the descriptors of warpgroups whose first threads are `first`."""
-        places: list[Array] = []
+        starts: list[Array] = []
         for word in words:
             one = Descriptor.decode(int(word))
             layout = (one.leading, one.stride, one.swizzle)
             width = shape.dtype.itemsize
             plain = _chunks(layout, shape.extent, shape.depth, width, shape.major_k)
-            places.append(swizzled(one.start + plain, one.swizzle).reshape(-1))
-        offsets = np.stack(places) + threads.shared_base[first][:, None]
+            starts.append(swizzled(one.start + plain, one.swizzle).reshape(-1))
+        offsets = np.stack(starts) + threads.shared_base[first][:, None]
         flat, shared = offsets.reshape(-1), threads.wave.shared
         check_access(
             shared,
@@ -299,8 +332,8 @@ class SharedSide:
         under_way: list[Array] = []
         if checker is not None:
             under_way = [
-                checker.reading(threads, shared, places, 16, int(lane))
-                for lane, places in zip(first, offsets, strict=True)
+                checker.reading(threads, shared, chunks, 16, int(lane))
+                for lane, chunks in zip(first, offsets, strict=True)
             ]
         return SharedSide(threads, shape, flat >> 4, under_way)
 
@@ -339,6 +372,7 @@ class Product:
     keep: NDArray[np.bool_]
     sides: tuple[Side, Side]
     line: int
+    metadata: Metadata = None
     following: Product | None = None
     carried: Array | None = None
     issued: Issued | None = None
@@ -379,11 +413,11 @@ class Product:
         whole = bool(here.all())
         groups = self.groups if whole else self.groups[here]
         warps = groups.reshape(-1)
-        a, b = (side.read() for side in self.sides)
+        a, b = (form.numbers(side.read()) for side in self.sides)
         for side in self.sides:
             side.done(np.flatnonzero(here))
-        if form.tf32:
-            a, b = to_tf32(a), to_tf32(b)
+        if self.metadata is not None:
+            a = self._expanded(a, self.metadata)
         if not whole:
             a, b = a[here], b[here]
         sums = self.carried
@@ -403,6 +437,15 @@ class Product:
             return
         by_warp = d.reshape(-1, 16, form.columns)
         self.to.scatter(threads, warps, from_accumulator(by_warp))
+
+    def _expanded(self, a: Array, metadata: tuple[Fragment, int]) -> Array:
+        """The left operand of a sparse product in full."""
+        register, selector = metadata
+        form = self.form
+        words = register.gather(self.threads, self.groups.reshape(-1))[0]
+        at = places(words, selector, chunks_of(form.type, form.depth))
+        by_warp = a.reshape(-1, 16, form.held_depth)
+        return expanded(by_warp, at, form.type).reshape(-1, 64, form.depth)
 
     def is_due(self, due: Mask) -> bool:
         """Whether the same wait finishes this one for the same threads."""
