@@ -185,6 +185,7 @@ class Module:
             self.program.stack_row,
             *self._for_checker(entry),
             provenance=self.provenance,
+            dynamic=shared,
         )
         machine.statistics = statistics
         if statistics is not None:

@@ -42,7 +42,8 @@ class Launch:
     parameters, `local` and `shared` are bytes per thread and block, `stack` is the row
     of the stack's pointer. `granule` is the narrowest access in bytes, and
     `product_rows` the rows of registers that wgmma uses: both for the checker.
-    `provenance` names what lines came from.
+    `provenance` names what lines came from; `dynamic` counts the shared bytes that the
+    launch gives.
     """
 
     layout: Layout
@@ -57,6 +58,7 @@ class Launch:
     granule: int = 4
     product_rows: frozenset[int] = frozenset()
     provenance: Provenance = field(default_factory=Provenance)
+    dynamic: int = 0
 
     def index_of(self, block: int) -> Triple:
         """The index of a block, by its number in the order that blocks run in."""
