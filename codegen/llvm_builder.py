@@ -468,6 +468,14 @@ class Builder:
         }
         return self.make("load", (pointer,), type_, properties)
 
+    def load_relaxed(self, pointer: SSAValue, type_: Attribute, align: int) -> SSAValue:
+        """Read memory that others may be writing."""
+        properties: dict[str, Attribute] = {
+            "ordering": _number(2, i64),
+            "alignment": _number(align, i64),
+        }
+        return self.make("load", (pointer,), type_, properties)
+
     def store(self, value: SSAValue, pointer: SSAValue, align: int) -> None:
         """Write memory."""
         properties: dict[str, Attribute] = {

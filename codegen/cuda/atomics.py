@@ -54,7 +54,7 @@ def _multiply(k: Kernel, value: SSAValue, pointer: SSAValue) -> None:
         raise CompileError(f"no translation to a GPU for atomic products of {element}")
     word, letter = IntegerType(width), "l" if width == 64 else "r"
     fold = Fold(b, "mul", element, CARRIERS)
-    first = b.load(pointer, word, width // 8)
+    first = b.load_relaxed(pointer, word, width // 8)
     again, done = b.new_block([word]), b.new_block()
     b.br(again, first)
     b.block = again

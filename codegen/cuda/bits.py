@@ -14,7 +14,6 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, i32
-from stepwell.errors import CompileError
 
 Array = np.ndarray[Any, Any]
 
@@ -39,13 +38,13 @@ def linear_of(values: Array) -> Linear:
     """The linear function with these values.
 
     Raises:
-        CompileError: there is none.
+        ValueError: there is none.
     """
     count = int(values.size).bit_length() - 1
     start = int(values[0])
     found = Linear(start, tuple(int(values[1 << b]) ^ start for b in range(count)))
     if not np.array_equal(found.table(), values):
-        raise CompileError("expected addresses that are linear in the thread's index")
+        raise ValueError("expected addresses that are linear in the thread's index")
     return found
 
 
@@ -62,7 +61,7 @@ def steps_of(tables: Sequence[Array]) -> Steps:
     """The first table as a linear function, the others as a constant away from it.
 
     Raises:
-        CompileError: they are not.
+        ValueError: they are not.
     """
     first = tables[0]
     xors: list[int | None] = []
@@ -72,7 +71,7 @@ def steps_of(tables: Sequence[Array]) -> Steps:
         xors.append(int(by_xor[0]) if np.all(by_xor == by_xor[0]) else None)
         adds.append(int(by_sum[0]) if np.all(by_sum == by_sum[0]) else None)
         if xors[-1] is None and adds[-1] is None:
-            raise CompileError("expected accesses a constant apart in all threads")
+            raise ValueError("expected accesses a constant apart in all threads")
     return Steps(linear_of(first), tuple(xors), tuple(adds))
 
 

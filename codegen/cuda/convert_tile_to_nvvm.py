@@ -28,6 +28,7 @@ from stepwell.codegen.indices import IndexSpace
 from stepwell.codegen.llvm_builder import Builder, i8
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.dims import product
+from stepwell.dialects.target import ATTRIBUTE, Target
 from stepwell.dialects.tile.device_types import STAGE_ALIGNMENT
 from stepwell.dialects.tile.scratch import (
     BARRIER_BYTES,
@@ -42,12 +43,12 @@ from . import (
     control,
     elementwise,
     fragment_products,
-    fragments,
     moves,
     pipeline,
     products,
     reductions,
     scans,
+    shared_tiles,
     sorts,
     transfers,
 )
@@ -63,7 +64,7 @@ RULES = {
     **scans.RULES,
     **sorts.RULES,
     **pipeline.RULES,
-    **fragments.RULES,
+    **shared_tiles.RULES,
     **products.RULES,
     **fragment_products.RULES,
 }
@@ -106,7 +107,7 @@ class ConvertTileToNvvmPass(ModulePass):
             launches = [f.attributes.get(tile.LAUNCH_ATTRIBUTE) for f in funcs]
             for func, launch in zip(funcs, launches, strict=True):
                 if isinstance(launch, tile.LaunchAttr):
-                    _convert_kernel(func, launch.data)
+                    _convert_kernel(func, launch.data, _target_of(module))
             if any(launches):
                 _declare_shared_memory(module)
 
@@ -117,14 +118,24 @@ def symbol_of(func: tile.FuncOp) -> str:
     return name if name[:1].isalpha() else f"k_{name}"
 
 
-def _convert_kernel(func: tile.FuncOp, launch: tile.Launch) -> None:
+OLDEST = "sm_80"
+"""What a module without a target is compiled for."""
+
+
+def _target_of(module: ModuleOp) -> Target:
+    if ATTRIBUTE not in module.attributes:
+        return Target.parse(OLDEST)
+    return Target.of(module)
+
+
+def _convert_kernel(func: tile.FuncOp, launch: tile.Launch, target: Target) -> None:
     kernel = _function(func, launch)
     b = Builder(kernel)
     b.index_type = i32
     thread = nvvm.ThreadIdXOp()
     b.block.add_op(thread)
     group = Group(launch.warps, thread.res)
-    k = Kernel(b, launch, group, IndexSpace(b, i32), Scalars(b), convert)
+    k = Kernel(b, target, launch, group, IndexSpace(b, i32), Scalars(b), convert)
     total = _plan_shared_memory(k, func)
     kernel.attributes[SHARED_BYTES] = IntegerAttr(total, i64)
     _bind_arguments(k, func)
@@ -236,6 +247,9 @@ def _bind_cell(k: Kernel, func: tile.FuncOp) -> None:
     for number, (program_id, size) in enumerate(
         zip(func.program_ids, grid, strict=True)
     ):
+        if product(grid) == 0:  # never launched
+            k.space.bind(program_id, 0)
+            continue
         stride = product(grid[number + 1 :])
         digit = k.space.simplify(rest // stride)
         if number:

@@ -17,6 +17,7 @@ from stepwell.codegen.views import View
 from stepwell.dialects import nvvm
 from stepwell.dialects.dims import Dim
 from stepwell.dialects.dtypes import bit_width
+from stepwell.dialects.target import Target
 from stepwell.dialects.tile import (
     AccumulatorType,
     CursorType,
@@ -91,6 +92,7 @@ class Kernel:
     """What the rules share."""
 
     b: Builder
+    target: Target
     launch: Launch
     group: Group
     space: IndexSpace
@@ -132,6 +134,12 @@ class Kernel:
         """What this thread holds of a tile."""
         known = self.values[value]
         assert isinstance(known, Registers)
+        return known
+
+    def shared(self, value: SSAValue) -> Shared:
+        """A tile in shared memory."""
+        known = self.values[value]
+        assert isinstance(known, Shared)
         return known
 
     def view(self, value: SSAValue) -> View:
@@ -214,6 +222,10 @@ class Kernel:
         """The address of an op's scratch; the group meets first if it may be in use."""
         if SHARED_REUSED in op.attributes:
             self.group_barrier()
+        return self.place(op)
+
+    def place(self, op: Operation) -> SSAValue:
+        """The address of the shared memory planned for an op, that of the own group."""
         start = self.offsets[op]
         assert isinstance(start, int)
         if SHARED_STRIDE not in op.attributes or self.group.number is None:

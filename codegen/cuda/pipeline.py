@@ -129,16 +129,10 @@ def staging(k: Kernel, op: Operation) -> None:
     k.bind(op.result, k.arith("add", own, start))
 
 
-def _shared(k: Kernel, value: SSAValue) -> Shared:
-    known = k.values[value]
-    assert isinstance(known, Shared)
-    return known
-
-
 def shared_slice(k: Kernel, op: Operation) -> None:
     """The address of a part: whole blocks, so a constant step per part."""
     assert isinstance(op, tile.SharedSliceOp)
-    source, kind = _shared(k, op.source), op.result.type
+    source, kind = k.shared(op.source), op.result.type
     assert isinstance(kind, tile.SharedType)
     pointer = source.pointer
     for dim, index in enumerate(op.indices):
@@ -159,12 +153,12 @@ def shared_transpose(k: Kernel, op: Operation) -> None:
     assert isinstance(op, tile.SharedTransposeOp)
     kind = op.result.type
     assert isinstance(kind, tile.SharedType)
-    k.bind(op.result, Shared(kind, _shared(k, op.source).pointer))
+    k.bind(op.result, Shared(kind, k.shared(op.source).pointer))
 
 
 def _copies(k: Kernel, op: tile.TmaLoadOp | tile.TmaStoreOp):
     """Address and coordinates of each box, the innermost coordinate first."""
-    known, kind = _shared(k, op.tile), op.tensor.type
+    known, kind = k.shared(op.tile), op.tensor.type
     assert isinstance(kind, tile.TensorMapType)
     boxes = kind.boxes(known.kind)
     rows, columns = boxes.extents

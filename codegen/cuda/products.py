@@ -20,9 +20,9 @@ from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.layouts import WgmmaDescriptor
 
 from .aggregates import fields, struct
-from .fragments import half_words
 from .kernel import Kernel, Shared, accumulator_struct
 from .registers import Registers, scalars_of
+from .shared_tiles import half_words
 
 _TYPES: dict[Attribute, nvvm.MMAType] = {
     Float16Type(): nvvm.MMAType.F16,

@@ -57,12 +57,20 @@ class Access:
 
 
 class Transfer:
-    """The accesses of one `tile.load` or `tile.store`."""
+    """The accesses of one op between memory and registers of a layout.
+
+    Args:
+        most: registers that one access may move.
+    """
 
     def __init__(
-        self, k: Kernel, op: tile.LoadOp | tile.StoreOp, layout: TileLayout
+        self,
+        k: Kernel,
+        op: tile.LoadOp | tile.StoreOp | tile.AsyncLoadOp,
+        layout: TileLayout,
+        most: int = WIDEST,
     ) -> None:
-        self.k, self.layout = k, layout
+        self.k, self.layout, self.most = k, layout, most
         self.view = k.view(op.view)
         self.kind = self.view.type.element_type
         self.storage = storage_type(self.kind, CARRIERS)
@@ -121,6 +129,7 @@ class Transfer:
         width = 1
         while (
             2 * width * self.bytes <= WIDEST
+            and 2 * width <= self.most
             and len(own) % (2 * width) == 0
             and all(
                 self._is_vector(own[s : s + 2 * width], addresses, guards)
@@ -307,13 +316,24 @@ def _fill(op: tile.LoadOp, view: View) -> float:
     return 0
 
 
-def _load(k: Kernel, transfer: Transfer, access: Access, fill: float) -> SSAValue:
+def fetch(k: Kernel, transfer: Transfer, access: Access, bits: int | None) -> SSAValue:
+    """What lies in memory; where a guard fails the first element, or zero bits."""
     b, count = k.b, len(access.registers)
     pointer = transfer.pointer(access.address)
     inside = condition(k, access.guards)
     if inside is not None:
         pointer = b.select(inside, pointer, transfer.view.root)
-    stored = b.load(pointer, vector(transfer.storage, count), transfer.align(count))
+    kind = vector(transfer.storage, count)
+    stored = b.load(pointer, kind, transfer.align(count))
+    if inside is None or bits is None:
+        return stored
+    return b.select(inside, stored, b.constant(bits, kind))
+
+
+def _load(k: Kernel, transfer: Transfer, access: Access, fill: float) -> SSAValue:
+    b, count = k.b, len(access.registers)
+    stored = fetch(k, transfer, access, None)
+    inside = condition(k, access.guards)
     value = load_conversion(b, stored, transfer.element, CARRIERS)
     if inside is None:
         return value

@@ -1,0 +1,303 @@
+"""Rules of tiles in shared memory: to and from registers, and asynchronous copies.
+
+Addresses are read off the layouts of both sides, as linear functions of the thread and
+constants apart. 8x8 matrices of 16-bit elements move by `ldmatrix` and `stmatrix`, all
+else in vectors as wide as both sides allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import numpy as np
+from xdsl.dialects.builtin import VectorType
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.codegen.llvm_builder import Builder, i32, vector
+from stepwell.codegen.scalars.elements import (
+    load_conversion,
+    storage_type,
+    store_conversion,
+)
+from stepwell.dialects import nvvm, tile
+from stepwell.dialects.layouts import MatrixAccess, TileLayout, matrix_8x8
+
+from .aggregates import fields
+from .bits import Array, Steps, emit_linear, emit_step, linear_of, steps_of
+from .kernel import Kernel, Shared, bytes_of
+from .positions import holders, is_holder
+from .registers import CARRIERS, Registers, in_pieces, layout_of, take
+from .transfers import WIDEST, Access, Transfer, condition, fetch, spread
+
+STMATRIX_SM = 90
+"""The first compute capability with `stmatrix`: PTX ISA, "stmatrix"."""
+ASYNC_SIZES = (4, 8, 16)
+"""Bytes that one `cp.async` moves: PTX ISA, "cp.async"."""
+
+
+def shared_alloc(k: Kernel, op: Operation) -> None:
+    """The address of the planned memory; each group of a role has its own."""
+    assert isinstance(op, tile.SharedAllocOp)
+    kind = op.result.type
+    assert isinstance(kind, tile.SharedType)
+    k.bind(op.result, Shared(kind, k.place(op)))
+
+
+# ---- addresses ----------------------------------------------------------------------
+
+
+class _Addresses:
+    """Byte addresses of a family of accesses: tables by thread, emitted on demand."""
+
+    def __init__(self, k: Kernel, pointer: SSAValue, tables: Sequence[Array]) -> None:
+        self.k, self.pointer, self.tables = k, pointer, tables
+        self.steps: Steps | None = _steps(tables)
+        self.base: SSAValue | None = None
+
+    def __getitem__(self, number: int) -> SSAValue:
+        k = self.k
+        if self.steps is None:
+            offset = emit_linear(k.b, linear_of(self.tables[number]), k.group.thread)
+            return k.offset(self.pointer, offset)
+        if self.base is None:
+            self.base = emit_linear(k.b, self.steps.first, k.group.thread)
+        step = self.steps.adds[number]
+        if step is not None:
+            # The constant becomes the immediate of the access.
+            return k.offset(k.offset(self.pointer, self.base), step)
+        return k.offset(self.pointer, emit_step(k.b, self.steps, self.base, number))
+
+
+def _steps(tables: Sequence[Array]) -> Steps | None:
+    try:
+        return steps_of(tables)
+    except ValueError:
+        return None
+
+
+def _is_linear(table: Array) -> bool:
+    try:
+        linear_of(table)
+    except ValueError:
+        return False
+    return True
+
+
+def _tables(layout: TileLayout, kind: tile.SharedType) -> list[Array]:
+    """For each register, the byte offset in shared memory by thread."""
+    offsets = kind.layout.offset_of(layout.coordinates) * bytes_of(kind.element_type)
+    return [np.ascontiguousarray(t.T).reshape(-1) for t in np.asarray(offsets)]
+
+
+def _width(tables: Sequence[Array], own: Sequence[int], size: int) -> int:
+    """Registers per access: consecutive and aligned in all threads."""
+    width = 1
+    while 2 * width * size <= WIDEST and len(own) % (2 * width) == 0:
+        wide = 2 * width
+        if not all(
+            np.all(tables[own[s]] % (wide * size) == 0)
+            and all(
+                np.all(tables[own[s + i]] == tables[own[s]] + i * size)
+                for i in range(wide)
+            )
+            for s in range(0, len(own), wide)
+        ):
+            break
+        width = wide
+    return width
+
+
+# ---- matrices -----------------------------------------------------------------------
+
+
+def _matrix_rows(
+    layout: TileLayout, kind: tile.SharedType, access: MatrixAccess, count: int
+) -> list[Array]:
+    """For each group of `count` matrices, the byte address that each thread gives.
+
+    Lane l gives row `l % 8` of matrix `l / 8`. Which elements these are is read off
+    the layout: the first element of each row of a matrix is held by one lane.
+    """
+    firsts = _row_holders(access)
+    pairs = layout.registers // 2
+    tables: list[Array] = []
+    size = bytes_of(kind.element_type)
+    for group in range(0, pairs, count):
+        table = np.zeros((layout.warps, 32), np.int64)
+        for matrix in range(4):
+            for row, (lane, offset) in enumerate(firsts):
+                register = 2 * (group + matrix % count) + offset
+                place = [c[register, lane, :] for c in layout.coordinates]
+                table[:, 8 * matrix + row] = kind.layout.offset_of(place) * size
+        tables.append(table.reshape(-1))
+    return tables
+
+
+def _row_holders(access: MatrixAccess) -> list[tuple[int, int]]:
+    """Lane and register of the first element of each row of an 8x8 matrix."""
+    one = matrix_8x8().permute([1, 0]) if access.flipped else matrix_8x8()
+    inner = one.coordinates[access.along]
+    across = one.coordinates[1 - access.along]
+    found: list[tuple[int, int]] = []
+    for row in range(8):
+        register, lane, _ = np.argwhere((across == row) & (inner == 0))[0]
+        found.append((int(lane), int(register)))
+    return found
+
+
+def _matrices(
+    k: Kernel, layout: TileLayout, memory: Shared, access: MatrixAccess | None
+) -> tuple[int, _Addresses] | None:
+    """How many matrices move at once, and where from; None if vectors must do."""
+    if access is None:
+        return None
+    for count in (4, 2, 1):
+        if access.count % count == 0:
+            tables = _matrix_rows(layout, memory.kind, access, count)
+            if all(map(_is_linear, tables)):
+                return count, _Addresses(k, memory.pointer, tables)
+    return None
+
+
+def _way(access: MatrixAccess) -> nvvm.MMALayout:
+    return nvvm.MMALayout.COL if access.transposed else nvvm.MMALayout.ROW
+
+
+# ---- loads and stores ---------------------------------------------------------------
+
+
+def shared_load(k: Kernel, op: Operation) -> None:
+    """`tile.shared_load`."""
+    assert isinstance(op, tile.SharedLoadOp)
+    kind, memory = tile.tile_of(op.result), k.shared(op.source)
+    layout, access = layout_of(kind), op.matrix
+    found = _matrices(k, layout, memory, access)
+    if found is None or access is None:
+        k.bind(op.result, _load_vectors(k, kind, memory))
+        return
+    count, addresses = found
+    pair = VectorType(kind.element_type, [2])
+    pieces: list[SSAValue] = []
+    for number in range(layout.registers // 2 // count):
+        load = nvvm.LdMatrixOp(addresses[number], count, _way(access))
+        loaded = k.nvvm(load)
+        assert loaded is not None
+        words = fields(k.b, loaded) if count > 1 else [loaded]
+        pieces += [k.b.cast("bitcast", word, pair) for word in words]
+    k.bind(op.result, Registers(kind, tuple(pieces)))
+
+
+def _load_vectors(k: Kernel, kind: tile.TileType, memory: Shared) -> Registers:
+    layout, element = layout_of(kind), kind.element_type
+    size = bytes_of(element)
+    own, _ = holders(layout)
+    tables = _tables(layout, memory.kind)
+    width = _width(tables, own, size)
+    addresses = _Addresses(k, memory.pointer, tables)
+    storage = vector(storage_type(element, CARRIERS), width)
+    parts: dict[int, SSAValue] = {}
+    for start in range(0, len(own), width):
+        stored = k.b.load(addresses[own[start]], storage, size * width)
+        parts[own[start]] = load_conversion(k.b, stored, element, CARRIERS)
+    return spread(k, kind, parts, width)
+
+
+def shared_store(k: Kernel, op: Operation) -> None:
+    """`tile.shared_store`."""
+    assert isinstance(op, tile.SharedStoreOp)
+    held, memory = k.registers(op.tile), k.shared(op.target)
+    access = op.matrix if k.target.sm >= STMATRIX_SM else None
+    found = _matrices(k, held.layout, memory, access)
+    if found is None or access is None:
+        _store_vectors(k, held, memory)
+        return
+    count, addresses = found
+    words = half_words(k.b, held)
+    for number in range(len(words) // count):
+        some = words[count * number : count * (number + 1)]
+        k.nvvm(nvvm.StMatrixOp(addresses[number], some, _way(access)))
+
+
+def _store_vectors(k: Kernel, held: Registers, memory: Shared) -> None:
+    element = held.kind.element_type
+    size = bytes_of(element)
+    own, _ = holders(held.layout)
+    tables = _tables(held.layout, memory.kind)
+    width = _width(tables, own, size)
+    holder = is_holder(k, held.layout)
+    with k.b.when(holder) if holder is not None else nullcontext(), k.space.scope():
+        addresses = _Addresses(k, memory.pointer, tables)
+        for start in range(0, len(own), width):
+            value = take(k.b, held, own[start : start + width])
+            value = store_conversion(k.b, value, element, CARRIERS)
+            k.b.store(value, addresses[own[start]], size * width)
+
+
+def half_words(b: Builder, held: Registers) -> list[SSAValue]:
+    """16-bit registers two by two, as words."""
+    pairs = in_pieces(b, held, 2)
+    return [b.cast("bitcast", pair, i32) for pair in pairs]
+
+
+# ---- asynchronous copies ------------------------------------------------------------
+
+
+def async_load(k: Kernel, op: Operation) -> None:
+    """`tile.async_load`: `cp.async`; what is masked is zero."""
+    assert isinstance(op, tile.AsyncLoadOp)
+    memory = k.shared(op.target)
+    layout = _copy_layout(op)
+    size = bytes_of(memory.kind.element_type)
+    own, _ = holders(layout)
+    tables = _tables(layout, memory.kind)
+    transfer = Transfer(k, op, layout, most=_width(tables, own, size))
+    holder = is_holder(k, layout)
+    with k.b.when(holder) if holder is not None else nullcontext(), k.space.scope():
+        addresses = _Addresses(k, memory.pointer, tables)
+        for access in transfer.accesses():
+            _copy(k, transfer, access, addresses[access.registers[0]])
+
+
+def _copy_layout(op: tile.AsyncLoadOp) -> TileLayout:
+    kind = op.target.type
+    assert isinstance(kind, tile.SharedType)
+    return layout_of(tile.TileType(kind.extents, kind.element_type, op.layout))
+
+
+def _copy(k: Kernel, transfer: Transfer, access: Access, target: SSAValue) -> None:
+    size = transfer.align(len(access.registers))
+    if size not in ASYNC_SIZES:
+        k.b.store(fetch(k, transfer, access, 0), target, size)
+        return
+    pointer, read = transfer.pointer(access.address), None
+    inside = condition(k, access.guards)
+    if inside is not None:
+        pointer = k.b.select(inside, pointer, transfer.view.root)
+        read = k.b.select(inside, k.number(size), k.number(0))
+    cache = "cg" if size == max(ASYNC_SIZES) else "ca"
+    k.nvvm(nvvm.CpAsyncOp(target, pointer, size, cache, read))
+
+
+def async_commit(k: Kernel, op: Operation) -> None:
+    """Ends a group of copies of this thread."""
+    k.nvvm(nvvm.CpAsyncCommitGroupOp())
+
+
+def async_wait(k: Kernel, op: Operation) -> None:
+    """Waits for all groups of this thread but the last ones."""
+    assert isinstance(op, tile.AsyncWaitOp)
+    k.nvvm(nvvm.CpAsyncWaitGroupOp(op.pending.value.data))
+
+
+Rule = Callable[[Kernel, Operation], None]
+
+RULES: dict[type[Operation], Rule] = {
+    tile.SharedAllocOp: shared_alloc,
+    tile.SharedLoadOp: shared_load,
+    tile.SharedStoreOp: shared_store,
+    tile.AsyncLoadOp: async_load,
+    tile.AsyncCommitOp: async_commit,
+    tile.AsyncWaitOp: async_wait,
+}
+"""The rules of this file."""
