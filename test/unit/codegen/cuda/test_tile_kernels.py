@@ -127,5 +127,5 @@ def test_linear_functions_are_found_from_their_tables(
 
 
 def test_a_table_that_is_not_linear_is_refused() -> None:
-    with pytest.raises(CompileError, match="linear in the thread's index"):
+    with pytest.raises(ValueError, match="linear in the thread's index"):
         linear_of(np.array([0, 1, 2, 4]))
