@@ -11,7 +11,7 @@ import numpy as np
 
 from stepwell.errors import InputError
 
-from .devices.interface import Array, Values
+from .devices.interface import Array, Kept, Values
 from .host_ops import HOST_OPS
 from .manifest import (
     Assert,
@@ -90,7 +90,7 @@ class _Run:
         self.values = context.program.values
         self.array = values.array
 
-    def keep(self, index: int, array: Array, what: str) -> None:
+    def keep(self, index: int, array: Kept, what: str) -> None:
         """Make `array` the value `index`, binding the symbols that it defines."""
         value, names = self.values[index], self.program.defines.get(index, ())
         if array.dtype != value.dtype:
@@ -114,7 +114,7 @@ class _Run:
                 block = step.then_block if taken else step.else_block
                 self.block(block)
                 for index, source in zip(step.outputs, block.yields, strict=True):
-                    self.keep(index, self.array(source).copy(), "a branch's result")
+                    self.keep(index, self.memory.take(source), "a branch's result")
             case Loop():
                 self.loop(step)
             case ReadScalar():
@@ -180,17 +180,18 @@ class _Run:
     def loop(self, step: Loop) -> None:
         trips = 2**63 - 1 if step.trips is None else int(self.array(step.trips).item())
         going = step.condition is None or bool(self.array(step.condition).item())
-        carried = [self.array(index).copy() for index in step.inits]
-        scans: list[list[Array]] = [[] for _ in step.outputs[len(carried) :]]
+        take = self.memory.take
+        carried = [take(index) for index in step.inits]
+        scans: list[list[Kept]] = [[] for _ in step.outputs[len(carried) :]]
         round_ = 0
         while going and round_ < trips:
             state = [np.asarray(round_, np.int64), *carried]
             for index, array in zip(step.arguments, state, strict=True):
                 self.keep(index, array, "a loop's argument")
             self.block(step.body)
-            condition, *values = (self.array(index) for index in step.body.yields)
-            going = bool(condition.item())
-            values = [array.copy() for array in values]
+            condition, *yields = step.body.yields
+            going = bool(self.array(condition).item())
+            values = [take(index) for index in yields]
             carried = values[: len(carried)]
             for scan, array in zip(scans, values[len(carried) :], strict=True):
                 scan.append(array)
@@ -204,10 +205,10 @@ class _Run:
         ):
             self.keep(index, self.stack(index, source, scan), "a loop's result")
 
-    def stack(self, index: int, source: int, scan: list[Array]) -> Array:
+    def stack(self, index: int, source: int, scan: list[Kept]) -> Kept:
         """Scanned values along a new first dim; of no rounds, an empty array."""
         if scan:
-            return np.stack(scan)
+            return self.memory.stack(scan)
         dims = self.values[source].dims
         known = [dim.symbols <= self.bindings.keys() for dim in dims]
         shape = [

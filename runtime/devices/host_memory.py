@@ -97,6 +97,14 @@ class HostValues:
             return self.address(value.index) + start
         return self.array(index).ctypes.data
 
+    def take(self, index: int) -> Array:
+        """A copy of a value."""
+        return self.array(index).copy()
+
+    def stack(self, taken: Sequence[Array]) -> Array:
+        """Arrays along a new first dim."""
+        return np.stack(taken)
+
     def keep(self, index: int, array: Array) -> None:
         """Make `array` the value `index`."""
         if self._values[index].place == "host":

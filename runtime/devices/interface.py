@@ -65,6 +65,20 @@ class SegmentSpec:
     work: int
 
 
+class Kept(Protocol):
+    """Contents of a tensor: an array, or what `Values.take` returns."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its extents."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its element type."""
+        ...
+
+
 class Buffer(Protocol):
     """Memory of the device that grows when asked for more, losing its contents."""
 
@@ -95,8 +109,17 @@ class Values(Protocol):
         """Where a value is on the device; it is taken there if it was not."""
         ...
 
-    def keep(self, index: int, array: Array) -> None:
-        """Make a host array the value `index`; it is not copied where it need not."""
+    def take(self, index: int) -> Any:
+        """The contents of a value, which no later step changes, where they are."""
+        ...
+
+    def stack(self, taken: Sequence[Any]) -> Any:
+        """What was taken, one or more of one shape, along a new first dim."""
+        ...
+
+    def keep(self, index: int, array: Any) -> None:
+        """Make a host array, or what was taken, the value `index`; it is not copied
+        where it need not be."""
         ...
 
     def copy(self, source: int, target: int) -> None:

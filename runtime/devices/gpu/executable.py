@@ -99,6 +99,7 @@ class GpuWorkspace:
         self.executable, self.gpu = executable, executable.gpu
         self.queue: Queue = self.gpu.queue()
         self._buffers: dict[object, GpuBuffer] = {}
+        self.spare: dict[int, list[GpuBuffer]] = {}
 
     def buffer(self) -> GpuBuffer:
         """An empty buffer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
 from math import prod
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
 
 VECTOR_BYTES = 16
 """What every pointer that a kernel is given must be a multiple of."""
+
+
+class Taken:
+    """A copy of a tensor on the device; its memory is used again when it is gone."""
+
+    def __init__(
+        self,
+        workspace: GpuWorkspace,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        nbytes: int,
+    ) -> None:
+        self.shape, self.dtype, self.nbytes = shape, dtype, nbytes
+        free = workspace.spare.setdefault(nbytes, [])
+        self.buffer = free.pop() if free else workspace.buffer()
+        self.buffer.reserve(nbytes)
+        weakref.finalize(self, free.append, self.buffer)
 
 
 class GpuValues:
@@ -155,13 +173,58 @@ class GpuValues:
         own = DeviceTensor(address, shape, dtype, self._stream, buffer, "", gpu.ordinal)
         return own, address
 
-    def keep(self, index: int, array: Array) -> None:
-        """Make a host array the value `index`."""
-        if self._values[index].place == "host":
+    def take(self, index: int) -> Array | Taken:
+        """A copy of a value, on the side where it is."""
+        array = self._host(index)
+        if array is not None:
+            return array.copy()
+        value = self._values[index]
+        return self._copied(
+            value.shape(self._bindings), value.dtype, [self.address(index)]
+        )
+
+    def stack(self, taken: Sequence[Array | Taken]) -> Array | Taken:
+        """What was taken, along a new first dim."""
+        there = [one for one in taken if isinstance(one, Taken)]
+        if len(there) < len(taken):
+            return np.stack([self._array_of(one) for one in taken])
+        first, sources = there[0], [one.buffer.address for one in there]
+        return self._copied((len(there), *first.shape), first.dtype, sources)
+
+    def _copied(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], sources: Sequence[int]
+    ) -> Taken:
+        """A tensor made of pieces of equal size, one behind the other."""
+        total = prod(shape) * dtype.itemsize
+        result = Taken(self._workspace, shape, dtype, total)
+        step = total // len(sources)
+        for number, source in enumerate(sources if step else ()):
+            self._queue.copy(result.buffer.address + number * step, source, step)
+        return result
+
+    def _array_of(self, one: Array | Taken) -> Array:
+        if not isinstance(one, Taken):
+            return one
+        wanted = Download(one.buffer.address, one.shape, one.dtype)
+        return self._queue.download([wanted])[0]
+
+    def keep(self, index: int, array: Array | Taken) -> None:
+        """Make a host array, or what was taken, the value `index`."""
+        if isinstance(array, Taken):
+            self._keep_taken(index, array)
+        elif self._values[index].place == "host":
             self._arrays[index] = array
             self._pointers.pop(index, None)
         elif array.nbytes:
             self._queue.upload(index, self.address(index), array)
+
+    def _keep_taken(self, index: int, one: Taken) -> None:
+        """Into memory that stays where it is from round to round of a loop."""
+        if self._values[index].place == "host":
+            self._arrays.pop(index, None)
+            self._pointers[index] = self._workspace.room(index, one.nbytes)
+        if one.nbytes:
+            self._queue.copy(self.address(index), one.buffer.address, one.nbytes)
 
     def copy(self, source: int, target: int) -> None:
         """Copy the contents of one value into another."""
