@@ -264,12 +264,12 @@ Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras
 
 Keras applications have random weights and random batch norm statistics, and run on one
 small image with the batch open. The relative error is `max|a-b| / max|b|` over the
-outputs, against TensorFlow. TensorFlow's own loader refuses basic-pitch's SavedModel: its
-judge is its ONNX twin on the reference interpreter in f64 (onnxruntime in f32 is 1.8e-4
-away from that), and the time beside it is onnxruntime's. `load s` is TensorFlow's tracing or the
-reading of the SavedModel, `import s` from there to `nn`, `build s` all of
-`stepwell.build`. Transposes are kernels that only permute dims. Times are medians of
-warm calls. {right} of {len(rows)} models are within 1e-4.
+outputs, against TensorFlow. TensorFlow's own loader refuses basic-pitch's SavedModel;
+its judge is its ONNX twin on the reference interpreter in f64 (onnxruntime in f32 is
+1.8e-4 away from that), and the time beside it is onnxruntime's. `load s` is the tracing
+of the model or the reading of the SavedModel, `import s` from there to `nn`, `build s`
+all of `stepwell.build`. Transposes are kernels that only permute dims. Times are
+medians of warm calls. {right} of {len(rows)} models are within 1e-4.
 
 {markdown(rows)}
 """

@@ -143,9 +143,10 @@ def pad(node: Node) -> Output:
 def mirror_pad(node: Node) -> Output:
     """With the mirror image around, without or with the border itself."""
     low, high = pads_of(node)
+    is_reflected = node.attribute("mode") == "REFLECT"
     if not any((*low, *high)):
         return node.tensor(0)
-    if node.attribute("mode") == "REFLECT":
+    if is_reflected:
         return nn.PadOp(node.x(), low=low, high=high, mode="reflect")
     return symmetric(node, low, high)
 

@@ -42,11 +42,6 @@ def placeholder(node: Node) -> Item:
     )
 
 
-def placeholder_with_default(node: Node) -> Item:
-    """The default, where nothing is fed."""
-    return node.inputs[0]
-
-
 def variable(node: Node) -> Item:
     """A variable that has no value in the checkpoint."""
     raise node.unsupported(
@@ -73,10 +68,8 @@ def prefix_of(node: Node) -> str:
 
 IDENTITIES = (
     "CheckNumerics",
-    "DebugIdentity",
     "EnsureShape",
     "Identity",
-    "OptionalGetValue",
     "PlaceholderWithDefault",
     "PreventGradient",
     "Snapshot",
@@ -85,11 +78,7 @@ IDENTITIES = (
 
 RULES = (
     Rule("Const", constant),
-    *(
-        Rule(name, identity, ignores=("message", "shape"))
-        for name in IDENTITIES
-        if name != "OptionalGetValue"
-    ),
+    *(Rule(name, identity, ignores=("message", "shape")) for name in IDENTITIES),
     Rule("IdentityN", identities),
     Rule("ReadVariableOp", read_variable),
     Rule("Placeholder", placeholder, ignores=("shape",)),
