@@ -19,6 +19,9 @@ MULTIPROCESSORS = 132
 ACCESS_BITS = 128
 """What one thread moves at once at most."""
 
+SHORTER = 1.15
+"""What half the extent along a dim costs: runs of memory are half as long."""
+
 WARPS_OPTION = "warps"
 """The option of a schedule that says how many warps run a cell."""
 
@@ -48,11 +51,11 @@ def elements_per_thread(op: StructuredOp, total: int, threads: int) -> int:
 
 
 def balanced(size: int, most: int) -> int:
-    """A power of two up to `most` that covers `size` with the least waste."""
+    """A power of two up to `most` that covers `size` with little waste."""
     if size <= most:
         return power_of_two(size)
-    choices = [most >> shift for shift in range(3) if most >> shift]
-    return min(choices, key=lambda n: -(-size // n) * n)
+    choices = [(shift, most >> shift) for shift in range(3) if most >> shift]
+    return min(choices, key=lambda c: -(-size // c[1]) * c[1] * SHORTER ** c[0])[1]
 
 
 def grow(

@@ -33,6 +33,7 @@ from stepwell.lowering.tiling.schedule_contraction import (
 )
 
 from .block import (
+    ACCESS_BITS,
     LANES,
     MULTIPROCESSORS,
     ROWS_OPTION,
@@ -53,8 +54,21 @@ dense rates of an H100, two thirds of them reached, and three products for f32."
 BYTES = 40.0
 """Bytes per cycle that a multiprocessor gets from the L2 cache."""
 
+COPIES = 6
+"""Copies of 16 bytes that a thread makes in a round of the loop: with fewer, rounds are
+mostly barriers."""
+
+DEEPEST = 128
+"""The longest run of the inner dim that a round multiplies."""
+
+SHARED_BYTES = 128.0
+"""Bytes per cycle that a multiprocessor reads from its shared memory."""
+
 TILE_CYCLES = 1500.0
 """Cycles of a tile beside its products: launch, the first loads, and the stores."""
+
+ROUND_CYCLES = 150.0
+"""Cycles of a round beside its products that nothing hides in a small block."""
 
 REGISTERS = 64
 """Sums of a thread at most: more would leave no registers for the factors."""
@@ -73,6 +87,11 @@ class BlockTile:
     def warps(self) -> int:
         """The warps of the block."""
         return self.warp_rows * self.warp_columns
+
+    @property
+    def fragment_rows(self) -> int:
+        """Rows and columns that all warps read for each step of the inner dim."""
+        return self.rows * self.warp_columns + self.columns * self.warp_rows
 
 
 def is_mma(product: Product, ranges: Ranges) -> bool:
@@ -107,14 +126,15 @@ def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Sc
     row = product.m[-1] if product.m else SINGLE_ROW
     column, inner = product.n[-1], inner_axis(product, sizes)
     tile = _best_tile(product, sizes, row, column, inner)
-    axes = ((row, tile.rows), (column, tile.columns), (inner, _depth(product, inner)))
+    depth = _depth(product, inner, tile)
+    axes = ((row, tile.rows), (column, tile.columns), (inner, depth))
     steps = dict(axes)
     parallel = (*product.batch, *product.m, *product.n)
     grid = tuple((d, steps.get(d, 1)) for d in parallel)
     loops = tuple((d, steps.get(d, 1)) for d in product.k if sizes[d] > 1)
     schedule = Schedule(Anchor.CONTRACTION, _raster(grid, row, column), loops, axes)
     options = {ROWS_OPTION: tile.warp_rows, WARPS_OPTION: tile.warps, FLAT_OPTION: 1}
-    options[STAGES_OPTION] = _stages(product, tile, axes[2][1], target)
+    options[STAGES_OPTION] = _stages(product, tile, depth, target)
     return schedule.with_options(**options)
 
 
@@ -125,12 +145,20 @@ def _stages(product: Product, tile: BlockTile, depth: int, target: Target) -> in
     return max(2, min(4, target.shared_bytes * 2 // 5 // bytes_))
 
 
-def _depth(product: Product, inner: str) -> int:
+def _depth(product: Product, inner: str, tile: BlockTile) -> int:
+    """Extent along the inner dim: `COPIES` of each thread, but not past the size."""
     size = product.op.extents[inner]
-    unit = 256 // bit_width(element_of_factors(product))
-    if not isinstance(size, int) or size >= DEPTH:
-        return max(DEPTH, unit)
-    return max(unit, power_of_two(size))
+    bits = bit_width(element_of_factors(product))
+    unit = 256 // bits
+    if isinstance(size, int) and size < DEPTH:
+        return max(unit, power_of_two(size))
+    most = tile.warps * LANES * COPIES * ACCESS_BITS // bits
+    depth = max(DEPTH, unit)
+    while 2 * depth * (tile.rows + tile.columns) <= most and depth < DEEPEST:
+        if isinstance(size, int) and -(-size // (2 * depth)) * 2 * depth > 1.1 * size:
+            break
+        depth *= 2
+    return depth
 
 
 def _raster(grid: Extents, row: str, column: str) -> Extents:
@@ -145,7 +173,7 @@ def block_tiles() -> Iterator[BlockTile]:
             for warps in (2, 4, 8):
                 if rows * columns > warps * LANES * REGISTERS:
                     continue
-                if rows * columns < warps * 16 * 16:
+                if rows * columns < warps * 16 * 8:
                     continue
                 yield _arranged(rows, columns, warps)
 
@@ -167,15 +195,18 @@ def _best_tile(
         d for d in (*product.batch, *product.m, *product.n) if d not in (row, column)
     ]
     outer = volume(sizes, others)
-    depth = _depth(product, inner)
     steps = volume(sizes, [d for d in product.k if d != inner])
-    deep = steps * -(-sizes[inner] // depth) * depth
 
     def cost(tile: BlockTile) -> float:
+        depth = _depth(product, inner, tile)
+        deep = steps * -(-sizes[inner] // depth) * depth
         cells = outer * -(-sizes[row] // tile.rows) * -(-sizes[column] // tile.columns)
         multiply = tile.rows * tile.columns / PRODUCTS.get(bits, 110.0)
-        move = (tile.rows + tile.columns) * bits / 8 / BYTES
-        each = deep * (max(multiply, move) + 0.2 * min(multiply, move)) + TILE_CYCLES
+        fetch = (tile.rows + tile.columns) * bits / 8 / BYTES
+        read = tile.fragment_rows * bits / 8 / SHARED_BYTES
+        slowest = max(multiply, fetch, read)
+        each = deep * (slowest + 0.1 * (multiply + fetch + read)) + TILE_CYCLES
+        each += deep / depth * ROUND_CYCLES
         return (max(1.0, cells / MULTIPROCESSORS) + 0.5) * each
 
     return min(block_tiles(), key=lambda t: (cost(t), -t.warps))
