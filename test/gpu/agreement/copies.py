@@ -217,6 +217,13 @@ def _bulk_reduction(op: str, type_: str, to: str) -> Form:
 
 CLUSTER = """.reqnctapercluster 2, 1, 1
 """
+BOTH = (
+    "@%first mbarrier.arrive.expect_tx.shared.b64 _, [bar], {bytes}; "
+    "barrier.cluster.arrive; barrier.cluster.wait; .reg .b16 %mask; "
+    "mov.b16 %mask, 3; mov.u32 %x3, %cluster_ctarank; ld.param.u64 %at, [in0]; "
+    "setp.ne.u32 %q, %x3, {leader}; setp.ne.or.u32 %q, %index, 0, %q; "
+)
+"""One block copies for both."""
 REMOTE = {
     "ld.shared::cluster": "ld.shared::cluster.b32 %x1, [%x0];",
     "ld generic": "cvt.u64.u32 %t, %x0; cvta.shared.u64 %t, %t; ld.b32 %x1, [%t];",
@@ -273,6 +280,16 @@ WITH_BARRIER = {
             *(("inc", "u32"), ("dec", "u32")),
         )
     },
+    **{
+        f"cp.async.bulk multicast from block {leader}": (
+            1,
+            BOTH.format(bytes=512, leader=leader)
+            + "@!%q cp.async.bulk.shared::cluster.global"
+            ".mbarrier::complete_tx::bytes.multicast::cluster "
+            "[%base], [%at], 512, [bar], %mask; ",
+        )
+        for leader in (0, 1)
+    },
     "cp.async.bulk to another block": (
         1,
         "mapa.shared::cluster.u32 %x5, %x6, %x4; add.u32 %x7, %base, 512; "
@@ -318,6 +335,7 @@ def _between_blocks() -> Iterator[Form]:
     for name, (arrivals, body) in WITH_BARRIER.items():
         wait = AWAIT.replace(".parity.shared", ".parity.acquire.cluster.shared::cta")
         cases[name] = (arrivals, f"{body}{wait} ld.shared.b32 %x1, [%w];")
+    yield from _multicast()
     for name, (arrivals, body) in cases.items():
         text = body.replace("{", "{{").replace("}", "}}")
         parts = (SETUP, PEER, text, PEER_END)
@@ -327,6 +345,34 @@ def _between_blocks() -> Iterator[Form]:
         output = np.zeros(512, "u4")
         yield Form(
             "clusters", name, ptx, (data,), output, threads=128, blocks=4, cluster=2
+        )
+
+
+def _multicast() -> Iterator[Form]:
+    """A box to both blocks, with the swizzle that it has in each."""
+    for tile in (
+        Tile("uint32", (24, 9), (16, 8), (12, 3)),
+        Tile("float16", (64, 20), (64, 8), (0, 5), "128B"),
+    ):
+        coordinates = ", ".join(str(c) for c in tile.at)
+        body = BOTH.format(bytes=tile.box_bytes, leader=1) + (
+            "mov.b64 %at, map; @!%q cp.async.bulk.tensor.2d.shared::cluster.global.tile"
+            ".mbarrier::complete_tx::bytes.multicast::cluster "
+            f"[%base], [%at, {{{coordinates}}}], [bar], %mask; {AWAIT} "
+            "add.u32 %w, %w, 512; ld.shared.b32 %x1, [%w]; "
+        )
+        text = body.replace("{", "{{").replace("}", "}}")
+        parameters = (".align 64 .b8 map[128]", ".u64 in0", ".u64 out")
+        ptx = assembled(parameters, (SETUP, PEER, text, PEER_END), 2048)
+        ptx = ptx.replace(")\n{", f")\n{CLUSTER}{{", 1)
+        data = Source(tile.name).bits(max(256, -(-tile.bytes // 4)), "u4")
+        yield Form(
+            *("clusters", f"multicast of a box, {tile.name}", ptx, (data,)),
+            np.zeros(512, "u4"),
+            maps=(tile.map(0),),
+            threads=128,
+            blocks=4,
+            cluster=2,
         )
 
 

@@ -19,11 +19,36 @@ SHARED = (
 
 def forms() -> Iterator[Form]:
     """All of them."""
+    yield from _hints()
     yield from _moves()
     yield from _loads()
     yield from _spaces()
     yield from _atomics()
     yield from _combining()
+
+
+HINTS = {
+    "griddepcontrol": "griddepcontrol.wait; griddepcontrol.launch_dependents;",
+    "nanosleep": "nanosleep.u32 20;",
+    "prefetch": "prefetch.global.L2 [%at]; prefetchu.L1 [%at];",
+    "fences": "fence.sc.gpu; fence.acq_rel.cluster; fence.proxy.alias; membar.sys; "
+    "fence.proxy.async; fence.acq_rel.sys;",
+    "pmevent": "pmevent 1;",
+    "createpolicy": ".reg .b64 %p; createpolicy.fractional.L2::evict_last"
+    ".L2::evict_unchanged.b64 %p, 0.5; "
+    "ld.global.L2::cache_hint.b32 %a, [%at], %p;",
+    "applypriority, discard": "applypriority.global.L2::evict_normal [%base], 128;",
+    "activity of a warp": "bar.warp.sync 0xffffffff;",
+}
+"""Instructions that leave no trace but time; loads still work after them."""
+
+
+def _hints() -> Iterator[Form]:
+    place = "ld.param.u64 %at, [in0]; mad.wide.u32 %at, %index, 4, %at; "
+    for name, hint in HINTS.items():
+        body = f"{place} {hint} ld.global.b32 %d, [%at]; xor.b32 %d, %d, %a;"
+        body += " add.u32 %d, %d, %a;"
+        yield elementwise("hints and fences", name, "b32", ["b32"], body)
 
 
 def _moves() -> Iterator[Form]:

@@ -239,8 +239,15 @@ def isspacep(one: Instruction, scope: Scope) -> Operation:
 
 @instruction(
     *("prefetch", "prefetchu", "discard", "applypriority", "membar", "fence", "pragma"),
-    *("nanosleep", "griddepcontrol", "setmaxnreg"),
+    *("nanosleep", "griddepcontrol", "setmaxnreg", "pmevent"),
 )
 def without_effect(one: Instruction, scope: Scope) -> Operation:
     """Hints, and fences among threads that this machine runs in one order anyway."""
     return lambda threads, mask: None
+
+
+@instruction("createpolicy")
+def create_policy(one: Instruction, scope: Scope) -> Operation:
+    """A cache policy: a word that loads take as a hint."""
+    write = scope.write(one.operands[0], "b64")
+    return lambda threads, mask: write(threads, mask, np.uint64(0))
