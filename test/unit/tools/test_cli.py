@@ -55,6 +55,14 @@ def engine(model):
     return path
 
 
+@pytest.fixture(scope="module")
+def gpu_engine(model):
+    path = model.with_suffix(".gpu.stepwell")
+    arguments = ["build", str(model), "-o", str(path), "--target", "sm_80"]
+    assert main([*arguments, "--shape", "x=1..32x16:8x16", "--quiet"]) == 0
+    return path
+
+
 def run(capsys, *arguments):
     code = main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
@@ -102,6 +110,36 @@ def test_bench(engine, capsys):
     assert code == 0
     for word in ("p50", "p99", "throughput", "matmul_add_relu__fc1", "FLOP/s"):
         assert word in out
+
+
+def test_traces_of_both_devices(engine, gpu_engine, tmp_path, capsys):
+    trace = tmp_path / "trace.json"
+    for path, device in ((engine, "cpu"), (gpu_engine, "emulated")):
+        arguments = ("--runs", 1, "--device", device, "--trace", trace)
+        code, out, _ = run(capsys, "bench", path, *arguments)
+        assert code == 0
+        assert ("device" in out) == (device == "emulated")
+        events = json.loads(trace.read_text())["traceEvents"]
+        kernels = [event for event in events if event["ph"] == "X"]
+        assert kernels[0]["name"] == "matmul_add_relu__fc1"
+        assert kernels[0]["args"]["nodes"] == ["fc1", "act1"]
+    code, _, err = run(capsys, "bench", engine, "--trace", tmp_path / "no" / "t.json")
+    assert (code, "cannot write the trace" in err) == (1, True)
+
+
+def test_engines_for_gpus(model, gpu_engine, engine, capsys):
+    code, out, _ = run(capsys, "inspect", gpu_engine)
+    assert (code, "sm_80" in out, " of " in out) == (0, True, True)
+    code, out, _ = run(capsys, "run", gpu_engine, "--device", "emulated")
+    assert (code, "8x10" in out) == (0, True)
+    x = np.random.default_rng(1).standard_normal((3, 16)).astype(np.float32)
+    ours, theirs = load(gpu_engine, device="emulated")(x), load(engine)(x)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    code, _, err = run(capsys, "run", gpu_engine, "--device", "cpu")
+    assert (code, "expected a device for an engine of sm_80" in err) == (1, True)
+    arguments = ("--target", "sm_80", "--device", "emulated", "--runs", 1, "-q")
+    code, out, _ = run(capsys, "compare", model, *arguments, "--size", "batch=5")
+    assert (code, "within the tolerance" in out) == (0, True)
 
 
 def test_inspect(engine, capsys):
