@@ -23,7 +23,7 @@ def fresh(theme: str) -> str | None:
         made = Path(folder) / f"{theme}.ptx"
         command = [nvcc, "-arch=sm_90a", "--ptx", "-O2", "-o", str(made)]
         source = str(CORPUS / f"{theme}.cu")
-        done = subprocess.run([*command, source], capture_output=True, timeout=120)
+        done = subprocess.run([*command, source], capture_output=True, timeout=600)
         return made.read_text() if done.returncode == 0 else None
 
 
