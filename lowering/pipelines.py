@@ -187,6 +187,7 @@ GPU_TILING = Phase(
         # From what a block computes to who computes it.
         "specialise-warps",
         "assign-layouts",
+        "pipeline-loads",
         "plan-shared-memory",
     ),
 )
