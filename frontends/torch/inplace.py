@@ -65,6 +65,8 @@ def is_sound(node: fx.Node) -> bool:
     """
     if not is_in_place(node):
         return False
+    if _op(node) == "dropout_":
+        return node.args[2] is False
     tensors = [node, *changed(node)]
     first = tensors[-1]
     return _op(first) in _FRESH and all(

@@ -66,7 +66,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
         where = "meta device" if tensor.is_meta else f"layout {tensor.layout}"
         raise UnsupportedError(f"expected a weight in memory, got one of {where}")
     plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
-    flat = plain.reshape(-1).view(torch.uint8).numpy()
-    array = flat.view(dtype).reshape(tuple(tensor.shape))
+    row = plain.as_strided((plain.numel(),), (1,))  # also where a dim of 1 has a stride
+    array = row.view(torch.uint8).numpy().view(dtype).reshape(tuple(tensor.shape))
     array.flags.writeable = False
     return array

@@ -17,7 +17,7 @@ from stepwell.frontends.torch.call import (
     cast,
     reshape,
 )
-from stepwell.frontends.torch.registry import Output, Rules
+from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .rows import (
     binary,
@@ -64,6 +64,24 @@ def mul(call: Call, a: Operand, b: Operand) -> Operation:
     element = call.element()
     op = nn.AndOp if is_bool(element) else nn.MulOp
     return op(call.operand(a, element), call.operand(b, element))
+
+
+def addc(op: Any) -> Build:
+    """`x + value * op(a, b)`."""
+
+    def build(
+        call: Call, x: SSAValue, a: SSAValue, b: SSAValue, value: Operand = 1
+    ) -> Operation:
+        element = call.element()
+        inner = op(cast(a, element), cast(b, element)).results[0]
+        return nn.AddOp(cast(x, element), scaled(call, inner, value))
+
+    return described(build, f"`nn.add` of one `{op_name(op)}`.")
+
+
+def square(call: Call, x: SSAValue) -> Operation:
+    """`x * x`."""
+    return nn.MulOp(x, x)
 
 
 def div(call: Call, a: Operand, b: Operand) -> Operation:
@@ -426,6 +444,11 @@ RULES: Rules = {
     "aten.pow.Scalar": power,
     "aten.minimum.default": binary(nn.MinimumOp),
     "aten.maximum.default": binary(nn.MaximumOp),
+    "aten.min.other": binary(nn.MinimumOp),
+    "aten.max.other": binary(nn.MaximumOp),
+    "aten.addcmul.default": addc(nn.MulOp),
+    "aten.addcdiv.default": addc(nn.DivOp),
+    "aten.square.default": square,
     "aten.atan2.default": atan2,
     "aten.ceil.default": rounding(nn.CeilOp),
     "aten.floor.default": rounding(nn.FloorOp),

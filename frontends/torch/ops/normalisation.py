@@ -322,7 +322,23 @@ def flash_attention(
     return [attention(call, q, k, v, None, dropout, is_causal, scale)]
 
 
+def weight_norm(call: Call, v: SSAValue, g: SSAValue, dim: int = 0) -> Operation:
+    """`v` scaled to the norm `g` over all dims but one."""
+    axes = [axis for axis in range(rank_of(v)) if axis != dim % rank_of(v)]
+    square = nn.ReduceOp(nn.MulOp(v, v), kind="sum", axes=axes, keepdims=True)
+    return nn.MulOp(v, nn.DivOp(g, nn.SqrtOp(square)))
+
+
+def weight_norm_interface(
+    call: Call, v: SSAValue, g: SSAValue, dim: int = 0
+) -> Sequence[Output]:
+    """`v` scaled to the norm `g` over all dims but one."""
+    return [weight_norm(call, v, g, dim)]
+
+
 RULES: Rules = {
+    "aten._weight_norm.default": weight_norm,
+    "aten._weight_norm_interface.default": weight_norm_interface,
     "aten.batch_norm.default": batch_norm,
     "aten._native_batch_norm_legit_no_training.default": batch_norm_inference,
     "aten._native_batch_norm_legit.no_stats": batch_norm_no_stats,

@@ -8,6 +8,7 @@ from typing import Any
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
+from stepwell.dialects.dtypes import i64, is_bool
 from stepwell.dialects.shapes import (
     Dim,
     bounds,
@@ -15,6 +16,7 @@ from stepwell.dialects.shapes import (
     dim_min,
     dims_of,
     element_of,
+    product,
 )
 from stepwell.frontends.torch.call import (
     Call,
@@ -26,7 +28,7 @@ from stepwell.frontends.torch.call import (
 )
 from stepwell.frontends.torch.registry import Output, Rules
 
-from .rows import described, reshaped, value
+from .rows import described, pair, reshaped, value
 
 OPEN_END = 1 << 62
 """PyTorch's "up to the end" in a slice is the largest 64-bit integer."""
@@ -191,6 +193,85 @@ def repeat(call: Call, x: SSAValue, repeats: Sequence[Dim]) -> SSAValue:
     return reshape(broadcast_to(reshape(x, split_dims), wide), call.dims())
 
 
+def repeat_interleave(
+    call: Call, x: SSAValue, times: Dim, dim: int | None = None, *_: Any
+) -> SSAValue:
+    """Each position of a dim several times over."""
+    if dim is None:
+        x, dim = reshape(x, [product(dims_of(x))]), 0
+    axis, dims = dim % rank_of(x), dims_of(x)
+    row = reshape(x, [*dims[: axis + 1], 1, *dims[axis + 1 :]])
+    wide = broadcast_to(row, [*dims[: axis + 1], times, *dims[axis + 1 :]])
+    return reshape(wide, call.dims())
+
+
+def diff(
+    call: Call,
+    x: SSAValue,
+    times: int = 1,
+    dim: int = -1,
+    before: SSAValue | None = None,
+    after: SSAValue | None = None,
+) -> SSAValue:
+    """The differences of neighbours along a dim."""
+    axis, element = dim % rank_of(x), call.element()
+    parts = [cast(each, element) for each in (before, x, after) if each is not None]
+    if len(parts) > 1:
+        x = value(nn.ConcatOp(parts, axis=axis))
+    for _ in range(times):
+        size = dims_of(x)[axis]
+        later, earlier = take(x, axis, 1, size), take(x, axis, 0, size - 1)
+        op = nn.XorOp if is_bool(element) else nn.SubOp
+        x = value(op(later, earlier))
+    return x
+
+
+def pixel_shuffle(call: Call, x: SSAValue, factor: int) -> SSAValue:
+    """Channels moved into blocks of pixels."""
+    *outer, channels, height, width = dims_of(x)
+    depth = channels // (factor * factor)
+    parts = reshape(x, [*outer, depth, factor, factor, height, width])
+    first = len(outer)
+    order = [first, first + 3, first + 1, first + 4, first + 2]
+    return reshape(transpose(parts, [*range(first), *order]), call.dims())
+
+
+def pixel_unshuffle(call: Call, x: SSAValue, factor: int) -> SSAValue:
+    """Blocks of pixels moved into channels."""
+    *outer, channels, height, width = dims_of(x)
+    rows, columns = height // factor, width // factor
+    parts = reshape(x, [*outer, channels, rows, factor, columns, factor])
+    first = len(outer)
+    order = [first, first + 2, first + 4, first + 1, first + 3]
+    return reshape(transpose(parts, [*range(first), *order]), call.dims())
+
+
+def unfold(call: Call, x: SSAValue, dim: int, size: int, step: int) -> SSAValue:
+    """Windows along a dim; what is in a window becomes the last dim."""
+    axis = dim % rank_of(x) if rank_of(x) else 0
+    dims = call.dims()
+    count = dims[axis]
+    starts = value(nn.IotaOp([count, 1], i64))
+    if step != 1:
+        starts = value(nn.MulOp(starts, call.scalar(step, i64)))
+    places = value(nn.AddOp(starts, nn.IotaOp([1, size], i64, axis=1)))
+    windows = value(nn.GatherOp(x, places, axis=axis))
+    rank = rank_of(windows)
+    perm = [i for i in range(rank) if i != axis + 1] + [axis + 1]
+    return transpose(windows, perm)
+
+
+def movedim(call: Call, x: SSAValue, source: Any, destination: Any) -> SSAValue:
+    """Dims moved to other places."""
+    rank = rank_of(x)
+    moved = [each % rank for each in pair(source, 1)]
+    to = [each % rank for each in pair(destination, 1)]
+    rest = iter(axis for axis in range(rank) if axis not in moved)
+    places = dict(zip(to, moved, strict=True))
+    perm = [places[i] if i in places else next(rest) for i in range(rank)]
+    return transpose(x, perm)
+
+
 def flip(call: Call, x: SSAValue, dims: Sequence[int]) -> SSAValue:
     """Dims reversed."""
     sizes = dims_of(x)
@@ -346,6 +427,13 @@ RULES: Rules = {
     "aten.chunk.default": split,
     "aten.unbind.int": unbind,
     "aten.repeat.default": repeat,
+    "aten.repeat_interleave.self_int": repeat_interleave,
+    "aten.diff.default": diff,
+    "aten.pixel_shuffle.default": pixel_shuffle,
+    "aten.pixel_unshuffle.default": pixel_unshuffle,
+    "aten.unfold.default": unfold,
+    "aten.movedim.int": movedim,
+    "aten.movedim.intlist": movedim,
     "aten.flip.default": flip,
     "aten.roll.default": roll,
     "aten.constant_pad_nd.default": constant_pad,
