@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from stepwell.runtime.devices.emulated.translate import Scope, instruction, unsu
 
 from . import floats
 from .elementwise import ROUNDING, relu, rounding
+from .narrow import PACKED, packed_conversion
 
 Array = NDArray
 FLOATS = ("f16", "bf16", "f32", "f64")
@@ -27,13 +27,6 @@ ROUND: dict[str, Callable[[Array], Array]] = {
     "rmi": np.floor,
     "rpi": np.ceil,
 }
-PACKED = {
-    "f16x2": np.dtype(np.float16),
-    "bf16x2": np.dtype(ml_dtypes.bfloat16),
-    "e4m3x2": np.dtype(ml_dtypes.float8_e4m3fn),
-    "e5m2x2": np.dtype(ml_dtypes.float8_e5m2),
-}
-LARGEST = {"e4m3x2": 448.0, "e5m2x2": 57344.0}
 PACKED_WIDTHS = ("16", "8", "4", "2")
 KNOWN = {*ROUNDING, "ftz", "sat", "satfinite", "relu"}
 
@@ -112,15 +105,9 @@ def converter(one: Instruction, to: str, source: str) -> Callable[[Array], Array
             result = floats.saturate(result)
         if "relu" in modifiers:
             result = relu(result)
-        return finite(result) if "satfinite" in modifiers else result
+        return floats.finite(result) if "satfinite" in modifiers else result
 
     return between
-
-
-def finite(value: Array) -> Array:
-    """`.satfinite`: infinities become the largest numbers."""
-    most = value.dtype.type(ml_dtypes.finfo(value.dtype).max)
-    return np.where(np.isinf(value), np.where(value > 0, most, -most), value)
 
 
 @instruction("cvt")
@@ -132,8 +119,8 @@ def cvt(one: Instruction, scope: Scope) -> Operation:
     if set(one.modifiers) - {to, source} - KNOWN:
         raise unsupported(one)
     if to in PACKED:
-        return _pack(one, scope, to, source)
-    if source in PACKED and source not in ("f16x2", "bf16x2"):
+        return packed_conversion(one, scope, to, source)
+    if source in PACKED:
         raise unsupported(one)
     if to == "tf32":
         return _to_tf32(one, scope)
@@ -192,64 +179,3 @@ def _pack_integers(one: Instruction, scope: Scope) -> Operation:
         write(threads, mask, value.astype(np.uint32))
 
     return run
-
-
-def _from_fp8(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
-    if to != "f16x2" or source not in LARGEST:
-        raise unsupported(one)
-    read, write = (
-        scope.read(one.operands[1], "b16"),
-        scope.write(one.operands[0], "b32"),
-    )
-
-    def run(threads: Threads, mask: Mask) -> None:
-        pair = np.ascontiguousarray(read(threads)).reshape(-1, 1).view(PACKED[source])
-        halves = pair.astype(np.float16)
-        if "relu" in one.modifiers:
-            halves = relu(halves)
-        write(threads, mask, np.ascontiguousarray(halves).view(np.uint32)[:, 0])
-
-    return run
-
-
-def _pack(one: Instruction, scope: Scope, to: str, source: str) -> Operation:
-    kind = PACKED[to]
-    if source == "f16x2" and to in LARGEST:
-        return _halves_to_fp8(one, scope, to)
-    if source != "f32":
-        return _from_fp8(one, scope, to, source)
-    reads = [scope.read(operand, "f32") for operand in one.operands[1:3]]
-    packed = f"b{kind.itemsize * 16}"
-    write = scope.write(one.operands[0], packed)
-
-    def run(threads: Threads, mask: Mask) -> None:
-        pair = np.empty((mask.size, 2), kind)
-        # The first source becomes the upper half.
-        pair[:, 1], pair[:, 0] = (
-            _narrowed(one, read(threads).astype(np.float64), to) for read in reads
-        )
-        write(threads, mask, pair.view(NUMPY_TYPES[packed])[:, 0])
-
-    return run
-
-
-def _halves_to_fp8(one: Instruction, scope: Scope, to: str) -> Operation:
-    read = scope.read(one.operands[1], "b32")
-    write = scope.write(one.operands[0], "b16")
-
-    def run(threads: Threads, mask: Mask) -> None:
-        pair = np.ascontiguousarray(read(threads)).reshape(-1, 1).view(np.float16)
-        narrow = _narrowed(one, pair.astype(np.float64), to)
-        write(threads, mask, np.ascontiguousarray(narrow).view(np.uint16)[:, 0])
-
-    return run
-
-
-def _narrowed(one: Instruction, value: Array, to: str) -> Array:
-    """Doubles that hold singles or halves, as numbers of a packed type."""
-    if "relu" in one.modifiers:
-        value = relu(value)
-    if to in LARGEST:  # .satfinite is mandatory for these
-        return np.clip(value, -LARGEST[to], LARGEST[to]).astype(PACKED[to])
-    result = floats.narrow(value, rounding(one), PACKED[to])
-    return finite(result) if "satfinite" in one.modifiers else result

@@ -30,6 +30,12 @@ def saturate(value: Array) -> Array:
     return np.clip(clean, value.dtype.type(0), value.dtype.type(1))
 
 
+def finite(value: Array) -> Array:
+    """`.satfinite`: infinities become the largest numbers."""
+    most = value.dtype.type(ml_dtypes.finfo(value.dtype).max)
+    return np.where(np.isinf(value), np.where(value > 0, most, -most), value)
+
+
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """Knuth's exact sum: a + b = s + e."""
     s = a + b
