@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from contextlib import ExitStack
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -74,15 +73,16 @@ class GpuValues:
         self._on_host = not given
         self._library = next((one.library for one in given if one.library), "")
         self._stream = _stream_of(given, stream)
-        with ExitStack() as guard:
-            guard.enter_context(workspace.gpu.activate())
+        self._guard = workspace.gpu.activate()
+        self._guard.__enter__()
+        try:
             self._queue.begin(self._stream)
-            guard.callback(self._queue.end)
-            for tensor, one in zip(
-                context.program.manifest.inputs, inputs, strict=True
-            ):
+            tensors = context.program.manifest.inputs
+            for tensor, one in zip(tensors, inputs, strict=True):
                 self._take(tensor.value, one)
-            self._guard = guard.pop_all()
+        except BaseException:
+            self.close()
+            raise
 
     def _take(self, index: int, one: Array | DeviceTensor) -> None:
         if not isinstance(one, DeviceTensor):
@@ -273,7 +273,10 @@ class GpuValues:
 
     def close(self) -> None:
         """The run has been asked for in full, or has failed."""
-        self._guard.close()
+        try:
+            self._queue.end()
+        finally:
+            self._guard.__exit__(None, None, None)
 
 
 def _stream_of(given: Sequence[DeviceTensor], stream: Any) -> int | None:
