@@ -108,7 +108,24 @@ def llvm_ir(module: ModuleOp) -> str:
     return emit_llvm_ir(ModuleOp(kernels))
 
 
-TRANSLATIONS: Mapping[str, Callable[[ModuleOp], str]] = {"llvm": llvm_ir}
+def ptx(module: ModuleOp) -> str:
+    """The module's kernels of the lower half of `tile` as PTX."""
+    from stepwell.codegen.cuda.objects import compile_ptx
+    from stepwell.dialects import tile
+
+    kernels = [op.clone() for op in module.ops if isinstance(op, tile.FuncOp)]
+    target = Target.of(module)
+    if not kernels or target.is_cpu:
+        raise OptionError(
+            "expected a module with a GPU as its target and kernels in it",
+            fix="use --target sm_90a, and --stop-after tile for a model",
+        )
+    made = ModuleOp(kernels)
+    target.attach(made)
+    return compile_ptx(made, target)[0]
+
+
+TRANSLATIONS: Mapping[str, Callable[[ModuleOp], str]] = {"llvm": llvm_ir, "ptx": ptx}
 """Printers of `-t`, by name."""
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -76,3 +80,27 @@ def test_products_equal_numpy(
     want = wide @ w.astype("f8")
     (y,) = program.run([x, w], [np.zeros((40, 36), f"{total[0]}4")], m=40, n=36, k=52)
     assert np.abs(y - want).max() <= error * np.abs(want).max()
+
+
+PIPELINED = Path(__file__).parents[3] / "filecheck/codegen/cuda/pipelined-product.mlir"
+
+
+def test_pipelined_product_equals_numpy() -> None:
+    program = Program(PIPELINED.read_text())
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 90)).astype("f2")
+    w = rng.standard_normal((90, 64)).astype("f2")
+    (y,) = program.run([x, w], [np.zeros((50, 64), "f4")], m=50, k=90)
+    np.testing.assert_allclose(y, x.astype("f8") @ w.astype("f8"), atol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("ptxas") is None, reason="needs ptxas")
+@pytest.mark.parametrize("target", ["sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"])
+def test_products_assemble_for_every_target(target: str, tmp_path: Path) -> None:
+    text = product("f16", "f32", (32, 32, 32), "")
+    (tmp_path / "k.ptx").write_text(Program(text, target).ptx)
+    command = ["ptxas", f"-arch={target}", str(tmp_path / "k.ptx")]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "k.cubin")], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
