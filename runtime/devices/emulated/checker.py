@@ -82,7 +82,8 @@ class MemoryChecker:
     def launch(self, launch: Launch) -> None:
         """A launch begins: memory is as the host left it."""
         x, y, z = launch.grid
-        self._grid = Grid.of(x * y * z * -(-launch.threads // WARP))
+        warps = -(-launch.threads // WARP) * launch.blocks
+        self._grid = Grid.of(x * y * z // launch.blocks, warps)
         self._global = None
         self._granule = launch.granule
         self.now = 0
@@ -185,21 +186,21 @@ class MemoryChecker:
         """
         if offsets.size == 0 or kind == "bounds":
             return
-        if memory.written is not None and kind in ("read", "atomic", "strong read"):
+        if memory is threads.wave.local:
+            return
+        if kind == "strong read":
             _check_written(threads, memory, offsets, width, lanes)
-        if memory is threads.wave.local or kind == "strong read":
-            if kind == "strong read":
-                self._atomic_order(threads, lanes, offsets, "acquire")
+            self._atomic_order(threads, lanes, offsets, "acquire")
             return
         if kind in ("atomic", "strong write"):
             self._atomic_order(threads, lanes, offsets, "acquire")
-        if kind == "use":
-            self._check(
-                self._access(threads, memory, offsets, width, lanes, "read", ())
-            )
-            return
-        one = self._access(threads, memory, offsets, width, lanes, kind, bits)
+        as_kind = "read" if kind == "use" else kind
+        one = self._access(threads, memory, offsets, width, lanes, as_kind, bits)
         self._check(one)
+        if kind == "use":
+            return
+        if kind in ("read", "atomic"):
+            _check_written(threads, memory, offsets, width, lanes)
         self._remember(one, IN_FLIGHT if kind == "copy" else self.now)
         if kind in ("atomic", "strong write"):
             self._atomic_order(threads, lanes, offsets, "release")
@@ -231,10 +232,9 @@ class MemoryChecker:
     ) -> Offsets:
         """An asynchronous read was issued; give the result to `has_read` later."""
         lanes = np.full(offsets.size, lane)
-        if memory.written is not None:
-            _check_written(threads, memory, offsets, width, lanes)
         one = self._access(threads, memory, offsets, width, lanes, "async", ())
         self._check(one)
+        _check_written(threads, memory, offsets, width, lanes)
         np.add.at(one.shadow.busy, one.at, 1)
         one.shadow.busy_line[one.at] = threads.wave.line
         return one.at
@@ -296,7 +296,7 @@ class MemoryChecker:
         warps = one.threads.wave.warps
         if one.kind in ("atomic", "strong write"):
             before &= ~atomic
-        elif not one.shared:  # a loop of atomics may begin with a plain read
+        elif not one.shared and one.kind == "read":  # loops of atomics begin with one
             before &= ~(atomic & (who // WARP // warps != one.name // WARP // warps))
         racy = before & ~self._ordered(one, who, when)
         if one.kind in ("write", "copy"):
@@ -328,7 +328,7 @@ class MemoryChecker:
             times = shadow.times[at] - 1
             unknown = times > order.known[warp]
             unknown[np.arange(at.size), order.column[warp]] = False
-            racy = unknown.any(axis=1)
+            racy = np.logical_or.reduce(unknown, axis=1)
             if racy.any():
                 raise self._race(one, racy, shadow.reads, "read")
         lasts = [shadow.reads]
@@ -369,9 +369,7 @@ class MemoryChecker:
             mine = one.name // (WARP * wave.warps) // size
             apart = (who >= 0) & (who // (WARP * wave.warps) // size != mine)
             if apart.any():
-                by_grid = order.grid.ordered(
-                    np.where(apart, who // WARP, 0), when, one.name // WARP
-                )
+                by_grid = order.published(np.where(apart, who // WARP, 0), when, warp)
                 ordered = np.where(apart, by_grid, ordered)
         return (ordered | same) & (when != IN_FLIGHT)
 

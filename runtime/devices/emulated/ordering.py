@@ -1,7 +1,7 @@
 """Happens-before: what the warps of a wave know of one another.
 
 Time counts executed instructions. `known[w, c]` is the time up to which warp w knows
-what column c did: a column is a warp of w's cluster, or its copy engine (the last one).
+what column c did: a warp of w's cluster, its copy engine, or all other clusters.
 Barriers, mbarriers and atomics publish what a warp knows and hand it on. Within a warp
 only a convergent instruction or a barrier orders its lanes: `met` is when each thread
 last took part in one. Between clusters only atomics order anything (`Grid`).
@@ -25,21 +25,16 @@ ADDRESSES = 1024
 class Grid:
     """What orders warps of different clusters: atomics, taken as release and acquire.
 
-    Per warp of the grid: when it last released, and when it last acquired.
+    `released[c, w]` is the time up to which an atomic has published what warp w of
+    cluster c did.
     """
 
     released: Times
-    acquired: Times
 
     @staticmethod
-    def of(warps: int) -> Grid:
+    def of(clusters: int, warps: int) -> Grid:
         """Nothing happened yet."""
-        return Grid(np.full(warps, -1, np.int64), np.full(warps, -1, np.int64))
-
-    def ordered(self, earlier: Times, when: Times, later: Times) -> NDArray[np.bool_]:
-        """Whether accesses of warps `earlier` at `when` are before `later`'s now."""
-        released = self.released[earlier]
-        return (released >= when) & (self.acquired[later] >= when)
+        return Grid(np.full((clusters, warps), -1, np.int64))
 
 
 @dataclass
@@ -68,7 +63,8 @@ class Ordering:
         warps = wave.count // WARP
         number, block = np.arange(warps) // wave.blocks, wave.block_of[::WARP]
         self.column = block % blocks * wave.warps + number
-        self.columns = wave.warps * blocks + 1
+        self.columns = wave.warps * blocks + 2
+        self.cluster = self.first // blocks + block // blocks
         self.known = np.full((warps, self.columns), -1, np.int64)
         self.shown = self.known.copy()
         self.met = np.full(wave.count, -1, np.int64)
@@ -80,7 +76,21 @@ class Ordering:
     @property
     def engine(self) -> int:
         """The column of the copy engine."""
+        return self.columns - 2
+
+    @property
+    def others(self) -> int:
+        """The column of what atomics of other clusters have published."""
         return self.columns - 1
+
+    def published(self, warps: Times, when: Times, later: Times) -> NDArray[np.bool_]:
+        """Whether atomics order accesses of other clusters before warps of this wave.
+
+        `warps` are numbers in the grid, `later` in the wave.
+        """
+        width = self.columns - 2
+        released = self.grid.released[warps // width, warps % width]
+        return (released >= when) & (self.known[later, self.others] >= when)
 
     def meet(self, threads: Threads, mask: Mask) -> None:
         """A convergent instruction: the lanes of each warp have met."""
@@ -107,7 +117,8 @@ class Ordering:
         np.maximum.at(known, rows, self.known[warps])
         np.maximum.at(shown, rows, self.shown[warps])
         if kind == "atomic":
-            self.grid.released[self.grid_warp[warps]] = self.now
+            released = self.known[warps, : self.columns - 2]
+            np.maximum.at(self.grid.released, self.cluster[warps], released)
 
     def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
         """The warps take over what was published under keys."""
@@ -117,7 +128,7 @@ class Ordering:
         np.maximum.at(self.known, warps, known[rows])
         np.maximum.at(self.shown, warps, shown[rows])
         if kind == "atomic":
-            self.grid.acquired[self.grid_warp[warps]] = self.now
+            self.known[warps, self.others] = self.now
 
     def landed(self, key: int) -> None:
         """The copy engine publishes, under an mbarrier, that a copy has landed."""

@@ -53,10 +53,9 @@ class Last:
         """A line of PTX; negative for atomics."""
         return self._line[at]
 
-    def put(self, at: Offsets, who: object, when: int, line: int) -> None:
+    def put(self, at: Offsets, who: Offsets | int, when: int, line: int) -> None:
         """Remember an access."""
-        self._who[at] = who
-        self._who[at] += 1
+        self._who[at] = who + 1
         self._when[at] = when + 1
         self._line[at] = line
 

@@ -72,6 +72,8 @@ class Statistics:
         if memory.name not in ("shared", "global") or not offsets.size:
             return
         line = self._line(threads.wave.line, "")
+        if line.name.startswith(("ld.param", "ld.const")):
+            return
         line.space = memory.name
         warps = lanes // WARP
         line.requests += int(np.unique(warps).size)

@@ -175,7 +175,8 @@ class Rows(dict[int, NDArray]):
                 return row
             threads.wave.cached.append((self, number))
         else:
-            row = threads.wave.banks[view.bank][view.row, threads.start : threads.stop]
+            bank = threads.wave.banks[view.bank]
+            row = bank[int(view.row), threads.start : threads.stop]
             if row.dtype.itemsize == view.dtype.itemsize:
                 row = row.view(view.dtype)
             else:  # the low bits of a wider register

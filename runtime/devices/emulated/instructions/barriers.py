@@ -82,11 +82,14 @@ def arrive(
     generation = wave.generation[which]
 
     def ready() -> Mask:
-        expected = wave.live_threads() if wanted is None else wanted
-        full = np.repeat(expected, BARRIERS) if wanted is None else expected
+        full = (
+            np.repeat(wave.live_threads(), BARRIERS)
+            if wanted is None
+            else np.full(wave.arrived.size, wanted)
+        )
         here = np.unique(which[mask & (wave.generation[which] == generation)])
         over = here[(wave.arrived >= full)[here]]
-        wave.arrived[over] -= full[over] if wanted is None else expected
+        wave.arrived[over] -= full[over]
         wave.generation[over] += 1
         return wave.generation[which] != generation
 

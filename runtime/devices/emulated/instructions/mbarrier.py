@@ -170,8 +170,9 @@ def _invalidate(one: Instruction, scope: Scope) -> Operation:
         memory, offsets = checked(threads, mask, where(threads, mask), 8, "use")
         memory.view(8)[offsets // 8] = 0
         checker = threads.device.checker
-        for offset in offsets if checker is not None else ():
-            checker.invalidated(int(offset))
+        if checker is not None:
+            for offset in offsets:
+                checker.invalidated(int(offset))
 
     return run
 
@@ -287,7 +288,7 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
             return over
 
         def resume(due: Mask) -> None:
-            write(threads, due, np.True_)
+            write(threads, due, np.array(True))
             if checker is not None:
                 checker.acquire(threads, due, "mbarrier", offsets[due[mask]])
 

@@ -4,42 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from planted import HEAD, run
 
 from stepwell.errors import DeviceError, UnsupportedError
-from stepwell.runtime.devices.emulated import EmulatedDevice
 from stepwell.runtime.devices.emulated.checker import Race, Uninitialised
 from stepwell.runtime.devices.emulated.machine import Deadlock
 from stepwell.runtime.devices.emulated.memory import MemoryFault
-
-HEAD = """
-.version 8.0
-.target sm_90a
-.address_size 64
-.visible .entry k(.param .u64 out)
-{
-  .reg .pred %p<4>;
-  .reg .b32 %r<16>;
-  .reg .b64 %rd<8>;
-  .shared .align 16 .b32 s[128];
-  .shared .align 8 .b64 bar;
-  ld.param.u64 %rd1, [out];
-  mov.u32 %r1, %tid.x;
-  shl.b32 %r2, %r1, 2;
-  mov.u32 %r3, s;
-  add.u32 %r4, %r3, %r2;
-  cvt.u64.u32 %rd2, %r2;
-  add.u64 %rd3, %rd1, %rd2;
-"""
-
-
-def run(body: str, check: bool = True, **options: int) -> np.ndarray:
-    device = EmulatedDevice(check=check)
-    out = device.upload(np.zeros(128, "i4"))
-    device.load(HEAD + body + "\n ret;\n}").launch(
-        "k", grid=1, block=128, args=[out], **options
-    )
-    return device.download(out, (128,), "i4")
-
 
 MIRROR = """
   st.shared.u32 [%r4], %r1;

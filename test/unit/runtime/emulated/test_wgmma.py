@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.runtime.devices.emulated.checker import Race
 
 PTX = """
 .version 8.0
@@ -85,3 +86,57 @@ def test_registers_times_shared(transposed, waits):
     matrix = got.transpose(0, 3, 1, 2, 4).reshape(64, 8)
     right = 1 - a.astype("f4") @ b.astype("f4") if waits else np.ones((64, 8))
     np.testing.assert_array_equal(matrix, right)
+
+
+def launch(text: str) -> None:
+    """The kernel on a valid left operand in registers and a K-major right one."""
+    descriptor = (128 >> 4) << 16 | (256 >> 4) << 32
+    text = text.replace("DESCRIPTOR", str(descriptor)).replace("TRANSPOSED", "0")
+    device = EmulatedDevice(check=True)
+    inputs = [
+        device.upload(np.ones((128, 4, 2), "f2")),
+        device.upload(np.ones((2, 8, 8), "f2")),
+    ]
+    out = device.upload(np.zeros((128, 4), "f4"))
+    device.load(text.replace("WAIT", WAIT)).launch(
+        "k", grid=1, block=128, args=[*inputs, out]
+    )
+
+
+FENCE = "  wgmma.fence.sync.aligned;\n"
+BUGS = {
+    "no wgmma.fence": (FENCE, "", "without wgmma.fence"),
+    "a register that is written behind the fence": (
+        FENCE,
+        FENCE + "mov.f32 %f1, 0f3f800000;\n",
+        "without wgmma.fence since its registers were written",
+    ),
+    "no wait before the sums are read": ("WAIT", "", "wgmma that is in flight"),
+    "an operand that is written too early": (
+        "WAIT",
+        "st.shared.u16 [%r8], 0;\n WAIT",
+        "still reads",
+    ),
+    "a left operand that is written too early": (
+        "WAIT",
+        "mov.u32 %r2, 0;\n WAIT",
+        "wgmma that is in flight",
+    ),
+    "no fence of the asynchronous proxy": (
+        "fence.proxy.async;",
+        "",
+        "without a fence since",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bugs(bug):
+    old, new, message = BUGS[bug]
+    assert PTX.count(old) == 1
+    with pytest.raises(Race, match=message):
+        launch(PTX.replace(old, new))
+
+
+def test_planted_bugs_have_a_clean_twin():
+    launch(PTX)

@@ -1,0 +1,245 @@
+"""Races of threads: across warps, within one, across blocks, each beside a clean twin.
+
+A race in shared memory is one of threads of a block; in global memory, of the grid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planted import run
+
+from stepwell.runtime.devices.emulated.checker import Race
+
+NEIGHBOUR = """
+  st.shared.u32 [%r4], %r1;
+  {sync}
+  xor.b32 %r5, %r2, 4;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u32 %r6, [%r5];
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+@pytest.mark.parametrize(
+    "sync",
+    ["bar.warp.sync -1;", "bar.sync 0;", "shfl.sync.idx.b32 %r7, %r1, 0, 31, -1;"],
+)
+def test_lanes_of_a_warp_that_meet(sync):
+    got = run(NEIGHBOUR.format(sync=sync))
+    np.testing.assert_array_equal(got, np.arange(128) ^ 1)
+
+
+def test_race_of_lanes_of_a_warp():
+    with pytest.raises(Race, match="with the write of thread"):
+        run(NEIGHBOUR.format(sync=""))
+
+
+ACROSS = """
+  st.shared.u32 [%r4], %r1;
+  {sync}
+  xor.b32 %r5, %r2, 128;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u32 %r6, [%r5];
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_a_barrier_of_the_warp_does_not_order_warps():
+    run(ACROSS.format(sync="bar.sync 0;"))
+    with pytest.raises(Race, match="no barrier between"):
+        run(ACROSS.format(sync="bar.warp.sync -1;"))
+
+
+IN_GLOBAL = """
+  st.global.u32 [%rd3], %r1;
+  {sync}
+  sub.u32 %r5, 508, %r2;
+  cvt.u64.u32 %rd4, %r5;
+  add.u64 %rd4, %rd4, %rd1;
+  ld.global.u32 %r6, [%rd4];
+  bar.sync 0;
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_race_in_global_memory():
+    got = run(IN_GLOBAL.format(sync="bar.sync 0;"))
+    np.testing.assert_array_equal(got, np.arange(128)[::-1])
+    with pytest.raises(Race, match="read of global"):
+        run(IN_GLOBAL.format(sync=""))
+
+
+SLOTS = """
+  mov.u32 %r5, %ctaid.x;
+  mov.u32 %r6, %nctaid.x;
+  {which}
+  shl.b32 %r8, %r7, 9;
+  cvt.u64.u32 %rd4, %r8;
+  add.u64 %rd4, %rd4, %rd3;
+  st.global.u32 [%rd4], %r5;
+"""
+OWN = "mov.u32 %r7, %r5;"
+FIRST = "mov.u32 %r7, 0;"
+
+
+@pytest.mark.parametrize("blocks", [2, 40])
+def test_race_of_blocks(blocks):
+    got = run(SLOTS.format(which=OWN), blocks=blocks)
+    np.testing.assert_array_equal(got, np.arange(blocks)[:, None] + np.zeros(128))
+    with pytest.raises(Race, match="write of global") as caught:
+        run(SLOTS.format(which=FIRST), blocks=blocks)
+    assert "of block (" in str(caught.value)
+
+
+LAST = """
+  .reg .pred %q;
+  mov.u32 %r5, %ctaid.x;
+  mov.u32 %r6, %nctaid.x;
+  mul.wide.u32 %rd4, %r5, 512;
+  add.u64 %rd4, %rd4, %rd3;
+  add.u32 %r7, %r5, %r1;
+  st.global.u32 [%rd4], %r7;
+  membar.gl;
+  bar.sync 0;
+  sub.u32 %r8, %r6, 1;
+  setp.ne.u32 %q, %r1, 0;
+  {count}
+  st.shared.u32 [s], %r9;
+all:
+  bar.sync 0;
+  ld.shared.u32 %r9, [s];
+  setp.ne.u32 %p1, %r9, %r8;
+  @%p1 ret;
+  mov.u32 %r10, 0;
+  mov.u32 %r11, 0;
+again:
+  mul.wide.u32 %rd5, %r10, 512;
+  add.u64 %rd5, %rd5, %rd3;
+  ld.global.u32 %r12, [%rd5];
+  add.u32 %r11, %r11, %r12;
+  add.u32 %r10, %r10, 1;
+  setp.lt.u32 %p2, %r10, %r6;
+  @%p2 bra again;
+  st.global.u32 [%rd3], %r11;
+"""
+COUNTED = """
+  mov.u64 %rd6, ticket;
+  @%q bra all;
+  atom.global.add.u32 %r9, [%rd6], 1;
+"""
+ASSUMED = "@%q bra all; mov.u32 %r9, %r5;"
+
+
+@pytest.mark.parametrize("blocks", [3, 40])
+def test_the_last_block_may_read_what_others_wrote(blocks):
+    """By an atomic counter; to assume which block is the last is a race."""
+    got = run(LAST.format(count=COUNTED), blocks=blocks)
+    right = (np.arange(blocks)[:, None] + np.arange(128)).sum(axis=0)
+    np.testing.assert_array_equal(got[0], right)
+    with pytest.raises(Race, match="read of global"):
+        run(LAST.format(count=ASSUMED), blocks=blocks)
+
+
+def test_one_instruction_that_writes_several_values():
+    run("st.shared.u32 [s], 7; bar.sync 0;")
+    with pytest.raises(Race, match="write of shared"):
+        run("st.shared.u32 [s], %r1; bar.sync 0;")
+
+
+def test_every_reader_counts_not_only_the_last():
+    body = """
+      st.shared.u32 [%r4], %r1;
+      bar.sync 0;
+      ld.shared.u32 %r5, [s];
+      {sync}
+      setp.ne.u32 %p1, %r1, 0;
+      @!%p1 st.shared.u32 [s], 9;
+    """
+    run(body.format(sync="bar.sync 0;"))
+    some = "setp.ge.u32 %p2, %r1, 64; @%p2 ret; bar.sync 1, 64;"
+    with pytest.raises(Race, match="with the read of thread"):
+        run(body.format(sync=some))
+
+
+FLAG = """
+  setp.ne.u32 %p1, %r1, 0;
+  @%p1 bra wait;
+  st.shared.u32 [s+4], 41;
+  membar.cta;
+  st{how}.shared.u32 [s], 1;
+  ret;
+wait:
+  setp.lt.u32 %p2, %r1, 32;
+  @%p2 ret;
+again:
+  ld{how}.shared.u32 %r5, [s];
+  setp.eq.u32 %p2, %r5, 1;
+  @!%p2 bra again;
+  ld.shared.u32 %r6, [s+4];
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_flags_are_volatile():
+    start = "st.shared.u32 [%r4], 0; bar.sync 0;"
+    got = run(start + FLAG.format(how=".volatile"))
+    assert (got[32:] == 41).all()
+    with pytest.raises(Race):
+        run(start + FLAG.format(how=""))
+
+
+def test_an_mbarrier_is_initialised_before_others_use_it():
+    body = """
+      setp.ne.u32 %p1, %r1, 0;
+      @!%p1 mbarrier.init.shared.b64 [bar], 128;
+      {sync}
+      mbarrier.arrive.shared.b64 _, [bar];
+    """
+    run(body.format(sync="bar.sync 0;"))
+    with pytest.raises(Race, match="read of shared"):
+        run(body.format(sync=""))
+
+
+def test_mbarriers_order_what_came_before_an_arrival():
+    body = """
+      setp.ne.u32 %p1, %r1, 0;
+      @!%p1 mbarrier.init.shared.b64 [bar], 128;
+      bar.sync 0;
+      st.shared.u32 [%r4], %r1;
+      mbarrier.arrive.shared.b64 _, [bar];
+      {wait}
+      xor.b32 %r5, %r2, 256;
+      add.u32 %r5, %r5, %r3;
+      ld.shared.u32 %r6, [%r5];
+      st.global.u32 [%rd3], %r6;
+    """
+    wait = """
+    again:
+      mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
+      @!%p2 bra again;
+    """
+    got = run(body.format(wait=wait))
+    np.testing.assert_array_equal(got, np.arange(128) ^ 64)
+    with pytest.raises(Race, match="no barrier between"):
+        run(body.format(wait=""))
+
+
+def test_a_histogram_is_read_behind_a_barrier():
+    body = """
+      st.shared.u32 [%r4], 0;
+      bar.sync 0;
+      atom.shared.add.u32 %r5, [s], 1;
+      {sync}
+      ld.shared.u32 %r6, [s];
+      st.global.u32 [%rd3], %r6;
+    """
+    assert (run(body.format(sync="bar.sync 0;")) == 128).all()
+    with pytest.raises(Race, match="with the write of thread"):
+        run(body.format(sync=""))
+
+
+def test_a_finding_names_the_node_of_the_model():
+    planted = "// node: conv1\n st.shared.u32 [s], %r1;\n// node: relu1\n bar.sync 0;"
+    with pytest.raises(Race, match="node conv1"):
+        run(planted)
