@@ -291,9 +291,9 @@ def extremum(largest: bool, keep_nan: bool) -> Function:
 def _largest_by_size(function: Function) -> Function:
     """`.xorsign.abs`: of the absolute values, with the product of the signs."""
 
-    def apply(a: Array, b: Array) -> Array:
-        chosen = function(np.abs(a), np.abs(b))
-        negative = np.signbit(a) ^ np.signbit(b)
+    def apply(*values: Array) -> Array:
+        chosen = function(*(np.abs(value) for value in values))
+        negative = np.logical_xor.reduce([np.signbit(value) for value in values])
         return np.where(negative, -np.abs(chosen), np.abs(chosen))
 
     return apply

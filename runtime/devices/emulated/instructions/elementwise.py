@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
-from stepwell.runtime.devices.emulated.syntax import Instruction
+from stepwell.runtime.devices.emulated.syntax import WIDTHS, Instruction
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
     element_type,
@@ -22,6 +22,23 @@ Array = NDArray
 Function = Callable[..., Array]
 ROUNDING = ("rn", "rz", "rm", "rp", "rni", "rzi", "rmi", "rpi", "rna")
 PACKED = {"f16x2": "f16", "bf16x2": "bf16"}
+MODIFIERS = {
+    *(
+        *ROUNDING,
+        "ftz",
+        "sat",
+        "relu",
+        "NaN",
+        "xorsign",
+        "abs",
+        "oob",
+        "approx",
+        "full",
+    ),
+    *("lo", "hi", "l", "r", "wrap", "clamp"),
+    *("f4e", "b4e", "rc8", "ecl", "ecr", "rc16"),
+}
+"""What one-to-one instructions may say besides types; anything else is an error."""
 FLOATS = ("f16", "bf16", "f32", "f64")
 
 
@@ -29,6 +46,8 @@ def elementwise(
     one: Instruction, scope: Scope, function: Function, types: tuple[str, ...] = ()
 ) -> Operation:
     """`d = function(a, b, ...)`; `types` are the operands' where not the result's."""
+    if set(one.modifiers) - MODIFIERS - WIDTHS.keys():
+        raise unsupported(one)
     type_ = element_type(one)
     sources = one.operands[1:]
     types = types or (type_,) * len(sources)
