@@ -1,11 +1,12 @@
-"""PyTorch models on the CPU beside torch itself: error, import and build time.
+"""PyTorch models beside torch itself: relative error, import and build time.
 
 Usage: python tools/bench/torch_models.py [--only NAME] [--mode MODE] [--write]
+           [--target cpu|cuda] [--jobs 1]
 
 Each model is exported and built twice: for one size, and with the dims that it can
 change left open; then it runs at other sizes too. Every build is a process of its own.
-`--write` puts the table into docs/benchmarks/torch.md. Needs transformers, torchvision
-and timm.
+torch on the CPU judges. `--write` puts the table into docs/benchmarks/torch.md (for
+another target torch-TARGET.md). Needs transformers, torchvision and timm.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -85,7 +87,7 @@ class Row:
         )
 
 
-def measure(name: str, mode: str) -> Row:
+def measure(name: str, mode: str, target: str) -> Row:
     """Export, build and run one model."""
     import torch
 
@@ -109,17 +111,18 @@ def measure(name: str, mode: str) -> Row:
         engine = stepwell.build(
             exported,
             shapes=ranges(case, exported, runs) if mode == "dynamic" else None,
+            target=target,
             threads=1,
             progress=lambda stage, *_: stages.append((stage, time.perf_counter())),
         )
         build_s = time.perf_counter() - start
-        arrays = [[x.numpy() for x in inputs] for inputs in runs]
-        results = [flatten(engine(*inputs)) for inputs in arrays]
+        device = "cpu" if target == "cpu" else "cuda"
+        runs = [[x.to(device) for x in inputs] for inputs in runs]
+        module = module.to(device)
+        results = [flatten(engine(*inputs)) for inputs in runs]
         error = max(map(relative_error, results, expected))
-        ours, theirs = (
-            median_ms(lambda: engine(*arrays[0])),
-            median_ms(lambda: module(*runs[0])),
-        )
+        ours = median_ms(lambda: engine(*runs[0]), device)
+        theirs = median_ms(lambda: module(*runs[0]), device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     summary = engine.inspect()
     return Row(
@@ -177,23 +180,32 @@ def flatten(outputs: Any) -> list[np.ndarray[Any, Any]]:
         return [array for output in outputs for array in flatten(output)]
     if isinstance(outputs, dict):
         return flatten(list(outputs.values()))
-    return [np.asarray(outputs)]
+    return [np.asarray(getattr(outputs, "cpu", lambda: outputs)())]
 
 
-def median_ms(call: Any, runs: int = 10) -> float:
+def median_ms(call: Any, device: str, runs: int = 10) -> float:
     """The median time of warm calls in milliseconds."""
+    import torch
+
+    def finish() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     call()
+    finish()
     times: list[float] = []
     for _ in range(runs):
         start = time.perf_counter()
         call()
+        finish()
         times.append(time.perf_counter() - start)
     return 1e3 * float(np.median(times))
 
 
-def measure_apart(name: str, mode: str) -> Row:
+def measure_apart(name: str, mode: str, target: str) -> Row:
     """`measure` in a process of its own; what goes wrong there is in the row."""
-    command = [sys.executable, __file__, "--child", name, "--mode", mode]
+    command = [sys.executable, __file__, "--child", name]
+    command += ["--mode", mode, "--target", target]
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -256,21 +268,26 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", help="names of the models to run")
     parser.add_argument("--mode", choices=MODES, action="append")
+    parser.add_argument("--target", default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     modes = options.mode or MODES
     if options.child:
-        print(json.dumps(asdict(measure(options.child, modes[0]))))
+        print(json.dumps(asdict(measure(options.child, modes[0], options.target))))
         return 0
     names = [case.name for case in cases()]
     wanted = [name for name in names if not options.only or name in options.only]
-    pairs = [(name, mode) for name in wanted for mode in modes]
-    rows = [measure_apart(*pair) for pair in track(pairs, description="models")]
+    runs = [(name, mode, options.target) for name in wanted for mode in modes]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        measured = pool.map(lambda run: measure_apart(*run), runs)
+        rows = list(track(measured, description="models", total=len(runs)))
     show(rows)
     if options.write:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page(rows, [a for a in arguments if a != "--write"]))
+        name = "torch" if options.target == "cpu" else f"torch-{options.target}"
+        path = PAGE.with_stem(name)
+        path.write_text(page(rows, [a for a in arguments if a != "--write"]))
     return int(not all(row.is_right for row in rows))
 
 

@@ -10,7 +10,13 @@ from typing import Any, TypeGuard
 
 import torch
 
-from stepwell.errors import StepwellError, UnsupportedError
+from stepwell.errors import (
+    CompileError,
+    ModelError,
+    ShapeError,
+    StepwellError,
+    UnsupportedError,
+)
 
 from .engines import EngineModule
 from .options import Settings
@@ -23,6 +29,9 @@ from .views import share_views
 
 Node = torch.fx.Node
 log = logging.getLogger("stepwell.torch")
+
+FAILURES = (CompileError, ModelError, ShapeError, UnsupportedError)
+"""What may be wrong with a part of a graph; torch can run it all the same."""
 
 
 def compile_program(
@@ -107,7 +116,7 @@ class _Compiler:
         start = perf_counter()
         try:
             module = self.engine(extracted)
-        except StepwellError as error:
+        except FAILURES as error:
             if self.settings.pass_through_build_failures:
                 raise
             self.refuse(part, error)
@@ -135,13 +144,14 @@ class _Compiler:
         """The ranges of the sizes of a part's inputs, as `build` takes them."""
         from stepwell.dialects.shapes import DimRange
 
-        sources = symbol_sources(part.inputs)
-        ranges = self.program.ranges
-        return {
-            f"{node.name}_{axis}": DimRange(known.min, known.max, known.opt)
-            for symbol, (node, axis) in sources.items()
-            if axis is not None and (known := ranges.get(symbol)) is not None
-        }
+        profiles: dict[str, Any] = {}
+        for symbol, (node, axis) in symbol_sources(part.inputs).items():
+            known = self.program.ranges.get(symbol)
+            if axis is not None and known is not None:
+                rank = node.meta["val"].ndim
+                profile = profiles.setdefault(node.name, [None] * rank)
+                profile[axis] = DimRange(known.min, known.max, known.opt)
+        return profiles
 
     def refuse(self, part: Part, error: StepwellError) -> None:
         """Leave to torch what an error is about: one node if it names one, else all."""

@@ -51,7 +51,7 @@ class EngineModule(torch.nn.Module):
         results = self.engine(*map(self.operand, inputs))
         if len(self.orders) == 1:
             results = (results,)
-        tensors = map(to_tensor, results)
+        tensors = map(self.result, results)
         return tuple(
             tensor if order is None else tensor.permute(order)
             for tensor, order in zip(tensors, self.orders, strict=True)
@@ -61,12 +61,19 @@ class EngineModule(torch.nn.Module):
         """An input as the engine takes it: an array, or a tensor where it lies."""
         if self.is_cpu or not isinstance(value, torch.Tensor):
             return to_array(value)
-        if value.device.type != "cuda":
-            raise InputError(
-                f"expected a tensor on a GPU, got one on {value.device}",
-                fix="move it with x.cuda(), or compile with target='cpu'",
-            )
-        return value.detach()
+        if value.is_cuda:
+            return value.detach()
+        if value.ndim == 0:  # torch, too, lets a number from the CPU join in
+            return to_array(value)
+        raise InputError(
+            f"expected a tensor on a GPU, got one on {value.device}",
+            fix="move it with x.cuda(), or compile with target='cpu'",
+        )
+
+    def result(self, value: Any) -> torch.Tensor:
+        """An output as a tensor on the engine's device."""
+        tensor = to_tensor(value)
+        return tensor if self.is_cpu or tensor.is_cuda else tensor.cuda()
 
 
 def to_array(value: Any) -> Any:
