@@ -51,19 +51,29 @@ def run_forms(forms: Sequence[Form], log: Callable[[str], None]) -> Iterator[Any
 
     A worker that takes too long, or whose context breaks, is replaced.
     """
-    worker = _Worker()
+    worker: _Worker | None = _Worker()
     started = time.monotonic()
     for form in forms:
-        if time.monotonic() - started > ALTOGETHER:
-            yield "not run: out of time"
+        if worker is None or time.monotonic() - started > ALTOGETHER:
+            yield "not run: out of time, or no context any more"
             continue
         outcome, usable = worker.run(form)
         if not usable:
             log(f"new context after {form.family}/{form.name}: {outcome}")
             worker.stop()
-            worker = _Worker()
+            worker = _restarted(log)
         yield outcome
-    worker.stop()
+    if worker is not None:
+        worker.stop()
+
+
+def _restarted(log: Callable[[str], None]) -> _Worker | None:
+    """A new worker; None if the GPU gives no context any more."""
+    try:
+        return _Worker()
+    except GpuError as error:
+        log(str(error))
+        return None
 
 
 class _Worker:
