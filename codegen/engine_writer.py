@@ -467,7 +467,8 @@ def _tensor_map(index: int, kind: TensorMapType) -> TensorMap:
         box = [1] * len(dims)
         box[kind.over[0]], box[-1] = rows, columns
         return TensorMap(*common, tuple(box[::-1]), swizzle)
-    lower, upper = window.lower_corner(), window.upper_corner(dims[1:-1])
+    sizes = cast(Sequence[int], dims[1:-1])  # its arithmetic does for symbols too
+    lower, upper = window.lower_corner(), window.upper_corner(sizes)
     steps = (1, *reversed(window.strides.get_values()), 1)
     return TensorMap(
         *common,

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .devices.interface import Buffer, Executable
-from .interpreter import Observer, interpret
-from .plan import Plan
-from .program import Program, bind_shape, check_ranges
+from stepwell.runtime.devices.interface import Buffer, Executable
+from stepwell.runtime.interpreter import Observer, interpret
+from stepwell.runtime.plan import Plan
+from stepwell.runtime.program import Program, bind_shape, check_ranges
 
 MAX_PLANS = 32
 

@@ -11,24 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepwell.errors import OptionError
-
-from . import engine_file
-from .context import Context
-from .devices import Executable, executable_of
-from .devices.cpu import available_threads
-from .devices.interface import Array
-from .dtypes import dtype_of
-from .engine_file import EngineFile
-from .expressions import product
-from .host_ops import HOST_OPS
-from .inputs import TensorSpec, to_arrays
-from .manifest import Manifest, TensorInfo
-from .program import Program
-from .summary import Summary, summarise
-from .walk import launches_of, verify_host_calls
+from stepwell.runtime import engine_file
+from stepwell.runtime.context import Context
+from stepwell.runtime.devices import Executable, executable_of
+from stepwell.runtime.devices.cpu import available_threads
+from stepwell.runtime.devices.interface import Array
+from stepwell.runtime.dtypes import dtype_of
+from stepwell.runtime.engine_file import EngineFile
+from stepwell.runtime.expressions import product
+from stepwell.runtime.host_ops import HOST_OPS
+from stepwell.runtime.inputs import TensorSpec, to_arrays
+from stepwell.runtime.manifest import Manifest, TensorInfo
+from stepwell.runtime.program import Program
+from stepwell.runtime.summary import Summary, summarise
+from stepwell.runtime.walk import launches_of, verify_host_calls
 
 if TYPE_CHECKING:
-    from .devices.gpu.interface import Gpu
+    from stepwell.runtime.devices.gpu.interface import Gpu
 
 
 class Engine:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from stepwell.errors import InputError
-
-from .devices.interface import Array, Kept, Values
-from .host_ops import HOST_OPS
-from .manifest import (
+from stepwell.runtime.devices.interface import Array, Kept, Values
+from stepwell.runtime.host_ops import HOST_OPS
+from stepwell.runtime.manifest import (
     Assert,
     Block,
     Copy,
@@ -25,11 +24,11 @@ from .manifest import (
     Segment,
     Step,
 )
-from .plan import Plan
-from .program import bind_shape, check_ranges, read_expression
+from stepwell.runtime.plan import Plan
+from stepwell.runtime.program import bind_shape, check_ranges, read_expression
 
 if TYPE_CHECKING:
-    from .context import Context
+    from stepwell.runtime.context import Context
 
 Observer: TypeAlias = Callable[[Launch | HostCall, float, float], None]
 """Told of a launch or a host call, when it began and how long it took, in seconds."""

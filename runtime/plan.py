@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stepwell.errors import EngineFileError
-
-from .devices.interface import BoundLaunch, BoundSegment, SegmentSpec, Workspace
-from .expressions import Expression, product
-from .program import LinkedSegment, LinkedValue, Program
+from stepwell.runtime.devices.interface import (
+    BoundLaunch,
+    BoundSegment,
+    SegmentSpec,
+    Workspace,
+)
+from stepwell.runtime.expressions import Expression, product
+from stepwell.runtime.program import LinkedSegment, LinkedValue, Program
 
 UNKNOWN_WORK = 1_000_000
 """FLOPs or bytes that a launch counts for whose work is not known."""

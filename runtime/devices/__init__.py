@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stepwell.errors import DeviceError, OptionError
-
-from .cpu_executable import CpuExecutable
-from .interface import Array, Executable
+from stepwell.runtime.devices.cpu_executable import CpuExecutable
+from stepwell.runtime.devices.interface import Array, Executable
 
 if TYPE_CHECKING:
+    from stepwell.runtime.devices.gpu.interface import Gpu
     from stepwell.runtime.engine_file import EngineFile
-
-    from .gpu.interface import Gpu
 
 __all__ = ["CpuExecutable", "Executable", "executable_of", "open_gpu"]
 
@@ -46,7 +44,7 @@ def executable_of(
         )
     if device == "cpu":
         return CpuExecutable(contents, weights, threads)
-    from .gpu.executable import GpuExecutable
+    from stepwell.runtime.devices.gpu.executable import GpuExecutable
 
     gpu = open_gpu(device) if isinstance(device, str) else device
     return GpuExecutable(contents, weights, gpu)
@@ -60,11 +58,11 @@ def open_gpu(name: str) -> Gpu:
         DeviceError, MissingExtraError: it cannot be used.
     """
     if name == "emulated":
-        from .emulated_gpu import EmulatedGpu
+        from stepwell.runtime.devices.emulated_gpu import EmulatedGpu
 
         return EmulatedGpu()
     if match := _CUDA.fullmatch(name):
-        from .cuda import open_cuda
+        from stepwell.runtime.devices.cuda import open_cuda
 
         return open_cuda(int(match[1] or 0))
     raise OptionError(f"expected a device: cpu, cuda, cuda:1, emulated; got {name!r}")

@@ -16,10 +16,9 @@ from .cpu import (
     no_segments,
 )
 from .host_memory import ALIGNMENT, HostBuffer, HostValues
-from .interface import Array, LaunchObserver, SegmentSpec
+from .interface import Array, LaunchObserver, SegmentSpec, Slots
 
 if TYPE_CHECKING:
-    from stepwell.runtime.context import Context
     from stepwell.runtime.engine_file import EngineFile
     from stepwell.runtime.plan import Plan
 
@@ -69,7 +68,7 @@ class CpuExecutable:
 
     def values(
         self,
-        context: Context,
+        context: Slots,
         plan: Plan,
         inputs: Sequence[Array],
         bindings: dict[str, int],

@@ -14,21 +14,20 @@ from typing import Any
 import numpy as np
 
 from stepwell.errors import DeviceError
-
-from .emulated import (
+from stepwell.runtime.devices.emulated import (
     EmulatedDevice,
     Module,
     encode_im2col_map,
     encode_tensor_map,
 )
-from .gpu.interface import (
+from stepwell.runtime.devices.gpu.interface import (
     Download,
     GpuCode,
     GpuLaunch,
     MapRequest,
     element_of_map,
 )
-from .interface import Array, LaunchObserver
+from stepwell.runtime.devices.interface import Array, LaunchObserver
 
 MEMORY_LIMIT = 8 << 30
 """Bytes of host memory that the emulated GPU may take."""

@@ -9,10 +9,9 @@ import numpy as np
 
 from stepwell.errors import DeviceError, InputError
 
-from .interface import Array
+from .interface import Array, Slots
 
 if TYPE_CHECKING:
-    from stepwell.runtime.context import Context
     from stepwell.runtime.plan import Plan
 
 ALIGNMENT = 64
@@ -53,7 +52,7 @@ class HostValues:
 
     def __init__(
         self,
-        context: Context,
+        context: Slots,
         plan: Plan,
         inputs: Sequence[Array],
         bindings: dict[str, int],

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from stepwell.runtime.context import Context
     from stepwell.runtime.plan import Plan
+    from stepwell.runtime.program import Program
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -98,6 +98,20 @@ class Buffer(Protocol):
         ...
 
 
+class Slots(Protocol):
+    """What a context knows that its values need."""
+
+    program: Program
+
+    def slot_address(self, plan: Plan, slot: int, bindings: Mapping[str, int]) -> int:
+        """Where a slot of the arena starts."""
+        ...
+
+    def slot_buffer(self, slot: int) -> Buffer:
+        """The memory that it lies in."""
+        ...
+
+
 class Values(Protocol):
     """The tensors of one run, by the numbers of the manifest."""
 
@@ -165,7 +179,7 @@ class Workspace(Protocol):
 
     def values(
         self,
-        context: Context,
+        context: Slots,
         plan: Plan,
         inputs: Sequence[Any],
         bindings: dict[str, int],

@@ -300,7 +300,7 @@ def all_rows(options: argparse.Namespace, folder: str) -> list[Row]:
         if isinstance(found, str):
             failures.append(found)
             found = {}
-        row = {"network": name, "batch": batch, **found}
+        row: dict[str, Any] = {"network": name, "batch": batch, **found}
         row["build_s"] = max((built[p] for p in ready), default=0.0)
         rows.append(Row(**{**row, "failure": "; ".join(failures)}))
         print(rows[-1], flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -61,7 +61,7 @@ def checked(result: tuple[Any, ...], what: str) -> Any:
 
 
 @contextmanager
-def driver_errors(pycuda: Any, what: str) -> Iterator[None]:
+def driver_errors(pycuda: Any, what: str) -> Generator[None]:
     """Turns PyCUDA's errors into `DeviceError`s."""
     try:
         yield

@@ -11,6 +11,7 @@ from stepwell.runtime.devices.interface import (
     BoundLaunch,
     LaunchObserver,
     SegmentSpec,
+    Slots,
 )
 from stepwell.runtime.manifest import Kernel, TensorMap
 from stepwell.runtime.program import read_expression
@@ -20,7 +21,6 @@ from .interface import Gpu, GpuCode, GpuLaunch, MapRequest, Queue, fits_integer
 from .values import GpuValues
 
 if TYPE_CHECKING:
-    from stepwell.runtime.context import Context
     from stepwell.runtime.engine_file import EngineFile
     from stepwell.runtime.plan import Plan
 
@@ -118,7 +118,7 @@ class GpuWorkspace:
 
     def values(
         self,
-        context: Context,
+        context: Slots,
         plan: Plan,
         inputs: Sequence[Any],
         bindings: dict[str, int],

@@ -11,14 +11,13 @@ import numpy as np
 
 from stepwell.errors import InputError
 from stepwell.runtime.devices.host_memory import alias_of
-from stepwell.runtime.devices.interface import Array
+from stepwell.runtime.devices.interface import Array, Slots
 
 from .buffer import GpuBuffer
 from .interface import Download
 from .tensors import LIBRARIES, DeviceTensor, stream_handle
 
 if TYPE_CHECKING:
-    from stepwell.runtime.context import Context
     from stepwell.runtime.plan import Plan
 
     from .executable import GpuWorkspace
@@ -56,7 +55,7 @@ class GpuValues:
     def __init__(
         self,
         workspace: GpuWorkspace,
-        context: Context,
+        context: Slots,
         plan: Plan,
         inputs: Sequence[Array | DeviceTensor],
         bindings: dict[str, int],
