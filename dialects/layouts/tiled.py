@@ -7,7 +7,7 @@ is 64x64 three times. Repeats are in registers (or in memory), never in lanes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -58,7 +58,7 @@ class TileLayout:
 
     @staticmethod
     def of(
-        inputs: dict[str, Sequence[Sequence[int]]],
+        inputs: Mapping[str, Sequence[Sequence[int]]],
         sizes: Sequence[int],
         repeat: Sequence[int] | None = None,
         order: Sequence[int] = (),

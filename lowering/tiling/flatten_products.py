@@ -28,11 +28,11 @@ from xdsl.passes import ModulePass
 from stepwell.dialects.fusion import GenericOp, KernelOp, StructuredOp
 from stepwell.dialects.shapes import Ranges
 from stepwell.dialects.target import Target
+from stepwell.lowering.tiling.product import Product, product_of
 
 from .collapse_dims import Pair, Plan, carry_out, plan_merge, reshape_around
 from .estimate import estimates, tuned_ranges
 from .gpu.schedule_contraction import DEPTH, is_mma
-from .product import Product, product_of
 
 WASTE = 1.2
 """How much of the inner dim of tiles may be filled up before dims are merged."""

@@ -54,12 +54,12 @@ def plain_dot(op: tile.DotOp, sums: TileLayout) -> SSAValue:
 def _multiply(op: tile.DotOp, total: Attribute) -> Block:
     block = Block(arg_types=[tile_of(v).element_type for v in (op.lhs, op.rhs)])
     flags = (op.lhs_unsigned, op.rhs_unsigned)
-    wide = [
+    left, right = (
         _widened(block, value, total, unsigned=flag is not None)
         for value, flag in zip(block.args, flags, strict=True)
-    ]
+    )
     kind = arith.MulfOp if isinstance(total, AnyFloat) else arith.MuliOp
-    product = kind(*wide)
+    product = kind(left, right)
     block.add_ops([product, tile.YieldOp(product.result)])
     return block
 
@@ -81,6 +81,7 @@ def _widened(
 def _add(total: Attribute) -> Block:
     block = Block(arg_types=[total, total])
     kind = arith.AddfOp if isinstance(total, AnyFloat) else arith.AddiOp
-    result = kind(*block.args)
+    first, second = block.args
+    result = kind(first, second)
     block.add_ops([result, tile.YieldOp(result.result)])
     return block
