@@ -164,9 +164,10 @@ def _pack_integers(one: Instruction, scope: Scope) -> Operation:
     bits = int(name[1:])
     low = -(1 << bits - 1) if name[0] == "s" else 0
     high = low + (1 << bits) - 1
-    reads = [scope.read(operand, "s32") for operand in one.operands[1:3]]
-    third = scope.read(one.operands[3], "u32") if len(one.operands) > 3 else None
-    write = scope.write(one.operands[0], "b32")
+    target, *sources = one.operands
+    reads = [scope.read(operand, "s32") for operand in sources[:2]]
+    third = scope.read(sources[2], "u32") if len(sources) > 2 else None
+    write = scope.write(target, "b32")
 
     def run(threads: Threads, mask: Mask) -> None:
         upper, lower = (

@@ -250,4 +250,5 @@ def without_effect(one: Instruction, scope: Scope) -> Operation:
 def create_policy(one: Instruction, scope: Scope) -> Operation:
     """A cache policy: a word that loads take as a hint."""
     write = scope.write(one.operands[0], "b64")
-    return lambda threads, mask: write(threads, mask, np.uint64(0))
+    none = np.array(0, np.uint64)
+    return lambda threads, mask: write(threads, mask, none)

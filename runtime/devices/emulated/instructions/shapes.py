@@ -127,8 +127,8 @@ def quad_operand(is_left: bool, by_lane: bool) -> Place:
     element = 2 * register + each
     outer = MEMBERS + 4 * UPPER if by_lane else element + 4 * UPPER
     inner = element if by_lane else MEMBERS
-    pair = (outer, inner) if is_left else (inner, outer)
-    return _placed(*np.broadcast_arrays(*pair), QUAD, 4)
+    row, column = (outer, inner) if is_left else (inner, outer)
+    return _placed(row, column, QUAD, 4)
 
 
 def quad_result(parts: int) -> Place:
@@ -140,7 +140,7 @@ def quad_result(parts: int) -> Place:
     else:
         row = (MEMBERS & 1) + (element & 2) + 4 * UPPER
         column = (element & 4) + (MEMBERS & 2) + (element & 1)
-    return _placed(*np.broadcast_arrays(row, column), QUAD, 4)
+    return _placed(row, column, QUAD, 4)
 
 
 # The instruction.
