@@ -69,20 +69,28 @@ def tensor_of(ssa: SSAValue) -> Tensor:
 
 
 def widen(
-    node: GraphNode, dims: Sequence[list[Dim]], yielded: Sequence[SSAValue]
+    node: GraphNode,
+    dims: Sequence[list[Dim]],
+    yielded: Sequence[SSAValue],
+    open_dims: set[tuple[int, int]],
 ) -> bool:
-    """Make dims that change from step to step symbols; whether there were any."""
+    """Make dims that change from step to step symbols; whether there were new ones.
+
+    Args:
+        dims: the dims of each carried value; changed in place.
+        yielded: the next values, for values of `dims`.
+        open_dims: value and axis of the dims that are such symbols; gets the new ones.
+    """
     changed = False
-    for shape, each in zip(dims, yielded, strict=True):
+    for index, (shape, each) in enumerate(zip(dims, yielded, strict=True)):
         new = dims_of(each)
         if len(new) != len(shape):
             raise node.unsupported("a loop that changes the rank of a value")
         for axis, (before, after) in enumerate(zip(shape, new, strict=True)):
-            if before != after:
-                stem = f"{node.symbol_stem}_dim"
-                known = DimRange(min=0)
-                name = node.builder.fresh_name(stem)
-                shape[axis] = node.builder.symbol(name, known)
+            if before != after and (index, axis) not in open_dims:
+                open_dims.add((index, axis))
+                name = node.builder.fresh_name(f"{node.symbol_stem}_dim")
+                shape[axis] = node.builder.symbol(name, DimRange(min=0))
                 changed = True
     return changed
 

@@ -108,6 +108,7 @@ def loop(node: Node) -> Sequence[Output]:
         return unrolled(node, body, carried)
     initial = [node.x(i) for i in range(2, len(node.inputs))]
     dims = [list(dims_of(each)) for each in initial]
+    open_dims: set[tuple[int, int]] = set()
     while True:
         block = loop_block(initial, dims)
         inputs: list[Value] = [
@@ -119,7 +120,7 @@ def loop(node: Node) -> Sequence[Output]:
         yielded = import_region(
             node, body, block, dict(zip(names, inputs, strict=True))
         )
-        if not widen(node, dims, yielded[1 : len(initial) + 1]):
+        if not widen(node, dims, yielded[1 : len(initial) + 1], open_dims):
             break
         node.importer.forget(block)
     return finish_loop(node, block, initial, dims, yielded)

@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import is_bool
 from stepwell.dialects.shapes import element_of
+from stepwell.errors import UnsupportedError
 from stepwell.frontends.contents import materialise
 from stepwell.frontends.emit import like, reshape, value
 from stepwell.frontends.regions import common_type, tensor_of
@@ -46,9 +47,15 @@ def truth(node: Node, test: SSAValue) -> SSAValue:
 def branch(node: Node, test: SSAValue, bodies: Sequence[Body]) -> Sequence[Output]:
     """Both branches as regions of one op."""
     blocks = [Block() for _ in bodies]
-    found = [
-        in_region(node, body, block) for body, block in zip(bodies, blocks, strict=True)
-    ]
+    found: list[tuple[list[SSAValue], Sequence[Item]]] = []
+    errors: list[UnsupportedError] = []
+    for body, block in zip(bodies, blocks, strict=True):
+        try:
+            found.append(in_region(node, body, block))
+        except UnsupportedError as error:  # the other branch has its say, too
+            errors.append(error)
+    if errors:
+        raise errors[0]
     kinds: list[Attribute] = []
     for left, right in zip(*(values for values, _ in found), strict=True):
         kinds.append(common_type(node, left, right))

@@ -103,10 +103,11 @@ def while_(node: Node) -> Sequence[Output]:
         return list(node.inputs)
     initial = fill_in(loop, [start_of(node, node.inputs[i]) for i in loop.carried])
     dims = [list(dims_of(each)) for each in initial]
+    open_dims: set[tuple[int, int]] = set()
     while True:
         block = loop_block(initial, dims)
         yielded, scanned = import_body(loop, block)
-        if not widen(node, dims, yielded[1:]):
+        if not widen(node, dims, yielded[1:], open_dims):
             break
         node.importer.forget(block)
     return finish(loop, block, initial, dims, scanned)
