@@ -20,12 +20,12 @@ from stepwell.dialects.context import weights_of
 from stepwell.dialects.dtypes import bf16, bit_width, f16, f32, is_bool, is_integer
 from stepwell.dialects.provenance import has_location, location_names
 from stepwell.dialects.shapes import dims_of, element_of, tensor_type
-from stepwell.dialects.weights import WeightStore
 from stepwell.errors import OptionError
-from stepwell.lowering.fusion.roles import role_of
+from stepwell.lowering.fusion.roles import Role, role_of
 from stepwell.lowering.rewriting import stamp
 
 from .dce import erase_dead_ops
+from .magnitudes import Magnitudes
 from .precision_policy import (
     BOUNDED,
     FOLLOWING,
@@ -43,6 +43,9 @@ ATTRIBUTE = "stepwell.precision"
 
 REASON = "stepwell.kept_in_f32"
 """On an op: why it was left in f32."""
+
+MARGIN = 4.0
+"""How far below the type's limit an estimated magnitude must be."""
 
 NARROW: dict[str, Attribute | None] = {
     "fp32": None,
@@ -62,8 +65,8 @@ class Walk:
     """
 
     narrow: Attribute
-    weights: WeightStore
     kept: set[Operation]
+    magnitudes: Magnitudes
     full: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
     half: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
     born_half: set[SSAValue] = field(default_factory=set[SSAValue])
@@ -109,13 +112,30 @@ class Walk:
         role = role_of(op)
         if role not in MULTIPLYING and any(v in self.wide for v in operands):
             return "it reads values beyond the type"
-        if (unfit := constants_do_not_fit(op, self.narrow, self.weights)) is not None:
+        if (unfit := self.does_not_fit(op)) is not None:
             return unfit
         variable = [v for v in operands if not isinstance(v.owner, nn.ConstantOp)]
         follows = role in FOLLOWING and all(
             v not in self.born_half and not self.is_input(v) for v in variable
         )
         return "" if variable and follows else None
+
+    def does_not_fit(self, op: Operation) -> str | None:
+        """Why values of the op are beyond the narrow type, or None."""
+        limit = float(finfo(self.narrow).max)
+        if role_of(op) is Role.ATTENTION:
+            read = op.operands[:3]
+        else:
+            read = op.operands
+            if (
+                unfit := constants_do_not_fit(op, self.narrow, self.magnitudes)
+            ) is not None:
+                return unfit
+        for value in floats((*read, *op.results)):
+            size = self.magnitudes[value].greatest
+            if size > limit / MARGIN:
+                return f"values of about {size:.1e} are beyond the type"
+        return None
 
     @staticmethod
     def is_input(value: SSAValue) -> bool:
@@ -214,7 +234,8 @@ class ConvertPrecisionPass(ModulePass):
         narrow = NARROW[precision_of(op)]
         if narrow is None:
             return
-        walk = Walk(narrow, weights_of(ctx), positions(op))
+        magnitudes = Magnitudes(op, weights_of(ctx))
+        walk = Walk(narrow, positions(op), magnitudes)
         for block in op.body.blocks:
             for function in block.ops:
                 for region in function.regions:

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32, is_integer, numpy_dtype
 from stepwell.dialects.shapes import element_of
-from stepwell.dialects.weights import WeightStore
 from stepwell.lowering.fusion.roles import Role, role_of
+
+from .magnitudes import Magnitudes
 
 KEPT: dict[type[Operation], str] = {
     **dict.fromkeys(
@@ -77,28 +77,20 @@ def reason_to_keep(op: Operation) -> str | None:
     return None
 
 
-def range_of(value: SSAValue, weights: WeightStore) -> tuple[float, float] | None:
-    """The least and the greatest finite magnitude but 0 in a constant, or None."""
-    array = nn.constant_value(value, weights)
-    if array is None:
-        return None
-    sizes = np.abs(np.asarray(array, np.float64))
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    return (float(sizes.min()), float(sizes.max())) if sizes.size else (1.0, 1.0)
-
-
 def constants_do_not_fit(
-    op: Operation, narrow: Attribute, weights: WeightStore
+    op: Operation, narrow: Attribute, magnitudes: Magnitudes
 ) -> str | None:
     """Why the constants that `op` reads forbid the narrow type, or None."""
     greatest, least = float(finfo(narrow).max), float(finfo(narrow).tiny)
+    is_weight = role_of(op) in (*MULTIPLYING, Role.REDUCTION)
     for operand in floats(op.operands):
-        found = range_of(operand, weights)
-        if found is not None and found[1] > greatest:
-            return f"a constant of {found[1]:.3g} is beyond the type"
-        is_weight = role_of(op) in (*MULTIPLYING, Role.REDUCTION)
-        if found is not None and found[1] < least and not is_weight:
-            return f"a constant of {found[1]:.3g} would vanish"
+        if not isinstance(operand.owner, nn.ConstantOp):
+            continue
+        size = magnitudes[operand].greatest
+        if size > greatest:
+            return f"a constant of {size:.3g} is beyond the type"
+        if 0 < size < least and not is_weight:
+            return f"a constant of {size:.3g} would vanish"
     return None
 
 
