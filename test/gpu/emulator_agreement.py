@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from agreement import all_forms, report
+from agreement import all_forms, golden, report
 from agreement.emulator import emulate
 from agreement.form import Form
 from agreement.gpu import GpuError, run_forms
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log(f"GPU: {len(forms)} forms, {time.monotonic() - started:.0f} seconds")
     if options.keep:
         keep(options.keep, forms, recorded)
+    if options.golden:
+        golden.save(options.golden, forms, recorded)
     emulated = run_emulator(forms, options.jobs)
     verdicts = [report.compare(f, recorded[k], emulated[k]) for k, f in forms.items()]
     for one in verdicts:
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="forms whose name matches")
     parser.add_argument("--against", type=Path, help="a file that --keep made")
     parser.add_argument("--keep", type=Path, help="where to keep the GPU's results")
+    parser.add_argument("--golden", type=Path, help="where to keep sums of them")
     parser.add_argument("--log", type=Path, help="where to write every difference")
     parser.add_argument("--write", type=Path, help="where to write the table")
     parser.add_argument("--jobs", type=int, default=2, help="processes that emulate")

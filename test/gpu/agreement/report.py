@@ -37,7 +37,7 @@ def compare(form: Form, gpu: Array | str, emulated: Array | str) -> Verdict:
         return Verdict(form, "no GPU", note=note)
     if isinstance(emulated, str):
         return Verdict(form, "no emulator", gpu.size, note=f"emulator: {emulated}")
-    left, right = _numbers(form, gpu), _numbers(form, emulated)
+    left, right = numbers(form, gpu), numbers(form, emulated)
     bits = f"u{left.dtype.itemsize}"
     same = left.view(bits) == right.view(bits)
     nans = np.zeros_like(same)
@@ -56,7 +56,8 @@ def compare(form: Form, gpu: Array | str, emulated: Array | str) -> Verdict:
     return Verdict(form, "differs", lanes, int(wrong.sum()), count, note)
 
 
-def _numbers(form: Form, raw: Array) -> Array:
+def numbers(form: Form, raw: Array) -> Array:
+    """An outcome as numbers of the form's type, flat."""
     flat = np.ascontiguousarray(raw).reshape(-1)
     if form.bound is not None and form.bound.dtype:
         name = form.bound.dtype
@@ -125,9 +126,9 @@ def _row(name: str, found: list[Verdict]) -> list[str]:
         return sum(v.verdict == verdict for v in found)
 
     lanes = sum(v.lanes for v in found if v.verdict in VERDICTS[:3])
-    numbers = [len(found), lanes, *(count(v) for v in VERDICTS[:3])]
-    numbers.append(sum(v.nan_bits > 0 for v in found))
-    return [name, *(str(n) for n in (*numbers, *(count(v) for v in VERDICTS[3:])))]
+    counts = [len(found), lanes, *(count(v) for v in VERDICTS[:3])]
+    counts.append(sum(v.nan_bits > 0 for v in found))
+    return [name, *(str(n) for n in (*counts, *(count(v) for v in VERDICTS[3:])))]
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
