@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from stepwell.errors import InputError
-from stepwell.runtime.devices.interface import Array, Kept, Values
+from stepwell.runtime.devices.interface import Array, Kept, Slots, Values
 from stepwell.runtime.host_ops import HOST_OPS
 from stepwell.runtime.manifest import (
     Assert,
@@ -27,9 +27,6 @@ from stepwell.runtime.manifest import (
 from stepwell.runtime.plan import Plan
 from stepwell.runtime.program import bind_shape, check_ranges, read_expression
 
-if TYPE_CHECKING:
-    from stepwell.runtime.context import Context
-
 Observer: TypeAlias = Callable[[Launch | HostCall, float, float], None]
 """Told of a launch or a host call, when it began and how long it took, in seconds."""
 
@@ -45,7 +42,7 @@ COMPARE: Mapping[str, Callable[[int, int], bool]] = {
 
 
 def interpret(
-    context: Context,
+    context: Slots,
     plan: Plan,
     values: Values,
     bindings: dict[str, int],
@@ -77,7 +74,7 @@ class _Run:
 
     def __init__(
         self,
-        context: Context,
+        context: Slots,
         plan: Plan,
         values: Values,
         bindings: dict[str, int],

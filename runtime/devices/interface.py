@@ -99,9 +99,13 @@ class Buffer(Protocol):
 
 
 class Slots(Protocol):
-    """What a context knows that its values need."""
+    """What a context knows that its runs need.
+
+    `moves` counts how often a slot of late size got other memory.
+    """
 
     program: Program
+    moves: int
 
     def slot_address(self, plan: Plan, slot: int, bindings: Mapping[str, int]) -> int:
         """Where a slot of the arena starts."""

@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -294,15 +294,16 @@ def all_rows(options: argparse.Namespace, folder: str) -> list[Row]:
         built = {p: prepared[(name, batch, p, folder)] for p in precisions}
         ready = [p for p, result in built.items() if not isinstance(result, str)]
         failures = [f"{p}: {built[p]}" for p in precisions if p not in ready]
-        found: Any = {}
+        row = Row(name, batch)
         if ready:
-            found = step(options, "measure", (name, batch, ",".join(ready), folder))
-        if isinstance(found, str):
-            failures.append(found)
-            found = {}
-        row: dict[str, Any] = {"network": name, "batch": batch, **found}
-        row["build_s"] = max((built[p] for p in ready), default=0.0)
-        rows.append(Row(**{**row, "failure": "; ".join(failures)}))
+            what = (name, batch, ",".join(ready), folder)
+            found = step(options, "measure", what)
+            if isinstance(found, str):
+                failures.append(found)
+            else:
+                row = Row(**found)
+        build_s = max((built[p] for p in ready), default=0.0)
+        rows.append(replace(row, build_s=build_s, failure="; ".join(failures)))
         print(rows[-1], flush=True)
     return rows
 
