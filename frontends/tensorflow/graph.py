@@ -141,6 +141,8 @@ class LoadedGraph:
         outputs: the public name of each result, and its tensor.
         variables: the value of each variable or captured tensor, by the name of the
             `VarHandleOp` or `Placeholder` that stands for it.
+        is_function: whether all of the graph runs in a call; the graph of a SavedModel
+            also initialises and saves variables.
     """
 
     name: str
@@ -150,6 +152,7 @@ class LoadedGraph:
     variables: Mapping[str, np.ndarray[Any, Any]] = field(
         default_factory=dict[str, np.ndarray[Any, Any]]
     )
+    is_function: bool = False
 
     @cached_property
     def body(self) -> Body:

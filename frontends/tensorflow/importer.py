@@ -85,6 +85,8 @@ class Importer:
             }
             for name, array in self.model.variables.items():
                 scope[name] = [self.variable(name, array)]
+            if self.model.is_function:
+                self.note_assignments(self.model.body)
             refs = list(self.model.outputs.values())
             values = self.import_refs(self.model.body, refs, scope, "")
             if self.issues:

@@ -196,7 +196,8 @@ def concrete_function(function: Any) -> LoadedGraph:
     }
     name = getattr(function, "name", "function")
     text = name.decode() if isinstance(name, bytes) else str(name)
-    return LoadedGraph(text, graph.as_graph_def(), inputs, outputs, variables)
+    definition = graph.as_graph_def()
+    return LoadedGraph(text, definition, inputs, outputs, variables, is_function=True)
 
 
 def captured_value(tensor: Any, variables: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -192,7 +192,16 @@ def fused_epilogue(node: Node, y: SSAValue) -> SSAValue:
 
 
 HINTS = ("use_cudnn_on_gpu",)
-FUSED_HINTS = (*HINTS, "num_args", "num_host_args", "epsilon", "TArgs", "filter_format")
+FUSED_HINTS = (
+    *HINTS,
+    "grad_a",
+    "grad_b",
+    "num_args",
+    "num_host_args",
+    "epsilon",
+    "TArgs",
+    "filter_format",
+)
 
 RULES = (
     Rule("MatMul", matmul, ignores=("grad_a", "grad_b")),

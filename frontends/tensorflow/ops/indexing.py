@@ -15,7 +15,7 @@ from stepwell.frontends.tensorflow.registry import Output, Rule
 def gather(node: Node) -> Output:
     """Slices along an axis, picked by indices; batch dims run together."""
     axis = node.axis(2, node.rank()) if node.has(2) else 0
-    batch = node.attribute("batch_dims") if node.op_type == "GatherV2" else 0
+    batch = 0 if node.op_type == "Gather" else node.attribute("batch_dims")
     x, indices = node.x(0), node.x(1)
     if batch == 0:
         return nn.GatherOp(x, indices, axis=axis)
@@ -24,6 +24,12 @@ def gather(node: Node) -> Output:
         raise node.unsupported(f"a gather of {batch} batch dims along axis {axis}")
     tuples = reshape(indices, [*dims_of(indices), 1])
     return nn.GatherNdOp(x, tuples, batch_dims=batch)
+
+
+def gather_variable(node: Node) -> Output:
+    """Rows of a variable, picked by indices."""
+    node.inputs = (node.resource().value, *node.inputs[1:])
+    return gather(node)
 
 
 def gather_nd(node: Node) -> Operation:
@@ -140,7 +146,7 @@ IGNORED = ("validate_indices", "bad_indices_policy")
 RULES = (
     Rule("GatherV2", gather, ignores=IGNORED),
     Rule("Gather", gather, ignores=IGNORED),
-    Rule("ResourceGather", gather, ignores=IGNORED),
+    Rule("ResourceGather", gather_variable, ignores=IGNORED),
     Rule("GatherNd", gather_nd, ignores=IGNORED),
     Rule("OneHot", one_hot),
     Rule("ScatterNd", scatter_nd, ignores=IGNORED),
