@@ -76,6 +76,11 @@ class MemoryChecker:
     _registers: RegistersInFlight = field(default_factory=RegistersInFlight)
     _mbarriers: dict[int, int] = field(default_factory=dict[int, int])
     _owed: dict[int, int] = field(default_factory=dict[int, int])
+    _loops: set[int] = field(default_factory=set[int])
+    _suspects: dict[int, dict[tuple[int, int], int]] = field(
+        default_factory=dict[int, dict[tuple[int, int], int]]
+    )
+    _findings: dict[int, Race] = field(default_factory=dict[int, Race])
 
     # The life of a launch.
 
@@ -86,6 +91,7 @@ class MemoryChecker:
         self._grid = Grid.of(x * y * z // launch.blocks, warps)
         self._global = None
         self._granule = launch.granule
+        self._loops.clear()
         self.now = 0
 
     def begin(self, wave: Wave) -> None:
@@ -98,9 +104,12 @@ class MemoryChecker:
         self._registers = RegistersInFlight()
         self._mbarriers.clear()
         self._owed.clear()
+        self._suspects.clear()
 
     def end(self, wave: Wave) -> None:
         """All threads have ended. Raises Leak for what nobody waited for."""
+        for line in self._suspects:
+            raise self._findings[line]
         shadow = self._shadow(wave.shared)
         busy = np.flatnonzero(shadow.busy)
         if busy.size:
@@ -199,6 +208,8 @@ class MemoryChecker:
         self._check(one)
         if kind == "use":
             return
+        if kind == "atomic" and self._suspects:
+            self._clear(one)
         if kind in ("read", "atomic"):
             _check_written(threads, memory, offsets, width, lanes)
         self._remember(one, IN_FLIGHT if kind == "copy" else self.now)
@@ -293,14 +304,14 @@ class MemoryChecker:
         who, when = shadow.writes.who(at), shadow.writes.when(at)
         atomic = shadow.writes.line(at) < 0
         before = who != NOBODY
-        warps = one.threads.wave.warps
         if one.kind in ("atomic", "strong write"):
             before &= ~atomic
-        elif not one.shared and one.kind == "read":  # loops of atomics begin with one
-            before &= ~(atomic & (who // WARP // warps != one.name // WARP // warps))
         racy = before & ~self._ordered(one, who, when)
         if one.kind in ("write", "copy"):
             racy &= self._differs(one, racy)
+        if one.kind == "read" and (racy & atomic).any():
+            self._suspect(one, racy & atomic)
+            racy &= ~atomic
         if racy.any():
             raise self._race(one, racy, shadow.writes, "write")
         if one.kind == "async":
@@ -452,6 +463,31 @@ class MemoryChecker:
             if (racy & (least != greatest)[back]).any():
                 racy &= (least != greatest)[back]
                 raise self._race(one, racy, one.shadow.writes, "write")
+
+    def _suspect(self, one: Access, racy: NDArray[np.bool_]) -> None:
+        """Plain reads raced with atomics: how a loop of compare-and-swap may begin.
+
+        They are reported when the block ends, unless one of these threads does an
+        atomic at the same place.
+        """
+        line = one.threads.wave.line
+        if line in self._loops:
+            return
+        found = self._suspects.setdefault(line, {})
+        if not found:
+            self._findings[line] = self._race(one, racy, one.shadow.writes, "write")
+        memory = id(one.memory)
+        for at, name in zip(one.at[racy], one.name[racy], strict=True):
+            found[memory, int(at)] = int(name)
+
+    def _clear(self, one: Access) -> None:
+        """Atomics: the plain reads of the same bytes by the same threads are fine."""
+        memory = id(one.memory)
+        places = dict(zip(one.at.tolist(), one.name.tolist(), strict=True))
+        for line, found in list(self._suspects.items()):
+            if any(found.get((memory, at)) == name for at, name in places.items()):
+                self._loops.add(line)
+                del self._suspects[line]
 
     # Messages.
 

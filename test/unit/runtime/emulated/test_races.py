@@ -243,3 +243,29 @@ def test_a_finding_names_the_node_of_the_model():
     planted = "// node: conv1\n st.shared.u32 [s], %r1;\n// node: relu1\n bar.sync 0;"
     with pytest.raises(Race, match="node conv1"):
         run(planted)
+
+
+def test_a_loop_of_compare_and_swap_may_begin_with_a_plain_read():
+    """Also behind other threads' atomics, of this block and of others."""
+    body = """
+      mov.u64 %rd6, ticket;
+      shr.u32 %r7, %r1, 5;
+      and.b32 %r8, %r1, 31;
+      setp.ne.u32 %p2, %r8, 0;
+      @%p2 ret;
+    late:
+      add.u32 %r8, %r8, 1;
+      setp.lt.u32 %p3, %r8, %r7;
+      @%p3 bra late;
+      ld.global.u32 %r5, [%rd6];
+    again:
+      add.u32 %r6, %r5, 1;
+      mov.u32 %r9, %r5;
+      atom.global.cas.b32 %r5, [%rd6], %r9, %r6;
+      setp.ne.u32 %p1, %r5, %r9;
+      @%p1 bra again;
+      st.global.u32 [%rd3], 0;
+    """
+    run(body.replace("st.global.u32 [%rd3], 0;", ""), blocks=33)
+    with pytest.raises(Race, match="read of global"):
+        run(body.replace("bra again;\n", "bra again;\n ld.global.u32 %r5, [%rd6];\n"))
