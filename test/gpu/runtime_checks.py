@@ -184,6 +184,23 @@ def array_interface() -> str:
     return "both"
 
 
+def cupy_arrays() -> str:
+    """CuPy in, CuPy out, on CuPy's current stream."""
+    try:
+        import cupy
+    except ImportError:
+        return "CuPy is not installed: not checked"
+    e, x = engine(), cupy.arange(1000, dtype=cupy.float32)
+    y = e(x)
+    expect(isinstance(y, cupy.ndarray), f"got {type(y)}")
+    expect(bool((y == 4 * x + 9).all()), "wrong on the default stream")
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        z = e(x + 1)
+        stream.synchronize()
+        expect(bool((z == 4 * x + 13).all()), "wrong on a stream of its own")
+    return "default stream and another"
+
+
 def out_of_memory() -> str:
     """An arena beyond the GPU's memory is a DeviceError, and the engine lives on."""
     e = engine(slots=("4 * n * 1000000",))
@@ -333,6 +350,7 @@ CHECKS = (
     streams_in_turn,
     several_contexts,
     array_interface,
+    cupy_arrays,
     out_of_memory,
     the_wrong_gpu,
     a_foreign_target,
