@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
@@ -25,8 +26,19 @@ from stepwell.runtime.devices.emulated.translate import (
 )
 
 from . import remote, wide
-from .addressing import by_space, checked, locate, state_space
+from .addressing import by_space, checked, locate, state_space, taken
 from .updates import PAIRS, UPDATES
+
+
+RUNNING = {
+    "add": np.add,
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
+"""Updates of one element after the other that NumPy does in one call."""
 
 
 @instruction("atom", "red")
@@ -52,25 +64,54 @@ def atomic(one: Instruction, scope: Scope) -> Operation:
     def run(threads: Threads, mask: Mask) -> None:
         memory, offsets = checked(threads, mask, where(threads, mask), size, "atomic")
         raw = memory.view(size)
-        values = [np.broadcast_to(read(threads), mask.shape)[mask] for read in reads]
-        old = np.empty(mask.shape, raw.dtype)
-        before = np.empty(offsets.size, raw.dtype)
-        for lane, at in enumerate(offsets // size):
-            before[lane] = raw[at]
-            arguments = [np.atleast_1d(v[lane]).view(dtype) for v in values]
-            current = raw[at : at + 1].view(dtype)
-            if name == "cas":
-                kept = np.where(current == arguments[0], arguments[1], current)
-            else:
-                with np.errstate(all="ignore"):
-                    kept = UPDATES[name](current, arguments[0])
-            raw[at : at + 1] = kept.astype(dtype).view(raw.dtype)
-        old[mask] = before
+        view = raw if raw.dtype.itemsize != dtype.itemsize else raw.view(dtype)
+        values = [
+            np.ascontiguousarray(taken(threads, mask, read(threads))).view(view.dtype)
+            for read in reads
+        ]
+        before = _one_by_one(view, offsets // size, values, name, dtype)
         if write is not None:
+            old = np.empty(mask.shape, raw.dtype)
+            old[mask] = before.view(raw.dtype)
             write(threads, mask, old.view(NUMPY_TYPES[type_]))
         threads.wave.effects += 1
 
     return by_space(run)
+
+
+def _one_by_one(
+    view: NDArray, at: NDArray[np.int64], values: list[NDArray], name: str, of: np.dtype
+) -> NDArray:
+    """Update elements in order; what each update found.
+
+    Updates of different elements are done together: first the first one of each
+    element, then the second, and so on. `of` is the type of what is updated, which
+    may be a part of an element.
+    """
+    order = np.argsort(at, kind="stable")
+    first = np.flatnonzero(np.diff(at[order], prepend=-1))
+    turn = np.arange(at.size) - np.repeat(first, np.diff(first, append=at.size))
+    before = np.empty(at.size, view.dtype)
+    if name in RUNNING and view.dtype == of and first.size < turn.max():
+        for place in np.split(order, first[1:]):
+            element = at[place[0]]
+            found = np.concatenate([view[element : element + 1], values[0][place]])
+            found = RUNNING[name].accumulate(found, dtype=of)
+            before[place], view[element] = found[:-1], found[-1]
+        return before
+    by_turn = order[np.argsort(turn, kind="stable")]
+    ends = np.cumsum(np.bincount(turn)).tolist()
+    for start, stop in zip([0, *ends], ends, strict=False):
+        now = by_turn[start:stop]
+        current = before[now] = view[at[now]]
+        given = [value[now] for value in values]
+        if name == "cas":
+            kept = np.where(current == given[0], given[1], current)
+        else:
+            kept = UPDATES[name](current.view(of), given[0].view(of))
+            kept = kept.astype(of).view(view.dtype)
+        view[at[now]] = kept
+    return before
 
 
 def _vector_atomic(one: Instruction, scope: Scope) -> Operation:
