@@ -33,29 +33,38 @@ def lift_attention(op: nn.MatmulOp, rewriter: Rewriter) -> Outcome:
     nn.softmax(%q @ transpose(%k) * s + %mask) @ %v
     ->   nn.attention %q, %k, %v, %mask {scale = s}
     ```
-    The scale may be a quotient, or stand at q, at k, or at both; k is what the second
-    operand transposes to, so any layout of it composes with that transpose.
+    The scale may be a quotient, or stand at q, at k, or at both, before or behind a
+    transpose; k is what the second operand transposes to, so any layout of it composes
+    with that transpose. The probabilities may be guarded: `select(is_nan(p), 0, p)`
+    gives a row that sees nothing 0, as attention does.
     """
-    softmax = producer(op.lhs, nn.SoftmaxOp)
+    weights = unguarded(op.lhs, rewriter)
+    softmax = producer(weights, nn.SoftmaxOp)
     if softmax is None or rank_of(op.lhs) < 3:
         return None
     if softmax.value("axis") % rank_of(op.lhs) != rank_of(op.lhs) - 1:
         return "softmax does not run along the last dim"
-    if not has_one_user(op.lhs):
+    if not has_one_user(op.lhs) or (weights is op.lhs and not has_one_user(weights)):
         return "the probabilities have another user"
     scores = match_scores(softmax.x, rewriter)
     if scores is None:
         return "the scores are not a scaled and masked matrix product"
-    q, q_scale = unscaled(scores.product.lhs, rewriter)
-    k, k_scale = unscaled(scores.product.rhs, rewriter)
+    left = unscaled_before(scores.product.lhs, rewriter)
+    right = unscaled_before(scores.product.rhs, rewriter)
+    q, k = left.value, right.value
     ranks = {rank_of(value) for value in (q, k, op.rhs)}
-    batches = {dims_of(value)[:-2] for value in (q, k, op.rhs)}
+    sides = (scores.product.lhs, scores.product.rhs, op.rhs)
+    batches = {dims_of(value)[:-2] for value in sides}
     if len(ranks) != 1 or len(batches) != 1:
         return "q, k and v have different batch dims"
     mask = [] if scores.mask is None else [scores.mask]
     rewriter.absorb_down_to(q, k, op.rhs, *mask)
+    q, k = (
+        value if perm is None else rewriter.emit(nn.TransposeOp(value, perm=perm))
+        for value, perm in ((q, left.perm), (k, right.perm))
+    )
     k = rewriter.emit(nn.TransposeOp(k, perm=swap_last_two(rank_of(k))))
-    scale = scores.scale * q_scale * k_scale
+    scale = scores.scale * left.scale * right.scale
     rewriter.replace_with(nn.AttentionOp(q, k, op.rhs, scores.mask, scale=scale))
     return None
 
@@ -101,6 +110,39 @@ def unscaled(value: SSAValue, rewriter: Rewriter) -> tuple[SSAValue, float]:
         scale = scale * number if isinstance(owner, nn.MulOp) else scale / number
         value = owner.lhs
     return value, scale
+
+
+@dataclass
+class Unscaled:
+    """`transpose(value, perm) * scale`; no transpose without `perm`."""
+
+    value: SSAValue
+    scale: float
+    perm: tuple[int, ...] | None = None
+
+
+def unscaled_before(value: SSAValue, rewriter: Rewriter) -> Unscaled:
+    """`unscaled`, also of what stands before a transpose."""
+    inner, scale = unscaled(value, rewriter)
+    transpose = producer(inner, nn.TransposeOp)
+    if transpose is None:
+        return Unscaled(inner, scale)
+    before, factor = unscaled(transpose.operands[0], rewriter)
+    if before is transpose.operands[0]:
+        return Unscaled(inner, scale)
+    return Unscaled(before, scale * factor, tuple(transpose.value("perm")))
+
+
+def unguarded(value: SSAValue, rewriter: Rewriter) -> SSAValue:
+    """`p` of `select(is_nan(p), 0, p)` without other users; else the value itself."""
+    select = producer(value, nn.SelectOp)
+    if select is None or rewriter.scalar(select.on_true) != 0:
+        return value
+    inner, test = select.on_false, producer(select.condition, nn.IsNanOp)
+    if test is None or test.operands[0] is not inner or inner.type != value.type:
+        return value
+    users = {use.operation for use in inner.uses}
+    return inner if users == {select, test} else value
 
 
 def boolean_mask(select: nn.SelectOp, rewriter: Rewriter) -> SSAValue | None:

@@ -54,3 +54,42 @@ func.func @softmax_along_another_dim_stays(%q: tensor<4x8x64xf32>, %k: tensor<4x
   %y = nn.matmul %p, %v : (tensor<4x8x8xf32>, tensor<4x8x64xf32>) -> tensor<4x8x64xf32>
   func.return %y : tensor<4x8x64xf32>
 }
+
+// -----
+
+// Probabilities that are guarded against rows that see nothing, and scales behind
+// transposes, as PyTorch's exporter writes them.
+// CHECK-LABEL: @guarded_probabilities
+// CHECK: %[[Q:.*]] = nn.transpose %{{.*}} {perm = array<i64: 0, 2, 1, 3>}
+// CHECK: nn.attention %[[Q]], %{{.*}}, %{{.*}}, %{{.*}} {scale = 2.500000e-01 : f64}
+func.func @guarded_probabilities(%x: tensor<1x6x2x4xf32>, %y: tensor<1x6x2x4xf32>, %v: tensor<1x2x6x4xf32>, %m: tensor<1x1x6x6xf32>) -> tensor<1x2x6x4xf32> {
+  %half = nn.constant {value = dense<0.5> : tensor<f32>} : tensor<f32>
+  %zero = nn.constant {value = dense<0.0> : tensor<f32>} : tensor<f32>
+  %a = nn.mul %x, %half : (tensor<1x6x2x4xf32>, tensor<f32>) -> tensor<1x6x2x4xf32>
+  %q = nn.transpose %a {perm = array<i64: 0, 2, 1, 3>} : (tensor<1x6x2x4xf32>) -> tensor<1x2x6x4xf32>
+  %b = nn.mul %y, %half : (tensor<1x6x2x4xf32>, tensor<f32>) -> tensor<1x6x2x4xf32>
+  %k = nn.transpose %b {perm = array<i64: 0, 2, 3, 1>} : (tensor<1x6x2x4xf32>) -> tensor<1x2x4x6xf32>
+  %s = nn.matmul %q, %k : (tensor<1x2x6x4xf32>, tensor<1x2x4x6xf32>) -> tensor<1x2x6x6xf32>
+  %t = nn.add %s, %m : (tensor<1x2x6x6xf32>, tensor<1x1x6x6xf32>) -> tensor<1x2x6x6xf32>
+  %p = nn.softmax %t {axis = -1 : i64} : (tensor<1x2x6x6xf32>) -> tensor<1x2x6x6xf32>
+  %n = nn.is_nan %p : (tensor<1x2x6x6xf32>) -> tensor<1x2x6x6xi1>
+  %w = nn.select %n, %zero, %p : (tensor<1x2x6x6xi1>, tensor<f32>, tensor<1x2x6x6xf32>) -> tensor<1x2x6x6xf32>
+  %o = nn.matmul %w, %v : (tensor<1x2x6x6xf32>, tensor<1x2x6x4xf32>) -> tensor<1x2x6x4xf32>
+  func.return %o : tensor<1x2x6x4xf32>
+}
+
+// -----
+
+// The guard puts something else than 0: that is not attention.
+// CHECK-LABEL: @guarded_by_one
+// CHECK: nn.softmax
+// CHECK-NOT: nn.attention
+func.func @guarded_by_one(%q: tensor<2x6x4xf32>, %k: tensor<2x4x6xf32>, %v: tensor<2x6x4xf32>) -> tensor<2x6x4xf32> {
+  %one = nn.constant {value = dense<1.0> : tensor<f32>} : tensor<f32>
+  %s = nn.matmul %q, %k : (tensor<2x6x4xf32>, tensor<2x4x6xf32>) -> tensor<2x6x6xf32>
+  %p = nn.softmax %s {axis = -1 : i64} : (tensor<2x6x6xf32>) -> tensor<2x6x6xf32>
+  %n = nn.is_nan %p : (tensor<2x6x6xf32>) -> tensor<2x6x6xi1>
+  %w = nn.select %n, %one, %p : (tensor<2x6x6xi1>, tensor<f32>, tensor<2x6x6xf32>) -> tensor<2x6x6xf32>
+  %o = nn.matmul %w, %v : (tensor<2x6x6xf32>, tensor<2x6x4xf32>) -> tensor<2x6x4xf32>
+  func.return %o : tensor<2x6x4xf32>
+}
