@@ -158,6 +158,17 @@ def broadcast_to(x: SSAValue, dims: Sequence[Dim]) -> SSAValue:
     return nn.BroadcastToOp(x, dims).results[0]
 
 
+def take(x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1) -> SSAValue:
+    """The elements from `start` to `limit` along one axis."""
+    dims = dims_of(x)
+    if start == 0 and limit == dims[axis] and step == 1:
+        return x
+    starts: list[Dim] = [0] * len(dims)
+    limits, steps = list(dims), [1] * len(dims)
+    starts[axis], limits[axis], steps[axis] = start, limit, step
+    return nn.SliceOp(x, starts, limits, steps).results[0]
+
+
 def as_index(x: SSAValue) -> SSAValue:
     """Integers as `i64`."""
     return cast(x, i64)

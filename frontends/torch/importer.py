@@ -149,7 +149,8 @@ class GraphImporter:
         try:
             known = node.meta.get("val", _ABSENT)
             if rule is None and isinstance(known, _NUMBERS):
-                return self.symbols.number(known)
+                is_poisoned = _is_poisoned(self.resolve(node.args, values))
+                return POISON if is_poisoned else self.symbols.number(known)
             self.ops[target] += 1
             if rule is None:
                 raise UnsupportedError("the op is not supported")

@@ -80,6 +80,8 @@ def program_of_export(exported: ExportedProgram, name: str) -> Program:
                 outputs.append(None if is_constant else label)
             case OutputKind.BUFFER_MUTATION | OutputKind.USER_INPUT_MUTATION:
                 outputs.append(f"{spec.target}_next")
+            case OutputKind.TOKEN:
+                outputs.append(None)
             case _:
                 raise UnsupportedError(f"an output that is a {spec.kind.name.lower()}")
     ranges = {symbol.name: r for symbol, r in exported.range_constraints.items()}
@@ -105,6 +107,8 @@ def _input(
         case InputKind.CONSTANT_TENSOR:
             weight = Weight(exported.constants[target], target)
             return Input(node, target, weight, is_input=False)
+        case InputKind.TOKEN:
+            return Input(node, node.name, is_input=False)
         case _:
             raise UnsupportedError(f"an input that is a {spec.kind.name.lower()}")
 

@@ -218,7 +218,30 @@ def pdist(call: Call, x: SSAValue, order: float = 2) -> Output:
     return vector_norm(call, value(nn.SubOp(*pair)), order, [-1])
 
 
+def trilinear(
+    call: Call,
+    a: SSAValue,
+    b: SSAValue,
+    c: SSAValue,
+    expand_a: Sequence[int],
+    expand_b: Sequence[int],
+    expand_c: Sequence[int],
+    sum_dims: Sequence[int],
+    *_: Any,
+) -> Operation:
+    """The product of three tensors, with new dims, summed over some."""
+    parts: list[SSAValue] = []
+    for x, new in ((a, expand_a), (b, expand_b), (c, expand_c)):
+        dims = list(dims_of(x))
+        for axis in sorted(new):
+            dims.insert(axis, 1)
+        parts.append(reshape(x, dims))
+    whole = nn.MulOp(nn.MulOp(parts[0], parts[1]), parts[2])
+    return nn.ReduceOp(whole, kind="sum", axes=sum_dims)
+
+
 RULES: Rules = {
+    "aten._trilinear.default": trilinear,
     "aten.mm.default": matmul,
     "aten.bmm.default": matmul,
     "aten.mv.default": matmul,

@@ -126,7 +126,21 @@ def diagonal(
     return nn.GatherOp(flat, steps, axis=len(outer))
 
 
+def triangle_indices(pick: Any) -> Build:
+    """The coordinates of the elements of a triangle."""
+
+    def build(
+        call: Call, rows: int, columns: int, offset: int = 0, *_: Any
+    ) -> SSAValue:
+        found = np.stack(pick(rows, offset, columns))
+        return call.builder.constant(found.astype(numpy_dtype(call.element())))
+
+    return described(build, "A constant.")
+
+
 RULES: Rules = {
+    "aten.tril_indices.default": triangle_indices(np.tril_indices),
+    "aten.triu_indices.default": triangle_indices(np.triu_indices),
     "aten.full.default": full,
     "aten.full_like.default": full,
     "aten.new_full.default": new_full,

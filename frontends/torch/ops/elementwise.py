@@ -8,7 +8,15 @@ from typing import Any
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import i1, is_bool, is_float
+from stepwell.dialects.dtypes import (
+    bit_width,
+    i1,
+    i16,
+    i32,
+    i64,
+    is_bool,
+    is_float,
+)
 from stepwell.dialects.shapes import dims_of, element_of
 from stepwell.frontends.torch.call import (
     Call,
@@ -77,6 +85,63 @@ def addc(op: Any) -> Build:
         return nn.AddOp(cast(x, element), scaled(call, inner, value))
 
     return described(build, f"`nn.add` of one `{op_name(op)}`.")
+
+
+def signbit(call: Call, x: SSAValue) -> Operation:
+    """Whether the sign is minus; of -0 and NaN too, so bits are looked at."""
+    element = element_of(x)
+    if not is_float(element):
+        return nn.CompareOp(x, call.scalar(0, element), predicate="lt")
+    bits = {16: i16, 32: i32, 64: i64}[bit_width(element)]
+    return nn.CompareOp(nn.BitcastOp(x, bits), call.scalar(0, bits), predicate="lt")
+
+
+def copysign(call: Call, x: Operand, sign: Operand) -> Operation:
+    """`|x|` with the sign of another tensor."""
+    element = call.element()
+    size = value(nn.AbsOp(call.operand(x, element)))
+    is_minus = signbit(call, call.operand(sign, element))
+    return nn.SelectOp(is_minus, nn.NegOp(size), size)
+
+
+def hypot(call: Call, a: SSAValue, b: SSAValue) -> Operation:
+    """`sqrt(a**2 + b**2)`."""
+    return nn.SqrtOp(nn.AddOp(nn.MulOp(a, a), nn.MulOp(b, b)))
+
+
+def extremum_of_numbers(op: Any) -> Build:
+    """The larger or smaller of two, where only one is a number that one."""
+
+    def build(call: Call, a: SSAValue, b: SSAValue) -> Operation:
+        element = call.element()
+        a, b = cast(a, element), cast(b, element)
+        best = op(a, b)
+        if not is_float(element):
+            return best
+        return nn.SelectOp(nn.IsNanOp(a), b, nn.SelectOp(nn.IsNanOp(b), a, best))
+
+    return described(build, f"One `{op_name(op)}` that passes over NaN.")
+
+
+def erfc(call: Call, x: SSAValue) -> Operation:
+    """`1 - erf x`."""
+    element = call.element()
+    return nn.SubOp(call.scalar(1, element), nn.ErfOp(cast(x, element)))
+
+
+def ldexp(call: Call, x: SSAValue, exponent: SSAValue) -> Operation:
+    """`x * 2**exponent`."""
+    element = call.element()
+    power_of_two = nn.PowOp(call.scalar(2, element), cast(exponent, element))
+    return nn.MulOp(cast(x, element), power_of_two)
+
+
+def view_dtype(call: Call, x: SSAValue, *_: Any) -> Output:
+    """The same bits as another type of the same width."""
+    element = call.element()
+    if bit_width(element) != bit_width(element_of(x)):
+        raise call.unsupported(f"the bits of {element_of(x)} as {element}")
+    return nn.BitcastOp(x, element)
 
 
 def square(call: Call, x: SSAValue) -> Operation:
@@ -426,7 +491,13 @@ RULES: Rules = {
     },
     **{
         f"aten.__{name}__.{overload}": binary(op)
-        for name, op in (("and", nn.AndOp), ("or", nn.OrOp), ("xor", nn.XorOp))
+        for name, op in (
+            ("and", nn.AndOp),
+            ("or", nn.OrOp),
+            ("xor", nn.XorOp),
+            ("lshift", nn.ShiftLeftOp),
+            ("rshift", nn.ShiftRightOp),
+        )
         for overload in _OVERLOADS
     },
     **{f"aten.add.{overload}": add for overload in _OVERLOADS},
@@ -449,6 +520,15 @@ RULES: Rules = {
     "aten.addcmul.default": addc(nn.MulOp),
     "aten.addcdiv.default": addc(nn.DivOp),
     "aten.square.default": square,
+    "aten.signbit.default": signbit,
+    "aten.copysign.Tensor": copysign,
+    "aten.copysign.Scalar": copysign,
+    "aten.hypot.default": hypot,
+    "aten.fmax.default": extremum_of_numbers(nn.MaximumOp),
+    "aten.fmin.default": extremum_of_numbers(nn.MinimumOp),
+    "aten.erfc.default": erfc,
+    "aten.ldexp.Tensor": ldexp,
+    "aten.view.dtype": view_dtype,
     "aten.atan2.default": atan2,
     "aten.ceil.default": rounding(nn.CeilOp),
     "aten.floor.default": rounding(nn.FloorOp),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import i64, is_bool
+from stepwell.dialects.dtypes import i64, integer_limits, is_bool, is_float
 from stepwell.dialects.shapes import Dim, dims_of, element_of
 from stepwell.frontends.torch.call import (
     Call,
@@ -176,10 +177,6 @@ def scatter(reduction: str) -> Any:
     return described(build, f"One `nn.scatter_elements` ({reduction}).")
 
 
-_REDUCTIONS = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
-_OLD_REDUCTIONS = {"add": "add", "multiply": "mul"}
-
-
 def scatter_reduce(
     call: Call,
     x: SSAValue,
@@ -189,10 +186,52 @@ def scatter_reduce(
     reduce: str,
     include_self: bool = True,
 ) -> Output:
-    """`x` combined with one element per index along a dim."""
-    if reduce not in _REDUCTIONS or not include_self:
-        raise call.unsupported(f"scatter_reduce of {reduce} without x itself")
-    return scatter(_REDUCTIONS[reduce])(call, x, dim, index, source)
+    """`x` combined with one element per index along a dim.
+
+    Without `x` itself, an element that gets any update starts from the neutral one.
+    """
+    element = element_of(x)
+    kind = "sum" if reduce == "mean" else reduce
+    start = x
+    if not include_self:
+        neutral = call.scalar(NEUTRAL[kind](element), element)
+        start = value(
+            scatter("none")(call, x, dim, index, neutral_like(source, neutral))
+        )
+    total = scatter(REDUCTIONS[kind])(call, start, dim, index, source)
+    if reduce != "mean":
+        return total
+    first = call.scalar(1 if include_self else 0, element)
+    ones = neutral_like(source, call.scalar(1, element))
+    base = broadcast_to(first, dims_of(x))
+    count = scatter("add")(call, base, dim, index, ones)
+    count = nn.MaximumOp(count, call.scalar(1, element))
+    return nn.DivOp(total, count)
+
+
+def neutral_like(source: SSAValue, number: SSAValue) -> SSAValue:
+    """A number in the shape of `source`."""
+    return broadcast_to(number, dims_of(source))
+
+
+def lowest(element: Attribute) -> float:
+    """What no maximum is below."""
+    return -math.inf if is_float(element) else integer_limits(element)[0]
+
+
+def highest(element: Attribute) -> float:
+    """What no minimum is above."""
+    return math.inf if is_float(element) else integer_limits(element)[1]
+
+
+NEUTRAL: dict[str, Callable[[Attribute], float]] = {
+    "sum": lambda _: 0,
+    "prod": lambda _: 1,
+    "amax": lowest,
+    "amin": highest,
+}
+REDUCTIONS = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
+_OLD_REDUCTIONS = {"add": "add", "multiply": "mul"}
 
 
 def scatter_with_reduce(

@@ -10,12 +10,11 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim, dims_of, element_of
-from stepwell.frontends.torch.call import Call, rank_of, reshape
+from stepwell.frontends.torch.call import Call, rank_of, reshape, take
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .elementwise import scaled
 from .rows import described, pair, value
-from .shape import take
 
 
 def windows(

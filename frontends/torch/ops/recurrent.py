@@ -9,11 +9,10 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
-from stepwell.frontends.torch.call import Call, reshape, transpose
+from stepwell.frontends.torch.call import Call, reshape, take, transpose
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .rows import described, value
-from .shape import take
 
 ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 """PyTorch's gates (i f g o; r z n) in the order of `nn` (i o f c; z r h)."""

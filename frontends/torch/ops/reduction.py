@@ -1,4 +1,4 @@
-"""Reductions over dims, running sums, sorting."""
+"""Reductions over dims, norms, running sums."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
-from stepwell.dialects.shapes import Dim, dims_of, element_of, product
-from stepwell.frontends.torch.call import Call, axes_of, cast, rank_of, reshape
+from stepwell.dialects.shapes import dims_of, element_of, product
+from stepwell.frontends.torch.call import (
+    Call,
+    axes_of,
+    cast,
+    rank_of,
+    reshape,
+)
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .elementwise import truth
@@ -189,6 +195,11 @@ def norm(
     return vector_norm(call, x, 2 if order is None else order, dim, keepdim)
 
 
+def dist(call: Call, a: SSAValue, b: SSAValue, order: float = 2) -> Output:
+    """The norm of the difference of two tensors."""
+    return vector_norm(call, value(nn.SubOp(a, b)), order)
+
+
 def cumulative(kind: str) -> Build:
     """A running sum or product along a dim."""
 
@@ -199,42 +210,6 @@ def cumulative(kind: str) -> Build:
         return nn.CumulativeOp(x, kind=kind, axis=dim % rank_of(x))
 
     return described(build, f"One `nn.cumulative` ({kind}).")
-
-
-def sort(
-    call: Call, x: SSAValue, dim: int = -1, descending: bool = False
-) -> Sequence[Output]:
-    """Elements in order, and where each came from; always stable."""
-    if not rank_of(x):
-        return [x, call.scalar(0, i64)]
-    return list(nn.SortOp(x, axis=dim, descending=descending).results)
-
-
-def sort_stable(
-    call: Call, x: SSAValue, stable: bool | None, dim: int, descending: bool
-) -> Sequence[Output]:
-    """Elements in order, and where each came from."""
-    return sort(call, x, dim, descending)
-
-
-def argsort(call: Call, x: SSAValue, dim: int = -1, descending: bool = False) -> Output:
-    """Where each element of the sorted tensor came from."""
-    return sort(call, x, dim, descending)[1]
-
-
-def topk(
-    call: Call,
-    x: SSAValue,
-    k: Dim,
-    dim: int = -1,
-    largest: bool = True,
-    sorted: bool = True,
-) -> Sequence[Output]:
-    """The k best elements along a dim, and where each came from."""
-    if not rank_of(x):
-        return [x, call.scalar(0, i64)]
-    op = nn.TopkOp(x, k, axis=dim % rank_of(x), largest=largest, sorted=sorted)
-    return list(op.results)
 
 
 def count_nonzero(
@@ -276,10 +251,7 @@ RULES: Rules = {
     "aten.norm.ScalarOpt_dim": norm,
     "aten.cumsum.default": cumulative("sum"),
     "aten.cumprod.default": cumulative("prod"),
-    "aten.sort.default": sort,
-    "aten.sort.stable": sort_stable,
-    "aten.argsort.default": argsort,
-    "aten.topk.default": topk,
+    "aten.dist.default": dist,
     "aten.count_nonzero.default": count_nonzero,
     "aten.count_nonzero.dim_IntList": count_nonzero,
 }

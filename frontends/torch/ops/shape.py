@@ -24,6 +24,7 @@ from stepwell.frontends.torch.call import (
     cast,
     rank_of,
     reshape,
+    take,
     transpose,
 )
 from stepwell.frontends.torch.registry import Output, Rules
@@ -80,17 +81,6 @@ def stack(call: Call, tensors: Sequence[SSAValue], dim: int = 0) -> Operation:
         for x in tensors
     ]
     return nn.ConcatOp(parts, axis=axis)
-
-
-def take(x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1) -> SSAValue:
-    """The elements from `start` to `limit` along one axis."""
-    dims = dims_of(x)
-    if start == 0 and limit == dims[axis] and step == 1:
-        return x
-    starts: list[Dim] = [0] * len(dims)
-    limits, steps = list(dims), [1] * len(dims)
-    starts[axis], limits[axis], steps[axis] = start, limit, step
-    return value(nn.SliceOp(x, starts, limits, steps))
 
 
 def position(call: Call, index: Dim, size: Dim) -> Dim:
@@ -367,7 +357,7 @@ def slice_scatter(
     size = dims_of(x)[axis]
     first, last = bound(call, x, axis, start, end)
     if step != 1:
-        raise call.unsupported(f"slice_scatter with a step of {step}")
+        return strided_scatter(call, x, source, axis, first, step)
     limit = first + dims_of(source)[axis]
     source = cast(source, element_of(x))
     parts = [
@@ -377,6 +367,19 @@ def slice_scatter(
     ]
     present = [part for part in parts if part is not None]
     return present[0] if len(present) == 1 else value(nn.ConcatOp(present, axis=axis))
+
+
+def strided_scatter(
+    call: Call, x: SSAValue, source: SSAValue, axis: int, first: Dim, step: int
+) -> SSAValue:
+    """`x` with every `step`-th position of an axis replaced, from `first` on."""
+    count = dims_of(source)[axis]
+    places = value(nn.MulOp(nn.IotaOp([count], i64), call.scalar(step, i64)))
+    places = value(nn.AddOp(places, call.scalar(first, i64)))
+    row = [count if i == axis else 1 for i in range(rank_of(x))]
+    index = broadcast_to(reshape(places, row), dims_of(source))
+    updates = cast(source, element_of(x))
+    return value(nn.ScatterElementsOp(x, index, updates, axis=axis))
 
 
 def select_scatter(
