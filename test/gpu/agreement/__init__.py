@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from . import conversions, copies, floats, integers, matrices, memory, warps, wgmma
+from . import (
+    clusters,
+    conversions,
+    copies,
+    floats,
+    integers,
+    matrices,
+    mbarriers,
+    memory,
+    tensors,
+    warps,
+    wgmma,
+)
 from .form import Form, Table
 
 SOURCES: tuple[Callable[[], Iterator[Form]], ...] = (
@@ -16,6 +28,9 @@ SOURCES: tuple[Callable[[], Iterator[Form]], ...] = (
     matrices.forms,
     wgmma.forms,
     copies.forms,
+    clusters.forms,
+    tensors.forms,
+    mbarriers.forms,
     integers.video,
 )
 

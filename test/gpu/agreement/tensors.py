@@ -1,0 +1,304 @@
+"""Tensor copies: boxes, columns of pixels, reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .form import Form, Map
+from .pieces import AWAIT, DUMP, FILL, LOAD, READ, SETUP, assembled, numbers
+from .values import Array, Source
+
+
+def forms() -> Iterator[Form]:
+    """All of them."""
+    yield from _tensor_loads()
+    yield from _columns()
+    yield from _tensor_stores()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tensor, a box, and where the box is copied from."""
+
+    element: str
+    dims: tuple[int, ...]
+    box: tuple[int, ...]
+    at: tuple[int, ...]
+    swizzle: str = "none"
+    steps: tuple[int, ...] = ()
+    oob_fill: str = "none"
+    pad: int = 0
+
+    @property
+    def width(self) -> int:
+        """Bytes of an element."""
+        return WIDTHS[self.element]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes: rows are padded to 16 of them, and by `pad` more."""
+        row = -(-self.dims[0] * self.width // 16) * 16 + self.pad
+        found = [row]
+        for extent in self.dims[1:-1]:
+            found.append(found[-1] * extent)
+        return tuple(found[: len(self.dims) - 1])
+
+    @property
+    def bytes(self) -> int:
+        """Of the tensor."""
+        last = self.strides[-1] if self.strides else self.dims[0] * self.width
+        return last * (self.dims[-1] if self.strides else 1)
+
+    @property
+    def box_bytes(self) -> int:
+        """That a copy of a box moves."""
+        steps = (1, *self.steps[1:]) if self.steps else (1,) * len(self.box)
+        extents = [-(-b // s) for b, s in zip(self.box, steps, strict=True)]
+        return int(np.prod(extents)) * self.width
+
+    @property
+    def name(self) -> str:
+        """All about it."""
+        parts = [self.element, f"{self.dims}", f"box {self.box}", f"at {self.at}"]
+        if self.swizzle != "none":
+            parts.append(f"swizzle {self.swizzle}")
+        if self.steps:
+            parts.append(f"steps {self.steps}")
+        if self.oob_fill != "none":
+            parts.append("NaN")
+        return ", ".join(parts)
+
+    def map(self, buffer: int) -> Map:
+        """The tensor map."""
+        return Map(
+            *(buffer, self.element, self.dims, self.strides, self.box),
+            steps=self.steps,
+            swizzle=self.swizzle,
+            oob_fill=self.oob_fill,
+        )
+
+
+WIDTHS = {
+    "uint8": 1,
+    "uint16": 2,
+    "uint32": 4,
+    "int32": 4,
+    "uint64": 8,
+    "int64": 8,
+    "float16": 2,
+    "float32": 4,
+    "float64": 8,
+    "bfloat16": 2,
+    "float32_ftz": 4,
+    "tfloat32": 4,
+    "tfloat32_ftz": 4,
+}
+TILES = (
+    *(Tile(e, (40, 9), (16, 4), (3, 2)) for e in WIDTHS),
+    *(Tile(e, (40, 9), (16, 4), (32, 7)) for e in ("uint8", "float16", "uint64")),
+    *(
+        Tile(e, (40, 9), (16, 4), (-5, 7), oob_fill="nan")
+        for e in ("float16", "bfloat16", "float32", "float64", "tfloat32")
+    ),
+    *(
+        Tile("float16", (100, 30), (box, 16), at, swizzle)
+        for swizzle, box in (("32B", 16), ("64B", 32), ("128B", 64), ("128B", 32))
+        for at in ((0, 0), (8, 5), (-8, 20), (80, -3))
+    ),
+    Tile("uint8", (200, 30), (128, 16), (60, 3), "128B"),
+    Tile("float32", (60, 30), (32, 24), (31, 9), "128B"),
+    Tile("float64", (60, 30), (4, 24), (57, 9), "32B"),
+    Tile("uint32", (99,), (32,), (80,)),
+    Tile("uint32", (99,), (256,), (-20,)),
+    Tile("uint16", (24, 7, 5), (8, 4, 3), (20, -1, 3)),
+    Tile("uint16", (24, 7, 5, 3), (8, 4, 3, 2), (4, 5, 3, 2)),
+    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (4, 5, 3, 2, -1)),
+    Tile("bfloat16", (64, 9, 9, 2), (64, 6, 5, 1), (0, -1, -1, 1), "128B"),
+    Tile("bfloat16", (32, 9, 9, 2), (32, 5, 3, 2), (0, 6, 7, 0), "64B", pad=32),
+    Tile("float16", (40, 20), (16, 12), (3, 2), steps=(1, 2)),
+    Tile("float16", (40, 20), (16, 13), (3, 1), steps=(1, 3), swizzle="32B"),
+    Tile("float16", (40, 20), (16, 12), (3, 2), steps=(2, 4)),
+    Tile("uint32", (12, 9, 8, 2), (4, 8, 6, 1), (0, -1, -1, 1), steps=(1, 2, 2, 1)),
+    Tile("uint32", (12, 9, 8, 3), (4, 3, 3, 3), (0, 8, 0, 0), steps=(1, 1, 2, 2)),
+)
+
+
+def _special(element: str, source: Source, count: int) -> Array:
+    """Random words; of floats, with subnormals and NaNs among them."""
+    return source.bits(count, "u4")
+
+
+def _tensor_loads() -> Iterator[Form]:
+    for tile in TILES:
+        yield _load(tile)
+
+
+def _load(tile: Tile) -> Form:
+    rank = len(tile.dims)
+    coordinates = ", ".join(str(c) for c in tile.at)
+    copy = (
+        "mov.b64 %at, map; @%first cp.async.bulk.tensor."
+        f"{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        f"[s], [%at, {{{{{coordinates}}}}}], [bar];"
+    )
+    return _loading("tensor loads", tile.name, tile, tile.map(0), copy, tile.box_bytes)
+
+
+def _loading(family, name, tile, map_, copy, count: int) -> Form:
+    size = -(-count // 512) * 512 + 512
+    load = LOAD.replace("{bytes}", str(count)).replace("{copy}", copy)
+    parameters = (".align 64 .b8 map[128]", ".u64 in0", ".u64 out")
+    ptx = assembled(parameters, (SETUP, FILL, load, AWAIT, DUMP), size)
+    data = _special(tile.element, Source(name), -(-tile.bytes // 4))
+    output = np.zeros(size // 4, "u4")
+    return Form(family, name, ptx, (data,), output, maps=(map_,), threads=128)
+
+
+@dataclass(frozen=True)
+class Column:
+    """An im2col copy: corners, a start, the offset of a tap."""
+
+    dims: tuple[int, ...]
+    lower: tuple[int, ...]
+    upper: tuple[int, ...]
+    at: tuple[int, ...]
+    tap: tuple[int, ...]
+    channels: int = 8
+    pixels: int = 24
+    steps: tuple[int, ...] = ()
+    element: str = "float16"
+    swizzle: str = "none"
+    oob_fill: str = "none"
+
+
+C = Column
+PLANE, CORNER = (24, 9, 7, 3), (-1, -1)
+COLUMNS = (
+    *(
+        C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (x, y))
+        for x in range(3)
+        for y in (0, 2)
+    ),
+    C(PLANE, CORNER, CORNER, (8, 5, 3, 1), (1, 1)),
+    C(PLANE, CORNER, CORNER, (8, 7, 5, 2), (2, 2)),
+    C(PLANE, CORNER, CORNER, (16, 7, 5, -1), (1, 2)),
+    C(PLANE, CORNER, CORNER, (20, 0, 0, 0), (1, 2)),
+    C(PLANE, CORNER, CORNER, (-4, 0, 0, 0), (1, 2)),
+    C(PLANE, CORNER, CORNER, (0, 0, 0, 0), (100, 2)),
+    C(PLANE, (0, 0), (0, 0), (0, 3, 6, 0), (0, 0)),
+    C(PLANE, (0, 0), (-2, -2), (0, 6, 4, 0), (1, 2)),
+    C(PLANE, (-2, -2), (-2, -2), (0, -2, -2, 0), (2, 4)),
+    C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), steps=(1, 2, 2, 1)),
+    C(PLANE, CORNER, CORNER, (0, 0, 0, 0), (1, 2), steps=(1, 2, 2, 1)),
+    C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), steps=(1, 3, 2, 1)),
+    C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), steps=(1, 1, 1, 2), pixels=128),
+    C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), steps=(2, 1, 1, 1)),
+    C(PLANE, CORNER, CORNER, (0, 2, 1, 0), (0, 1), 24, 64, oob_fill="nan"),
+    C((64, 9, 7, 2), CORNER, CORNER, (0, 2, 1, 0), (0, 1), 64, 40, swizzle="128B"),
+    C((64, 9, 7, 2), CORNER, CORNER, (0, 2, 1, 0), (2, 1), 32, 40, swizzle="64B"),
+    C((64, 9, 7, 2), CORNER, CORNER, (0, 2, 1, 0), (2, 1), 16, 40, swizzle="32B"),
+    C((40, 9, 7, 2), CORNER, CORNER, (32, 2, 1, 0), (2, 1), 64, 40, swizzle="128B"),
+    C((24, 9, 3), (-2,), (-3,), (0, -2, 0), (3,)),
+    C((24, 9, 3), (-2,), (1,), (8, 4, 1), (1,), steps=(1, 2, 1)),
+    C((24, 5, 4, 6, 2), (-1,) * 3, (-1,) * 3, (0, 2, 2, 3, 0), (1, 0, 2), pixels=64),
+    C((24, 5, 4, 6, 2), (-1,) * 3, (-1,) * 3, (0, -1, 1, 1, 1), (2, 2, 2), pixels=64),
+    C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), 16, 20, element="uint8"),
+    C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), 4, 20, element="float32"),
+)
+
+
+def _columns() -> Iterator[Form]:
+    for one in COLUMNS:
+        tile = Tile(one.element, one.dims, (), one.at)
+        map_ = Map(
+            *(0, one.element, one.dims, tile.strides),
+            lower=one.lower,
+            upper=one.upper,
+            channels=one.channels,
+            pixels=one.pixels,
+            steps=one.steps,
+            swizzle=one.swizzle,
+            oob_fill=one.oob_fill,
+        )
+        name = ", ".join(
+            str(part)
+            for part in (one.element, one.dims, one.lower, one.upper, one.at, one.tap)
+        )
+        name += f", {one.channels} x {one.pixels}, {one.swizzle}, {one.steps}"
+        at, tap = (", ".join(map(str, part)) for part in (one.at, one.tap))
+        copy = (
+            f"mov.b64 %at, map; @%first cp.async.bulk.tensor.{len(one.dims)}d"
+            ".shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+            f"[s], [%at, {{{{{at}}}}}], [bar], {{{{{tap}}}}};"
+        )
+        count = one.channels * one.pixels * tile.width
+        yield _loading("im2col loads", name, tile, map_, copy, count)
+
+
+STORES = (
+    *(Tile(e, (40, 9), (16, 4), (3, 2)) for e in ("uint8", "float16", "uint64")),
+    *(
+        Tile("float16", (100, 30), (box, 16), at, swizzle)
+        for swizzle, box in (("32B", 16), ("64B", 32), ("128B", 64))
+        for at in ((8, 5), (-8, 20), (80, -3))
+    ),
+    Tile("uint32", (99,), (32,), (80,)),
+    Tile("uint16", (24, 7, 5), (8, 4, 3), (20, -1, 3)),
+    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (4, 5, 3, 2, -1)),
+    Tile("float16", (40, 20), (16, 12), (3, 2), steps=(1, 2)),
+)
+TENSOR_REDUCTIONS = (
+    *(("add", e) for e in ("uint32", "int32", "uint64", "float16", "float32")),
+    *(("add", "bfloat16"), ("min", "int32"), ("min", "float16"), ("max", "bfloat16")),
+    *(("max", "uint32"), ("inc", "uint32"), ("dec", "uint32"), ("and", "uint32")),
+    *(("or", "uint64"), ("xor", "uint32"), ("max", "int64"), ("min", "int64")),
+)
+
+
+def _tensor_stores() -> Iterator[Form]:
+    for tile in STORES:
+        yield _store(tile, "cp.async.bulk.tensor", "tile.bulk_group", tile.name)
+    for op, element in TENSOR_REDUCTIONS:
+        tile = Tile(element, (40, 9), (16, 4), (30, 7))
+        name = f"reduce {op} {tile.name}"
+        yield _store(tile, "cp.reduce.async.bulk.tensor", f"{op}.tile.bulk_group", name)
+    at, plane = (8, 5, 3, 0), (24, 9, 7, 3)
+    tile = Tile("float16", plane, (), at)
+    map_ = Map(
+        *(1, "float16", plane, tile.strides),
+        lower=CORNER,
+        upper=CORNER,
+        channels=8,
+        pixels=24,
+    )
+    yield _store(
+        tile, "cp.async.bulk.tensor", "im2col_no_offs.bulk_group", "im2col", map_
+    )
+
+
+def _store(
+    tile: Tile, opcode: str, mode: str, name: str, map_: Map | None = None
+) -> Form:
+    rank = len(tile.dims)
+    coordinates = ", ".join(str(c) for c in tile.at)
+    text = (
+        f"mov.b64 %at, map; @%first {opcode}.{rank}d.global.shared::cta.{mode} "
+        f"[%at, {{{{{coordinates}}}}}], [s]; cp.async.bulk.commit_group; "
+        "cp.async.bulk.wait_group 0; ret;\n"
+    )
+    parameters = (".align 64 .b8 map[128]", ".u64 in0", ".u64 out")
+    ptx = assembled(parameters, (SETUP, READ, text), 2048)
+    source = Source(name)
+    count = -(-tile.bytes // 4)
+    types = {"float16": "f16", "bfloat16": "bf16", "float32": "f32"}
+    type_ = types.get(tile.element, "u32") if "reduce" in opcode else "u32"
+    data, old = (numbers(source, type_, n) for n in (512, count))
+    kind = {"f16": "f16x2", "bf16": "bf16x2", "f32": "f32"}.get(type_, "")
+    return Form(
+        *("tensor stores", name, ptx, (data,), old, kind),
+        maps=(map_ or tile.map(1),),
+        threads=128,
+    )
