@@ -1,11 +1,12 @@
 """PyTorch models beside torch itself: relative error, import and build time.
 
 Usage: python tools/bench/torch_models.py [--only NAME] [--mode MODE] [--write]
-           [--target cpu|cuda] [--jobs 1]
+           [--target cpu|cuda] [--jobs 1] [--resume FILE]
 
 Each model is exported and built twice: for one size, and with the dims that it can
 change left open; then it runs at other sizes too. Every build is a process of its own.
-torch on the CPU judges. `--write` puts the table into docs/benchmarks/torch.md (for
+torch on the CPU judges. `--resume` keeps the rows in a file, one line of JSON each, and
+measures only those that it lacks. `--write` puts the table into docs/benchmarks/torch.md (for
 another target torch-TARGET.md). Needs transformers, torchvision and timm.
 """
 
@@ -220,6 +221,14 @@ def measure_apart(name: str, mode: str, target: str) -> Row:
     return Row(name, mode, failure=next(iter(reversed(words)), "no output"))
 
 
+def read_rows(path: Path | None) -> dict[tuple[str, str], Row]:
+    """The rows of an earlier run, by model and mode; the last one of each counts."""
+    if path is None or not path.exists():
+        return {}
+    rows = [Row(**json.loads(line)) for line in path.read_text().splitlines()]
+    return {(row.model, row.mode): row for row in rows}
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
@@ -270,6 +279,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--mode", choices=MODES, action="append")
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--resume", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -280,9 +290,20 @@ def main(arguments: list[str]) -> int:
     names = [case.name for case in cases()]
     wanted = [name for name in names if not options.only or name in options.only]
     runs = [(name, mode, options.target) for name in wanted for mode in modes]
+    known = read_rows(options.resume)
+
+    def measured(run: tuple[str, str, str]) -> Row:
+        if run[:2] in known:
+            return known[run[:2]]
+        row = measure_apart(*run)
+        if options.resume is not None:
+            with options.resume.open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+        return row
+
     with ThreadPoolExecutor(options.jobs) as pool:
-        measured = pool.map(lambda run: measure_apart(*run), runs)
-        rows = list(track(measured, description="models", total=len(runs)))
+        found = pool.map(measured, runs)
+        rows = list(track(found, description="models", total=len(runs)))
     show(rows)
     if options.write:
         name = "torch" if options.target == "cpu" else f"torch-{options.target}"
