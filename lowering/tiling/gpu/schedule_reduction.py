@@ -40,8 +40,11 @@ from .block import (
 WHOLE = 32
 """Elements of a row that a thread holds at most, when the row is held whole."""
 
-LONG = 1 << 16
-"""Points per result from which on a block of many warps is worth it."""
+MOST_WARPS = 16
+"""Warps of a block that has a row or a few results for itself."""
+
+UNROLLED = 4
+"""Elements along a reduced dim that a thread loads at the same time."""
 
 
 def schedule_reduction(kernel: KernelOp, ranges: Ranges) -> Schedule:
@@ -119,7 +122,7 @@ def _rows(
         return _Plan(((rows[-1], held),), lane, extent, WARPS)
     warps = min(WARPS, max(1, power_of_two(size) // (LANES * vector)))
     if count < MULTIPROCESSORS // 2 and size >= WARPS * LANES * vector * 8:
-        warps = 4 * WARPS
+        warps = MOST_WARPS
     unit = warps * LANES * vector
     extent = _whole(size, unit) if known and size <= unit * WHOLE // vector else 0
     row = ((rows[-1], 1),) if rows else tuple((d, 1) for d in outer[-1:])
@@ -148,9 +151,12 @@ def _columns(
     is_starved = count < MULTIPROCESSORS * threads
     if is_starved and sizes[deep] >= 2 * WARPS:
         across = grow([lane], sizes, LANES)
-        rows = threads * 4 // volume(across, list(across))
-        extent = balanced(sizes[deep], rows)
-        return _Plan(in_order(across, outer), deep, extent, WARPS, first=True)
+        lanes = volume(across, list(across))
+        cells = -(-count // lanes)
+        warps = power_of_two(-(-MULTIPROCESSORS * WARPS // cells))
+        warps = max(WARPS, min(MOST_WARPS, warps, power_of_two(sizes[deep]) // 8))
+        extent = balanced(sizes[deep], warps * LANES // lanes * UNROLLED)
+        return _Plan(in_order(across, outer), deep, extent, warps, first=True)
     per_thread = max(1, min(vector, count // (MULTIPROCESSORS * threads)))
     per_thread = power_of_two(per_thread + 1) // 2
     tile = grow([lane, *reversed(outer)], sizes, threads * per_thread)
