@@ -6,8 +6,9 @@ Usage: python tools/bench/torch_models.py [--only NAME] [--mode MODE] [--write]
 Each model is exported and built twice: for one size, and with the dims that it can
 change left open; then it runs at other sizes too. Every build is a process of its own.
 torch on the CPU judges. `--resume` keeps the rows in a file, one line of JSON each, and
-measures only those that it lacks. `--write` puts the table into docs/benchmarks/torch.md (for
-another target torch-TARGET.md). Needs transformers, torchvision and timm.
+measures only those that it lacks. `--write` puts the table into
+docs/benchmarks/torch.md (for another target torch-TARGET.md). Needs transformers,
+torchvision and timm.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Sizes:
             return value
         expression = value.node.expr
         if expression not in self._nodes:
-            last = next(reversed(self.graph.nodes), None)
+            last = next(iter(reversed(self.graph.nodes)), None)
             self._nodes[expression] = self._interpret(expression)
             _evaluate(self.graph, last)
         return self._nodes[expression]
