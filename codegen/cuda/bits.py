@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,8 @@ def _field(b: Builder, index: SSAValue, bit: int, count: int) -> SSAValue:
     return b.binary("and", index, b.constant((1 << count) - 1, i32))
 
 
-def _run(bases: Sequence[int], start: int) -> int:
+@lru_cache(maxsize=4096)
+def _run(bases: tuple[int, ...], start: int) -> int:
     """How many bits from `start` are one product: `field * bases[start]`."""
     count = 1
     while start + count < len(bases):

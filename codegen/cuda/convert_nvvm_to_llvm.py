@@ -274,6 +274,8 @@ def _convert(builder: Builder, block: Block) -> None:
 
 def _wgmma_run(ops: Sequence[Operation], start: int) -> int:
     """The length of the run of wgmma ops from `start` that touches accumulators."""
+    if not is_wgmma(ops[start]):
+        return 0
     end = start
     while end < len(ops) and is_wgmma(ops[end]):
         end += 1

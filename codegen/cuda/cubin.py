@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ def assemble(ptx: str, target: Target, folder: Path | None = None) -> bytes:
     path = (folder or cache_folder()) / f"{key}.cubin"
     with suppress(OSError):
         return path.read_bytes()
-    cubin = _link(linker, ptx, target)
+    cubin, _ = _link(linker, ptx, target)
     _keep(path, cubin)
     return cubin
 
@@ -58,8 +61,44 @@ def _linker() -> Any:
     return nvjitlink
 
 
-def _link(linker: Any, ptx: str, target: Target) -> bytes:
-    options = [f"-arch={target.name}"]
+@dataclass(frozen=True)
+class Resources:
+    """What a kernel takes of a multiprocessor, a thread's part.
+
+    Attributes:
+        registers: 32-bit registers of a thread.
+        spills: bytes that are written to memory because registers ran out.
+        stack: bytes of local memory.
+    """
+
+    registers: int
+    spills: int
+    stack: int
+
+
+_PROPERTIES = re.compile(
+    r"Function properties for (\w+)\s+ptxas[ .]*(\d+) bytes stack frame, "
+    r"(\d+) bytes spill stores.*?Used (\d+) registers",
+    re.DOTALL,
+)
+
+
+def resources(ptx: str, target: Target) -> Mapping[str, Resources]:
+    """What each kernel of a PTX text takes, by its symbol.
+
+    Raises:
+        CompileError: as `assemble`.
+    """
+    _, log = _link(_linker(), ptx, target, "-verbose")
+    return {
+        name: Resources(int(registers), int(spills), int(stack))
+        for name, stack, spills, registers in _PROPERTIES.findall(log)
+    }
+
+
+def _link(linker: Any, ptx: str, target: Target, *more: str) -> tuple[bytes, str]:
+    """The cubin and the assembler's log."""
+    options = [f"-arch={target.name}", *more]
     handle = linker.create(len(options), options)
     data = ptx.encode() + b"\0"
     try:
@@ -67,18 +106,24 @@ def _link(linker: Any, ptx: str, target: Target) -> bytes:
         linker.complete(handle)
         cubin = bytearray(linker.get_linked_cubin_size(handle))
         linker.get_linked_cubin(handle, cubin)
+        log = bytearray(linker.get_info_log_size(handle))
+        if log:
+            linker.get_info_log(handle, log)
     except linker.nvJitLinkError as error:
         log = bytearray(linker.get_error_log_size(handle))
         if log:
             linker.get_error_log(handle, log)
-        text = log.decode(errors="replace").strip("\0\n ")
         raise CompileError(
             f"expected PTX that assembles for {target.name}",
-            notes=[str(error), *text.splitlines()],
+            notes=[str(error), *_text(log).splitlines()],
         ) from None
     finally:
         linker.destroy(handle)
-    return bytes(cubin)
+    return bytes(cubin), _text(log)
+
+
+def _text(log: bytearray) -> str:
+    return log.decode(errors="replace").strip("\0\n ")
 
 
 def _keep(path: Path, cubin: bytes) -> None:

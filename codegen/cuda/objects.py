@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.llvm import GlobalOp
+from xdsl.ir import Operation
 
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, product
@@ -86,8 +88,7 @@ def compile_ptx(
     for op in llvm:
         op.detach()
     sizes = [integer(op, SHARED_BYTES) for op in llvm if SHARED_BYTES in op.attributes]
-    made = ModuleOp(llvm)
-    ptx = with_provenance(emit_ptx(made, target), nodes)
+    ptx = with_provenance(_emit_each(llvm, target), nodes)
     kernels = {
         name: KernelCode(name, symbol, params, size, launch.warps, launch.cluster, grid)
         for (name, symbol, params, grid), size, launch in zip(
@@ -95,6 +96,25 @@ def compile_ptx(
         )
     }
     return ptx, kernels
+
+
+def _emit_each(ops: Sequence[Operation], target: Target) -> str:
+    """The PTX of all kernels, one LLVM module each: LLVM need not keep them all."""
+    shared = [op for op in ops if isinstance(op, GlobalOp)]
+    kernels = [op for op in ops if not isinstance(op, GlobalOp)]
+    made = (ModuleOp([*(op.clone() for op in shared), one]) for one in kernels)
+    return joined([emit_ptx(module, target) for module in made])
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Several PTX texts as one: the head of the first, the kernels of all."""
+    end = re.compile(r"^\.extern \.shared .*$", re.MULTILINE)
+    bodies: list[str] = []
+    for text in texts:
+        match = end.search(text)
+        assert match is not None
+        bodies.append(text[match.end() :])
+    return texts[0][: len(texts[0]) - len(bodies[0])] + "".join(bodies)
 
 
 def _launch(func: tile.FuncOp) -> tile.Launch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from xdsl.dialects.builtin import IntegerAttr, IntegerType, UnitAttr, i1, i32, i64
 from xdsl.dialects.llvm import LLVMPointerType, LLVMStructType
@@ -48,6 +49,7 @@ def registers(kind: Attribute) -> tuple[Attribute, ...]:
     return kind.types.data if isinstance(kind, LLVMStructType) else (kind,)
 
 
+@lru_cache(maxsize=256)
 def struct_of(kind: Attribute, count: int) -> Attribute:
     """`count` registers of a type as one value."""
     if count == 1:
