@@ -9,9 +9,10 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.tile.device_types import STAGE_ALIGNMENT
+from stepwell.dialects.tile.scratch import SHARED_STRIDE
 from stepwell.errors import CompileError
 
-from .kernel import CLUSTER, Cursor, Kernel, Plain, Ring, Shared, bytes_of
+from .kernel import CLUSTER, Cursor, Kernel, Plain, Ring, Shared, bytes_of, integer
 
 WAIT_TICKS = 0x989680
 """How long a barrier is tried before it is tried again, in nanoseconds."""
@@ -124,8 +125,10 @@ def staging(k: Kernel, op: Operation) -> None:
     if not isinstance(role, tile.RoleOp):
         k.bind(op.result, k.number(start))
         return
-    group = k.scalar(role.body.block.args[0])
-    own = k.arith("mul", group, kind.data_bytes)
+    own = k.number(0)
+    if SHARED_STRIDE in op.attributes:
+        group = k.scalar(role.body.block.args[0])
+        own = k.arith("mul", group, integer(op, SHARED_STRIDE))
     k.bind(op.result, k.arith("add", own, start))
 
 

@@ -144,7 +144,7 @@ def _lasting_bytes(op: Operation) -> int | None:
             return _whole_stages(kind.bytes)
         case StagingOp():
             assert isinstance(kind, StagingType)
-            return kind.data_bytes
+            return _whole_stages(kind.data_bytes)
         case RingOp():
             assert isinstance(kind, RingType)
             return sum(kind.stages * _whole_stages(part.bytes) for part in kind.tiles)
