@@ -2,6 +2,8 @@
 
     stepwell-emulate kernel.ptx --entry saxpy --grid 4 --block 256 \\
         --arg 2.0f --arg x.npy --arg zeros:f4:1024 --arg 1024 --output 2=y.npy
+
+Runs with the checker unless `--no-check`; a finding is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import OptionError, StepwellError
-from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.runtime.devices.emulated import EmulatedDevice, Statistics
 
 Number = int | float
 
@@ -56,14 +58,37 @@ def argument_parser() -> argparse.ArgumentParser:
         help="keep an array argument, after the run, as .npy",
     )
     parser.add_argument("--no-check", action="store_true", help="run unchecked")
+    parser.add_argument(
+        "--statistics",
+        action="store_true",
+        help="show the instruction mix, bank conflicts and sectors by line",
+    )
     parser.add_argument("--seed", type=int, help="complete copies in random order")
     parser.add_argument("--limit", type=int, help="warp instructions to give up after")
     return parser
 
 
 def extents(text: str) -> tuple[int, ...]:
-    """`8` or `8,4,1`."""
+    """`8`, `8,4,1` or `8x4x1`. Raises ValueError for anything else."""
     return tuple(int(part) for part in text.replace("x", ",").split(","))
+
+
+def loaded(text: str) -> NDArray:
+    """The array of a .npy file. Raises OptionError if it cannot be read."""
+    if not Path(text).is_file():
+        raise OptionError(f"expected a file, got {text}")
+    try:
+        return np.load(text, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise OptionError(f"expected an array in {text}: {error}") from None
+
+
+def ptx_of(path: Path) -> str:
+    """The text of a file. Raises OptionError if it is none."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise OptionError(f"expected a file of PTX text, got {path}") from None
 
 
 def argument(device: EmulatedDevice, text: str) -> Number | Buffer:
@@ -71,9 +96,7 @@ def argument(device: EmulatedDevice, text: str) -> Number | Buffer:
     if text.startswith("zeros:"):
         return _zeros(device, text)
     if text.endswith(".npy"):
-        if not Path(text).is_file():
-            raise OptionError(f"expected a file, got {text}")
-        return _uploaded(device, np.load(text, allow_pickle=False))
+        return _uploaded(device, loaded(text))
     try:
         return int(text, 0)
     except ValueError:
@@ -117,11 +140,11 @@ def execute(options: argparse.Namespace) -> None:
     device = EmulatedDevice(
         seed=options.seed, limit=options.limit, check=not options.no_check
     )
-    if not options.ptx.is_file():
-        raise OptionError(f"expected a file, got {options.ptx}")
+    ptx = ptx_of(options.ptx)
     given = [argument(device, text) for text in options.arg]
     kept = outputs(options.output, given)
-    module = device.load(options.ptx.read_text())
+    module = device.load(ptx)
+    statistics = Statistics() if options.statistics else None
     started = time.perf_counter()
     count = module.launch(
         options.entry,
@@ -130,9 +153,12 @@ def execute(options: argparse.Namespace) -> None:
         cluster=options.cluster,
         shared=options.shared,
         args=[one.pointer if isinstance(one, Buffer) else one for one in given],
+        statistics=statistics,
     )
     elapsed = time.perf_counter() - started
     print(f"{count} warp instructions, {count / elapsed:,.0f} a second")
+    if statistics is not None:
+        print(statistics.report())
     for index, one in enumerate(given):
         if isinstance(one, Buffer):
             array = device.download(one.pointer, one.shape, one.dtype)

@@ -217,7 +217,10 @@ class Machine:
             if idle_rounds > PATIENCE:
                 raise Deadlock(
                     "deadlock: every thread waits, and nothing is in flight",
-                    notes=[_waiting(wave, group, code) for group in wave.groups],
+                    notes=[
+                        *(_waiting(wave, group, code) for group in wave.groups),
+                        *_ended(wave),
+                    ],
                 )
 
     def _complete(self, wave: Wave) -> bool:
@@ -267,6 +270,8 @@ class Machine:
                 assert step.operation is not None
                 step.operation(threads, mask)
                 if wave.stopped:
+                    if wave.held or group.wait is not None:
+                        _leave_behind(wave, group, mask, pc)
                     group.pc = pc + (not wave.held)
                     wave.stopped = wave.held = False
                     self.instructions += done * group.warps
@@ -349,6 +354,15 @@ def _meet(wave: Wave, group: Group) -> None:
             return
 
 
+def _leave_behind(wave: Wave, group: Group, mask: Mask, pc: int) -> None:
+    """Threads whose guard failed go on without those that stand still."""
+    others = group.mask & ~mask
+    if mask is not group.mask and others.any():
+        group.mask = mask
+        group.measure()
+        wave.group(pc + 1, group.threads.start, others, group.stack)
+
+
 def _woken(wave: Wave, group: Group) -> Group | None:
     """The part of a waiting group that may go on; the rest stays behind."""
     wait = group.wait
@@ -372,10 +386,25 @@ def _waiting(wave: Wave, group: Group, code: list[Step]) -> str:
     places = np.flatnonzero(group.mask) + group.threads.start
     step = code[group.pc]
     if group.wait is not None:
-        reason = group.wait.reason
+        reason = group.wait.reason()
         step = code[group.pc - 1]
     else:
         reason = group.reason or f"polls at {step.name}"
+    return f"{_names(wave, places)}: {reason}, {wave.place(step.line)}"
+
+
+def _ended(wave: Wave) -> list[str]:
+    """Threads of blocks that others wait in, who will never come."""
+    waiting = np.unique(
+        np.concatenate([group.threads.block_of[group.mask] for group in wave.groups])
+    )
+    gone = wave.exited & (wave.thread_of < wave.launch.threads)
+    places = np.flatnonzero(gone & np.isin(wave.block_of, waiting))
+    return [f"{_names(wave, places)}: have ended"] if places.size else []
+
+
+def _names(wave: Wave, places: NDArray[np.int64]) -> str:
+    """Threads of a wave, block by block, the first few."""
     parts: list[str] = []
     blocks = wave.block_of[places]
     for block in np.unique(blocks)[:4]:
@@ -385,7 +414,7 @@ def _waiting(wave: Wave, group: Group, code: list[Step]) -> str:
             f"block {wave.index_of(int(mine[0]))}, threads "
             f"{numbers.min()}..{numbers.max()} ({numbers.size})"
         )
-    return f"{'; '.join(parts)}: {reason}, {wave.place(step.line)}"
+    return "; ".join(parts)
 
 
 def grid_clusters(grid: Triple, cluster: Triple) -> list[Triple]:

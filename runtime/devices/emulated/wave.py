@@ -103,10 +103,10 @@ def _unravel(number: int, extents: Sequence[int]) -> Triple:
 class Wait:
     """Why a group stands still: `ready` says which of its threads may go on.
 
-    `resume` runs first for those that do.
+    `resume` runs first for those that do; `reason` is for messages.
     """
 
-    reason: str
+    reason: Callable[[], str]
     ready: Callable[[], Mask]
     resume: Callable[[Mask], None] | None = None
 

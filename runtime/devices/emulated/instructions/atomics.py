@@ -29,7 +29,6 @@ from . import remote, wide
 from .addressing import by_space, checked, locate, state_space, taken
 from .updates import PAIRS, UPDATES
 
-
 RUNNING = {
     "add": np.add,
     "min": np.minimum,

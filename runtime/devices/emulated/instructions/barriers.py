@@ -102,9 +102,16 @@ def arrive(
     if not waits:
         ready()
         return
-    named = "all" if wanted is None else str(wanted)
-    numbers = ", ".join(str(n) for n in np.unique(which[mask] % BARRIERS))
-    threads.wait(Wait(f"waits at barrier {numbers} for {named} threads", ready, resume))
+
+    def reason() -> str:
+        first = int(which[mask][0])
+        full = int(wave.live_threads()[first // BARRIERS]) if wanted is None else wanted
+        return (
+            f"waits at barrier {first % BARRIERS} for {full} threads, of which "
+            f"{wave.arrived[first]} are there"
+        )
+
+    threads.wait(Wait(reason, ready, resume))
 
 
 def _barriers_of(threads: Threads, mask: Mask, number: Read) -> NDArray[np.int64]:
@@ -228,4 +235,4 @@ def _cluster_wait(threads: Threads, mask: Mask) -> None:
         if checker is not None:
             checker.acquire(threads, due, "cluster", cluster[due])
 
-    threads.wait(Wait("waits at the cluster barrier", ready, resume))
+    threads.wait(Wait(lambda: "waits at the cluster barrier", ready, resume))

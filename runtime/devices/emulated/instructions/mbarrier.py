@@ -297,12 +297,15 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
         if count == offsets.size:
             resume(mask)
             return
-        first = int(offsets[~done[mask]][0])
-        state = state_at(wave, first, "")
-        reason = (
-            f"waits for the mbarrier at {wave.shared.label(first)} "
-            f"({state.pending} arrivals and {state.owed} bytes pending)"
-        )
+
+        def reason() -> str:
+            first = int(offsets[~ready()[mask]][0])
+            state = state_at(wave, first, "")
+            return (
+                f"waits for the mbarrier at {wave.shared.label(first)} "
+                f"({state.pending} arrivals and {state.owed} bytes pending)"
+            )
+
         if waits:  # it may be suspended until the phase is over
             threads.wait(Wait(reason, ready, resume))
             return
@@ -310,7 +313,7 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
         if count:
             resume(done)
         else:
-            threads.poll(reason)
+            threads.poll(reason())
 
     return run
 

@@ -96,7 +96,16 @@ def test_divergent_barrier():
     run(DIVERGENT.format(guard=""))
     with pytest.raises(Deadlock, match="deadlock") as caught:
         run(DIVERGENT.format(guard="@%p1") + "bar.sync 0;")
-    assert "barrier 1 for 128 threads" in str(caught.value)
+    text = str(caught.value)
+    assert "threads 0..63 (64): waits at barrier 1 for 128 threads" in text
+    assert "of which 64 are there" in text
+    assert "threads 64..127 (64): waits at barrier 0" in text
+
+
+def test_deadlock_names_threads_that_have_ended():
+    with pytest.raises(Deadlock) as caught:
+        run("setp.ge.u32 %p1, %r1, 64; @%p1 ret; bar.sync 1, 128;")
+    assert "threads 64..127 (64): have ended" in str(caught.value)
 
 
 def test_an_mbarrier_that_was_not_initialised():

@@ -28,3 +28,25 @@ def test_errors_are_messages(tmp_path, capsys):
     assert "zeros:DTYPE:SHAPE" in capsys.readouterr().err
     assert main([str(tmp_path / "none.ptx"), "--entry", "reverse"]) == 1
     assert "expected a file" in capsys.readouterr().err
+    broken = tmp_path / "broken.npy"
+    broken.write_bytes(b"no array")
+    assert main([str(PTX), "--entry", "reverse", "--arg", str(broken)]) == 1
+    assert "expected an array in" in capsys.readouterr().err
+
+
+def test_statistics(capsys):
+    command = [str(PTX), "--entry", "reverse", "--block", "128", "--statistics"]
+    assert main([*command, "--arg", "zeros:i4:128", "--arg", "zeros:i4:128"]) == 0
+    text = capsys.readouterr().out
+    assert "st.shared" in text
+    assert "global sectors" in text
+
+
+def test_findings_are_errors(tmp_path, capsys):
+    racy = tmp_path / "racy.ptx"
+    racy.write_text(PTX.read_text().replace("bar.sync", "// bar.sync"))
+    command = [str(racy), "--entry", "reverse", "--block", "128"]
+    command += ["--arg", "zeros:i4:128", "--arg", "zeros:i4:128"]
+    assert main(command) == 1
+    assert "race: read of shared" in capsys.readouterr().err
+    assert main([*command, "--no-check"]) == 0
