@@ -7,14 +7,29 @@ wants two of them defined before it can be imported. Import this module first.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
 LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 """Holds the definitions; they end with it."""
 
-if find_spec("torchvision") is not None and not hasattr(torch.ops.torchvision, "nms"):
+
+def operators_load() -> bool:
+    """Whether torchvision is there and its compiled operators fit this torch."""
+    spec = find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        for path in Path(spec.origin).parent.glob("_C*.so"):
+            torch.ops.load_library(str(path))
+            return True
+    except OSError:
+        pass
+    return False
+
+
+if not operators_load():
     for _name in ("nms", "qnms"):
-        LIBRARY.define(
-            f"{_name}(Tensor dets, Tensor scores, float threshold) -> Tensor"
-        )
+        _arguments = "Tensor dets, Tensor scores, float threshold"
+        LIBRARY.define(f"{_name}({_arguments}) -> Tensor")
