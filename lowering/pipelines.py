@@ -24,6 +24,7 @@ from stepwell.errors import OptionError
 PASS_FOLDERS: dict[str, tuple[str, ...]] = {
     "stepwell.lowering.graph": (
         "infer-shapes",
+        "assert-dims",
         "fold-constants",
         "canonicalize",
         "simplify-shapes",
@@ -113,6 +114,8 @@ PHASES: tuple[Phase, ...] = (
         (
             # Types first: every later pass may rely on shapes.
             "infer-shapes",
+            # While the ops are still those that the model's owner wrote.
+            "assert-dims",
             # Arithmetic on sizes, so that branches on them are decided.
             "simplify-shapes",
             # Before anything is matched: quantized convolutions are then ordinary ones.

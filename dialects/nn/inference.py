@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, SSAValue
@@ -21,11 +23,38 @@ from stepwell.dialects.shapes import (
 )
 from stepwell.errors import ShapeError
 
+Agreement = tuple[Dim, Dim, str]
+"""Two dims that must be equal, and what they are the dims of."""
+
+_noted: ContextVar[list[Agreement] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def undecided_agreements() -> Generator[list[Agreement]]:
+    """The dims that inference inside takes to be equal without proof."""
+    found: list[Agreement] = []
+    token = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
+
+
+def can_agree(left: Dim, right: Dim, what: str) -> bool:
+    """Whether two dims may be equal; notes them if that is not decided."""
+    if left == right:
+        return True
+    if not may_be_equal(left, right):
+        return False
+    if (noted := _noted.get()) is not None:
+        noted.append((left, right, what))
+    return True
+
 
 def broadcast(*shapes: Shape) -> tuple[Dim, ...]:
     """The common shape of `shapes` after NumPy's rule.
 
-    Dims whose equality is not decided are taken to be equal (the frontend asserts it);
+    Dims whose equality is not decided are taken to be equal (`assert-dims` asserts it);
     a number is preferred to an expression.
     """
     rank = max(len(shape) for shape in shapes)
@@ -38,7 +67,7 @@ def _broadcast_dim(dims: Sequence[Dim], shapes: Sequence[Shape]) -> Dim:
     for dim in dims:
         if dim is result or dim == 1 or dim == result:
             continue
-        if result != 1 and not may_be_equal(result, dim):
+        if result != 1 and not can_agree(result, dim, "dims that broadcast"):
             raise ShapeError(
                 "expected shapes that broadcast, got "
                 + " and ".join(str_shape(shape) for shape in shapes)
@@ -77,7 +106,7 @@ def unify(left: Dim, right: Dim, what: str) -> Dim:
     """One dim for two that must agree; a number is preferred."""
     if left == right:
         return left
-    if not may_be_equal(left, right):
+    if not can_agree(left, right, what):
         raise ShapeError(f"expected equal {what}, got {left} and {right}")
     return right if isinstance(right, int) else left
 

@@ -22,7 +22,6 @@ from stepwell.dialects.shapes import (
     ceildiv,
     dims_of,
     element_of,
-    may_be_equal,
     num_elements,
     tensor_type,
 )
@@ -31,6 +30,7 @@ from stepwell.errors import ShapeError
 from .base import NnOp, Value, param
 from .inference import (
     broadcast,
+    can_agree,
     normalise_axis,
     require_rank,
     same_element,
@@ -64,10 +64,10 @@ class ReshapeOp(NnOp):
     def infer_result_types(self) -> Sequence[Attribute]:
         """The type it was given, of as many elements."""
         dims = dims_of(self.result)
-        if not may_be_equal(num_elements(self.operand), num_elements(self.result)):
+        old, new = num_elements(self.operand), num_elements(self.result)
+        if not can_agree(old, new, "numbers of elements of nn.reshape"):
             raise ShapeError(
-                f"expected a shape of {num_elements(self.operand)} elements, "
-                f"got {str_shape(dims)}"
+                f"expected a shape of {old} elements, got {str_shape(dims)}"
             )
         return [tensor_type(dims, element_of(self.operand))]
 
@@ -126,7 +126,7 @@ class BroadcastToOp(NnOp):
         dims, source = dims_of(self.result), dims_of(self.operand)
         padded = (*[1] * (len(dims) - len(source)), *source)
         fits = len(padded) == len(dims) and all(
-            dim == 1 or may_be_equal(dim, to)
+            dim == 1 or can_agree(dim, to, "dims of nn.broadcast_to")
             for dim, to in zip(padded, dims, strict=True)
         )
         if not fits:
