@@ -10,6 +10,7 @@ keeps docs/benchmarks/gpu-runtime.md.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import subprocess
@@ -31,6 +32,8 @@ from stepwell.runtime.devices.cuda import open_cuda
 from stepwell.runtime.profiler import chrome_trace, observe_run, profile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "gpu-runtime.md"
+LONGEST = 60
+"""Seconds after which a check is given up, with a traceback of all threads."""
 LONG_NAP = 200_000_000
 """Clock cycles: about a tenth of a second."""
 
@@ -357,26 +360,29 @@ CHECKS = (
     bad_inputs,
     times_of_kernels,
     trace_of_a_run,
-    no_leaks,
     latency,
     a_faulting_kernel,
+    no_leaks,
 )
 
 
 def main(arguments: list[str]) -> int:
     """Returns 1 if a check failed."""
+    faulthandler.enable()
     torch.zeros(1, device="cuda")
     only = arguments[arguments.index("--only") + 1] if "--only" in arguments else ""
     rows: list[tuple[str, str, str]] = []
     for check in CHECKS:
         if only not in check.__name__:
             continue
+        faulthandler.dump_traceback_later(LONGEST, exit=True)
         try:
             rows.append((check.__name__, "pass", check()))
         except Exception as error:  # one check's failure must not hide the others'
             traceback.print_exc(limit=-6)
             rows.append((check.__name__, "FAIL", f"{type(error).__name__}: {error}"))
         print(*rows[-1], sep="  ", flush=True)
+    faulthandler.cancel_dump_traceback_later()
     if "--write" in arguments:
         lines = [f"| {n.replace('_', ' ')} | {v} | {t} |" for n, v, t in rows]
         PAGE.write_text(

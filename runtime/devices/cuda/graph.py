@@ -68,6 +68,7 @@ class GraphRecording:
         for index in range(count):
             start = begin + self._elapsed(events[0], events[index])
             observe(index, start, self._elapsed(events[index], events[index + 1]))
+        graph.close()  # before the events that it records
         for event in events:
             driver.cuEventDestroy(event)
 
@@ -133,7 +134,9 @@ class _Graph:
         self.graph = checked(driver.cuStreamEndCapture(stream), "end a graph")
         result = driver.cuGraphInstantiate(self.graph, 0)
         self.executable = checked(result, "instantiate a graph")
-        weakref.finalize(self, _destroy, queue, self.graph, self.executable)
+        self.close = weakref.finalize(
+            self, _destroy, queue, self.graph, self.executable
+        )
 
     def chain(self, count: int) -> list[Any]:
         """The nodes in the order in which they were asked for."""

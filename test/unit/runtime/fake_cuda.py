@@ -245,6 +245,7 @@ class FakeBindings:
         return OK, next(HANDLES)
 
     def cuEventDestroy(self, event):
+        self.log.append(("forget", event))
         return (OK,)
 
     def cuEventRecord(self, event, stream):
