@@ -127,7 +127,7 @@ def test_times_between_events(engine, gpu):
     assert [event.step.name for event in events] == ["first", "last"]
     assert all(event.seconds > 0 for event in events)
     found = [entry[0] for entry in work(gpu, "destroy", "forget")]
-    assert found == ["destroy", *["forget"] * 3]  # the graph before its events
+    assert found[:4] == ["destroy", *["forget"] * 3]  # the graph before its events
     assert events[1].start == pytest.approx(events[0].start + events[0].seconds)
 
 
