@@ -1,4 +1,8 @@
-"""PTX to machine code, by nvJitLink: in this process, without a GPU or a CUDA toolkit.
+"""PTX to machine code, without a GPU: by nvJitLink, or by `ptxas` where there is one.
+
+nvJitLink is a library of `stepwell[cuda]` and needs no CUDA toolkit. It compiles as if
+kernels were to be linked with others, and so ignores `setmaxnreg`: pipelined kernels of
+Hopper are faster from `ptxas`, of a toolkit or of the package `nvidia-cuda-nvcc`.
 
 Machine code is kept on disk under the hash of the PTX, the target and the assembler's
 version: `$XDG_CACHE_HOME/stepwell/cubin`, by default in `~/.cache`. A directory that
@@ -8,12 +12,16 @@ cannot be written to is not an error: the code is then assembled each time.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +44,48 @@ def assemble(ptx: str, target: Target, folder: Path | None = None) -> bytes:
     Raises:
         CompileError: nvJitLink is not installed, or refuses the text.
     """
-    linker = _linker()
-    version = ".".join(map(str, linker.version()))
-    key = hashlib.sha256(f"{version} {target.name}\n{ptx}".encode()).hexdigest()
+    tool = ptxas()
+    linker = None if tool else _linker()
+    maker = _version(str(tool)) if tool else f"nvJitLink {linker.version()}"
+    key = hashlib.sha256(f"{maker} {target.name}\n{ptx}".encode()).hexdigest()
     path = (folder or cache_folder()) / f"{key}.cubin"
     with suppress(OSError):
         return path.read_bytes()
-    cubin, _ = _link(linker, ptx, target)
+    cubin = _run_ptxas(tool, ptx, target) if tool else None
+    if cubin is None:
+        cubin, _ = _link(linker or _linker(), ptx, target)
     _keep(path, cubin)
     return cubin
+
+
+def ptxas() -> Path | None:
+    """NVIDIA's assembler, on the path or in a Python package."""
+    found = shutil.which("ptxas")
+    if found:
+        return Path(found)
+    package = importlib.util.find_spec("nvidia")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        for path in sorted(Path(folder).glob("*/bin/ptxas"), reverse=True):
+            return path
+    return None
+
+
+@lru_cache
+def _version(tool: str) -> str:
+    done = subprocess.run(
+        [tool, "--version"], capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+def _run_ptxas(tool: Path, ptx: str, target: Target) -> bytes | None:
+    """The cubin; None if this `ptxas` is too old for the PTX."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder, "kernels.ptx"), Path(folder, "kernels.cubin")
+        source.write_text(ptx)
+        command = [tool, f"-arch={target.name}", source, "-o", result]
+        done = subprocess.run(command, capture_output=True, check=False)
+        return result.read_bytes() if done.returncode == 0 else None
 
 
 def _linker() -> Any:

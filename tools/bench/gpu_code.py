@@ -182,8 +182,8 @@ def main(arguments: Sequence[str]) -> int:
             )
             print(reports[-1].line(), flush=True)
             print("\n".join(reports[-1].failures), end="", file=sys.stderr)
-    if options.write is not None:
-        options.write.write_text(page(reports, options.precision))
+            if options.write is not None:
+                options.write.write_text(page(reports, options.precision))
     return 1 if any(report.failures for report in reports) else 0
 
 

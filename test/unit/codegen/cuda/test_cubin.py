@@ -1,0 +1,69 @@
+"""Assembling without a GPU: the cache, the assemblers, the errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stepwell.codegen.cuda import cubin
+from stepwell.dialects.target import Target
+from stepwell.errors import CompileError
+
+PTX = """
+.version 8.7
+.target sm_80
+.address_size 64
+.visible .entry nothing()
+{
+    ret;
+}
+"""
+SM_80 = Target.parse("sm_80")
+
+
+@pytest.fixture
+def no_ptxas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cubin, "ptxas", lambda: None)
+
+
+def test_a_cubin_is_kept_by_its_content(tmp_path: Path, no_ptxas: None) -> None:
+    first = cubin.assemble(PTX, SM_80, tmp_path)
+    assert first.startswith(b"\x7fELF")
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"kept")
+    assert cubin.assemble(PTX, SM_80, tmp_path) == b"kept"
+    assert cubin.assemble(PTX, Target.parse("sm_90a"), tmp_path) != b"kept"
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(no_ptxas: None) -> None:
+    assert cubin.assemble(PTX, SM_80, Path("/proc/nowhere")).startswith(b"\x7fELF")
+
+
+def test_bad_ptx_is_an_error_with_the_assembler_s_words(
+    tmp_path: Path, no_ptxas: None
+) -> None:
+    with pytest.raises(CompileError, match="expected PTX that assembles for sm_80"):
+        cubin.assemble(PTX.replace("ret;", "nonsense;"), SM_80, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_says_what_to_install(
+    tmp_path: Path, no_ptxas: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(CompileError, match="pip install"):
+        cubin.assemble(PTX, SM_80, tmp_path)
+
+
+def test_an_assembler_that_is_too_old_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cubin, "ptxas", lambda: Path("/bin/false"))
+    assert cubin.assemble(PTX, SM_80, tmp_path).startswith(b"\x7fELF")
+
+
+def test_resources_of_a_kernel(no_ptxas: None) -> None:
+    taken = cubin.resources(PTX, SM_80)["nothing"]
+    assert taken.registers > 0 and taken.spills == taken.stack == 0
