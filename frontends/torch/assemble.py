@@ -184,7 +184,7 @@ class Assembler:
                     f"expected {rank} dims of {name!r}, got {len(profile)}: {profile}"
                 )
             for axis, size in enumerate(shape or ()):
-                if isinstance(size, int):
+                if not isinstance(size, torch.SymInt):
                     require_within(f"dim {axis} of {name!r}", size, profile[axis])
 
 
@@ -230,5 +230,5 @@ def given_name(size: torch.SymInt, symbol: Any) -> str | None:
 
 
 def _text(source: Any) -> str:
-    name = source.name
-    return name() if callable(name) else name
+    name: Any = source.name
+    return str(name() if callable(name) else name)

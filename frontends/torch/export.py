@@ -18,6 +18,7 @@ from stepwell.errors import ModelError, OptionError
 
 from .inplace import functional_name, is_sound
 from .ops import TABLE
+from .overloads import find_overload, is_mutable, schema_of
 from .whole import whole_recurrent_layers
 
 
@@ -66,7 +67,7 @@ def _trace(
 ) -> ExportedProgram:
     """Trace; what PyTorch cannot prove of all sizes is checked when a size comes."""
 
-    def trace(**options: bool) -> ExportedProgram:
+    def trace(**options: Any) -> ExportedProgram:
         return torch.export.export(
             module, args, kwargs, dynamic_shapes=dynamic_shapes, strict=False, **options
         )
@@ -94,12 +95,11 @@ def needs_decomposition(exported: ExportedProgram) -> bool:
         if not isinstance(module, torch.fx.GraphModule):
             continue
         for node in module.graph.nodes:
-            target = node.target
-            if not isinstance(target, torch._ops.OpOverload):
+            if schema_of(node.target) is None:
                 continue
-            if target._schema.is_mutable and not is_sound(node):
+            if is_mutable(node.target) and not is_sound(node):
                 return True
-            if functional_name(target) not in TABLE and isinstance(
+            if functional_name(node.target) not in TABLE and isinstance(
                 node.meta.get("val"), torch.Tensor | tuple | list
             ):
                 return True
@@ -113,15 +113,6 @@ def decomposition_table() -> dict[Any, Any]:
         if (overload := find_overload(name)) is not None:
             table.pop(overload, None)
     return table
-
-
-def find_overload(name: str) -> torch._ops.OpOverload | None:
-    """The op of a row's name, `aten.relu.default`; None if this PyTorch has none."""
-    parts = name.split(".")
-    if len(parts) != 3 or not hasattr(torch.ops, parts[0]):
-        return None
-    packet = getattr(getattr(torch.ops, parts[0]), parts[1], None)
-    return getattr(packet, parts[2], None)
 
 
 def _first_lines(error: Exception) -> list[str]:

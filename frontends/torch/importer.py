@@ -19,6 +19,7 @@ from .call import Call
 from .inplace import changed, functional_name, is_in_place
 from .locations import Locations, source_line
 from .ops import TABLE
+from .overloads import rule_name, schema_of
 from .symbols import Symbols
 from .tensors import to_numpy
 
@@ -140,9 +141,7 @@ class GraphImporter:
         self, node: fx.Node, name: str, values: Mapping[fx.Node, Any]
     ) -> Any:
         """The value of a call: an SSA value, a number, or a list of them."""
-        target = (
-            functional_name(node.target) if is_in_place(node) else _name(node.target)
-        )
+        target = functional_name(node.target)
         if target == "getitem":
             return self.item(node, values)
         rule = TABLE.get(target)
@@ -187,7 +186,7 @@ class GraphImporter:
     def arguments(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> list[Any]:
         """The arguments in the order of the op's schema, defaults filled in."""
         given = [self.argument(each, values) for each in node.args]
-        schema = getattr(node.target, "_schema", None)
+        schema = schema_of(node.target)
         if schema is None:
             return given
         for entry in schema.arguments[len(given) :]:
@@ -207,7 +206,7 @@ class GraphImporter:
         """Remember what a call asks for in vain."""
         issue = CallIssue(
             name,
-            _name(node.target),
+            rule_name(node.target),
             " at ".join(filter(None, (error.summary, source_line(node)))),
             error.fix,
             node,
@@ -215,16 +214,9 @@ class GraphImporter:
         self.issues.append(issue)
 
 
-def _name(target: Any) -> str:
-    """How the table writes a target: `aten.relu.default`, `getitem`, `cond`."""
-    if isinstance(target, torch._ops.OpOverload):
-        return str(target)
-    return str(getattr(target, "__name__", target))
-
-
 def _has_effect(node: fx.Node) -> bool:
     """Whether a call must stay although nobody uses its result."""
-    return _name(node.target) in EFFECTS or is_in_place(node)
+    return rule_name(node.target) in EFFECTS or is_in_place(node)
 
 
 EFFECTS = ("aten._assert_scalar.default",)

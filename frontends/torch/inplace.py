@@ -7,10 +7,9 @@ to make it functional (`run_decompositions`, which takes seconds for a ResNet).
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import fx
+
+from .overloads import is_mutable, op_name, rule_name
 
 _FRESH = frozenset(
     """
@@ -29,8 +28,8 @@ _FRESH = frozenset(
 
 def functional_name(target: object) -> str:
     """`aten.relu.default` for `aten.relu_.default`; the name itself for others."""
-    name = str(target)
-    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
+    name = rule_name(target)
+    if not is_mutable(target):
         return name
     namespace, op, overload = name.split(".")
     return f"{namespace}.{op.removesuffix('_')}.{overload}"
@@ -38,12 +37,7 @@ def functional_name(target: object) -> str:
 
 def is_in_place(node: fx.Node) -> bool:
     """Whether a call changes its first argument."""
-    target = node.target
-    return (
-        isinstance(target, torch._ops.OpOverload)
-        and target._schema.is_mutable
-        and target._schema.name.endswith("_")
-    )
+    return is_mutable(node.target) and op_name(node.target).endswith("_")
 
 
 def changed(node: fx.Node) -> list[fx.Node]:
@@ -65,20 +59,13 @@ def is_sound(node: fx.Node) -> bool:
     """
     if not is_in_place(node):
         return False
-    if _op(node) == "dropout_":
+    if op_name(node.target) == "dropout_":
         return node.args[2] is False
     tensors = [node, *changed(node)]
     first = tensors[-1]
-    return _op(first) in _FRESH and all(
-        is_in_place(user) or _op(user) in _FRESH
+    return op_name(first.target) in _FRESH and all(
+        is_in_place(user) or op_name(user.target) in _FRESH
         for tensor in tensors
         for user in tensor.users
         if user < node
     )
-
-
-def _op(node: fx.Node) -> str:
-    target: Any = node.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return ""
-    return target._schema.name.rpartition("::")[2]

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import fx
 
+from .overloads import op_name
+
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 _TORCH = str(Path(torch.__file__).parent)
 _NUMBER = re.compile(r"_\d+$")
@@ -66,7 +68,4 @@ def source_line(node: fx.Node) -> str:
 
 def _name(node: fx.Node) -> str:
     """The op's name without its namespace, overload and underscores: `add`."""
-    target = node.target
-    if isinstance(target, torch._ops.OpOverload):
-        return target._schema.name.rpartition("::")[2].strip("_")
-    return _NUMBER.sub("", node.name)
+    return op_name(node.target).strip("_") or _NUMBER.sub("", node.name)

@@ -70,7 +70,7 @@ def program_of_export(exported: ExportedProgram, name: str) -> Program:
         _input(exported, node, spec, mutated)
         for node, spec in zip(nodes, signature.input_specs, strict=True)
     ]
-    names = iter(leaf_names(exported.call_spec.out_spec))
+    names = iter(leaf_names(exported))
     outputs: list[str | None] = []
     for spec in signature.output_specs:
         match spec.kind:
@@ -99,14 +99,11 @@ def _input(
             return Input(node, node.name)
         case InputKind.BUFFER if target in mutated:
             return Input(node, target)
-        case InputKind.PARAMETER | InputKind.BUFFER:
+        case InputKind.PARAMETER | InputKind.BUFFER | InputKind.CONSTANT_TENSOR:
             held = exported.state_dict.get(target)
             if held is None:
-                held = exported.constants[target]
+                held: Any = exported.constants[target]
             return Input(node, target, Weight(held, target), is_input=False)
-        case InputKind.CONSTANT_TENSOR:
-            weight = Weight(exported.constants[target], target)
-            return Input(node, target, weight, is_input=False)
         case InputKind.TOKEN:
             return Input(node, node.name, is_input=False)
         case _:
@@ -155,12 +152,14 @@ def output_names(count: int) -> list[str]:
     return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
 
 
-def leaf_names(spec: pytree.TreeSpec) -> list[str]:
+def leaf_names(exported: ExportedProgram) -> list[str]:
     """The names of the leaves of a model's result.
 
     Keys and fields name them (`logits`, `past_key_values_0_1`); a part without either
     is `output`.
     """
+    spec = exported.call_spec.out_spec
+    assert spec is not None
     tree = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
     paths, _ = pytree.tree_flatten_with_path(tree)
     names = ["_".join(map(_key_text, path)) for path, _ in paths]

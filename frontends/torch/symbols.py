@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
-from operator import add, mul
+from math import prod
 from typing import Any
 
 import sympy
@@ -23,6 +22,7 @@ from stepwell.dialects.shapes import (
     ceildiv,
     dim_max,
     dim_min,
+    product,
 )
 from stepwell.errors import UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
@@ -175,12 +175,13 @@ class Symbols:
                 return self.dim_of(expression.args[0]), 1
             case "Mul":
                 parts = [self._fraction(each) for each in expression.args]
-                above: Dim = reduce(mul, [part[0] for part in parts])
-                return above, reduce(mul, [part[1] for part in parts])
+                return product(part[0] for part in parts), prod(p[1] for p in parts)
             case "FloatTrueDiv" | "IntTrueDiv":
                 top, bottom = map(self._fraction, expression.args)
                 if isinstance(bottom[0], int) and bottom[0] > 0:
                     return top[0] * bottom[1], top[1] * bottom[0]
+            case _:
+                pass
         if type(expression).__name__ in (*_FUNCTIONS, "Symbol"):
             return self.dim_of(expression), 1
         raise UnsupportedError(f"a size computed with fractions: {expression}")
@@ -189,20 +190,12 @@ class Symbols:
 def _power(base: Dim, exponent: Dim) -> Dim:
     if not isinstance(exponent, int) or exponent < 1:
         raise UnsupportedError(f"a size to the power of {exponent}")
-    return reduce(mul, [base] * exponent)
-
-
-def _sum(*terms: Dim) -> Dim:
-    return reduce(add, terms)
-
-
-def _product(*factors: Dim) -> Dim:
-    return reduce(mul, factors)
+    return product([base] * exponent)
 
 
 _FUNCTIONS: dict[str, Callable[..., Dim]] = {
-    "Add": _sum,
-    "Mul": _product,
+    "Add": lambda *terms: sum(terms),
+    "Mul": lambda *factors: product(factors),
     "Pow": _power,
     "PowByNatural": _power,
     "FloorDiv": lambda top, bottom: top // bottom,

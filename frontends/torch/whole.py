@@ -83,9 +83,10 @@ class _Functions:
 @contextmanager
 def whole_recurrent_layers() -> Generator[None]:
     """Make modules call our ops for layers of unpacked sequences."""
-    original = rnn._VF
-    rnn._VF = _Functions(original)
+    module: Any = rnn
+    original = module._VF
+    module._VF = _Functions(original)
     try:
         yield
     finally:
-        rnn._VF = original
+        module._VF = original

@@ -19,7 +19,7 @@ from stepwell.frontends.torch.registry import Output, Rules
 def inline(call: Call, graph: fx.GraphModule, inputs: Sequence[Any]) -> list[Any]:
     """The outputs of a graph, imported where the builder stands."""
     issues = len(call.importer.issues)
-    outputs = call.importer.import_graph(graph, inputs, call.name)
+    outputs: Any = call.importer.import_graph(graph, inputs, call.name)
     if len(call.importer.issues) > issues:
         raise call.unsupported("a graph with unsupported parts")
     return outputs if isinstance(outputs, list) else [outputs]

@@ -64,8 +64,7 @@ def masked_select(call: Call, x: SSAValue, mask: SSAValue) -> Operation:
     shape = nn.broadcast(dims_of(x), dims_of(mask))
     total = product(shape)
     count = fresh_size(call, call.fake().shape[0], total)
-    flat = [_flat(each, shape) for each in (x, mask)]
-    return nn.CompressOp(*flat, count, axis=0)
+    return nn.CompressOp(_flat(x, shape), _flat(mask, shape), count, axis=0)
 
 
 def _flat(x: SSAValue, shape: Sequence[Dim]) -> SSAValue:

@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, integer_limits, is_bool, is_float
-from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.dialects.shapes import Dim, dims_of, element_of, product
 from stepwell.frontends.torch.call import (
     Call,
     Operand,
@@ -165,7 +165,7 @@ def scatter(reduction: str) -> Any:
     ) -> Output:
         element = element_of(x)
         if not isinstance(source, SSAValue):
-            source = broadcast_to(call.scalar(source, element), dims_of(index))
+            source = broadcast_to(call.operand(source, element), dims_of(index))
         elif dims_of(source) != dims_of(index):
             starts: list[Dim] = [0] * rank_of(source)
             source = value(nn.SliceOp(source, starts, dims_of(index)))
@@ -267,8 +267,7 @@ def as_strided(
     offset: Dim | None = None,
 ) -> Output:
     """Elements of the contiguous tensor at offsets that strides give."""
-    total = call.importer.symbols.dim(call.node.args[0].meta["val"].numel())  # type: ignore[union-attr]
-    flat = reshape(x, [total])
+    flat = reshape(x, [product(dims_of(x))])
     place = call.scalar(offset or 0, i64)
     rank = len(size)
     for axis, (count, step) in enumerate(zip(size, stride, strict=True)):

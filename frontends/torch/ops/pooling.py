@@ -9,9 +9,9 @@ from typing import Any
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.dialects.shapes import dims_of, element_of, product
 from stepwell.frontends.torch.call import Call, rank_of, reshape, take
-from stepwell.frontends.torch.registry import Build, Output, Rules
+from stepwell.frontends.torch.registry import Build, Rules
 
 from .elementwise import scaled
 from .rows import described, pair, value
@@ -63,18 +63,25 @@ def max_pool(count: int) -> Build:
 def max_pool_with_indices(count: int) -> Build:
     """The largest element of each window, and where in its channel it is."""
 
-    def build(call: Call, x: SSAValue, *arguments: Any) -> Sequence[Output]:
-        y = max_pool(count)(call, x, *arguments)
+    pool = max_pool(count)
+
+    def build(
+        call: Call,
+        x: SSAValue,
+        kernel: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        dilation: Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> list[Any]:
+        y = pool(call, x, kernel, stride, padding, dilation, ceil_mode)
         if not any(user.args[1] == 1 for user in call.node.users):
-            return [y]  # type: ignore[list-item]
-        given = [*arguments, *[(), (0,), (1,), False][len(arguments) - 1 :]]
+            return [y]
         x = batched(x, count)
-        flat = value(nn.MaxPoolIndicesOp(x, **windows(*given, count)))
-        plane: Dim = 1
-        for size in dims_of(x)[2:]:
-            plane = plane * size
-        index = nn.ModOp(flat, call.scalar(plane, element_of(flat)))
-        return [y, reshape(value(index), call.dims(1))]  # type: ignore[list-item]
+        parameters = windows(kernel, stride, padding, dilation, ceil_mode, count)
+        flat = value(nn.MaxPoolIndicesOp(x, **parameters))
+        plane = call.scalar(product(dims_of(x)[2:]), element_of(flat))
+        return [y, reshape(value(nn.ModOp(flat, plane)), call.dims(1))]
 
     return described(build, "`nn.max_pool`, and `nn.max_pool_indices` if wanted.")
 
@@ -123,19 +130,17 @@ def adaptive_pool(call: Call, x: SSAValue, kind: str, count: int) -> SSAValue:
     name = "mean" if kind == "avg" else "max"
     if all(wanted[axis] == 1 for axis in axes):
         return value(nn.ReduceOp(x, kind=name, axes=axes, keepdims=True))
-    sizes: list[int] = []
-    for axis in axes:
-        size, to = dims[axis], wanted[axis]
-        if not isinstance(to, int) or not isinstance(size, int):
-            raise call.unsupported(f"adaptive pooling of {size} to {to}")
-        sizes.append(size)
-    if all(dims[axis] % wanted[axis] == 0 for axis in axes):
-        kernel = [dims[axis] // wanted[axis] for axis in axes]
+    sizes = [(dims[axis], wanted[axis]) for axis in axes]
+    known = [(a, b) for a, b in sizes if isinstance(a, int) and isinstance(b, int)]
+    if len(known) < count:
+        raise call.unsupported(f"adaptive pooling of {dims} to {wanted}")
+    if all(size % to == 0 for size, to in known):
+        kernel = [size // to for size, to in known]
         op = nn.AvgPoolOp if kind == "avg" else nn.MaxPoolOp
         y = op(batched(x, count), kernel=kernel, strides=kernel)
         return reshape(value(y), wanted)
-    for axis, size in zip(axes, sizes, strict=True):
-        x = _pooled_axis(x, axis, size, wanted[axis], name)  # type: ignore[arg-type]
+    for axis, (size, to) in zip(axes, known, strict=True):
+        x = _pooled_axis(x, axis, size, to, name)
     return x
 
 
@@ -151,8 +156,8 @@ def _pooled_axis(x: SSAValue, axis: int, size: int, to: int, kind: str) -> SSAVa
 def with_indices(pool: Build) -> Build:
     """A pooling op whose second result (the positions) nobody uses."""
 
-    def build(call: Call, *arguments: Any) -> Sequence[Output]:
-        return [pool(call, *arguments)]  # type: ignore[list-item]
+    def build(call: Call, *arguments: Any) -> list[Any]:
+        return [pool(call, *arguments)]
 
     return described(build, pool.__doc__ or "")
 

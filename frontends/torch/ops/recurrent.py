@@ -60,7 +60,7 @@ def layer(kind: str) -> Build:
     ) -> Sequence[Output]:
         if train and dropout:
             raise call.unsupported(f"{kind} with dropout", fix="call model.eval()")
-        states = list(state) if family == "lstm" else [state]
+        states = [state] if isinstance(state, SSAValue) else list(state)
         directions = 2 if bidirectional else 1
         count = 4 if has_biases else 2
         if len(weights) != count * num_layers * directions:

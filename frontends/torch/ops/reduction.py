@@ -43,8 +43,10 @@ def reduce(kind: str) -> Build:
 def reduce_all(kind: str) -> Build:
     """A reduction over all dims, in the type of the result."""
 
-    def build(call: Call, x: SSAValue, *_: Any) -> Output:
-        return reduce(kind)(call, x)
+    whole = reduce(kind)
+
+    def build(call: Call, x: SSAValue, *_: Any) -> Output | Sequence[Output]:
+        return whole(call, x)
 
     return described(build, f"One `nn.reduce` ({kind}) over all dims.")
 

@@ -387,10 +387,9 @@ def select_scatter(
 ) -> SSAValue:
     """`x` with one position of a dim replaced."""
     axis, dims = dim % rank_of(x), list(dims_of(x))
-    if isinstance(index, int) and index < 0:
-        index = dims[axis] + index  # type: ignore[assignment]
+    at: Dim = dims[axis] + index if index < 0 else index
     dims[axis] = 1
-    return slice_scatter(call, x, reshape(source, dims), axis, index, index + 1)
+    return slice_scatter(call, x, reshape(source, dims), axis, at, at + 1)
 
 
 RULES: Rules = {

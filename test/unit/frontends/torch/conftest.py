@@ -26,7 +26,7 @@ from stepwell.dialects.registry import register_dialects
 from stepwell.dialects.semantics import interpret
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.torch import import_graph
-from stepwell.frontends.torch.export import find_overload
+from stepwell.frontends.torch.overloads import find_overload
 from stepwell.frontends.torch.tensors import to_numpy
 
 torch.set_num_threads(1)
