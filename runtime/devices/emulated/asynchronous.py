@@ -26,6 +26,22 @@ class Range(Protocol):
     stop: int
 
 
+class HoldsRegisters(Protocol):
+    """A product in flight: rows of its accumulators and of its left operand."""
+
+    line: int
+
+    @property
+    def accumulators(self) -> frozenset[int]:
+        """Registers that get its sums."""
+        ...
+
+    @property
+    def left(self) -> frozenset[int]:
+        """Registers that it reads."""
+        ...
+
+
 @dataclass(eq=False)
 class Issued:
     """An operation of the threads of `mask` (of `threads`), in their groups `group`.
@@ -40,7 +56,7 @@ class Issued:
     finish: Action
     read: Action | None = None
     waited: Mask | None = None
-    tag: object = None
+    tag: HoldsRegisters | None = None
 
 
 Due = tuple[Issued, Mask]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stepwell.errors import DeviceError
 
 from .machine import Group, Launch, Mask, Step, Threads, Wave
-from .memory import Memory
+from .memory import SHARED_STRIDE, Memory
 from .ordering import Grid, Ordering
 from .shadow import ENGINE, IN_FLIGHT, NOBODY, Last, Shadow
 from .wave import WARP
@@ -73,6 +73,7 @@ class MemoryChecker:
     _ordering: Ordering | None = None
     _global: Shadow | None = None
     _shared: Shadow | None = None
+    _wave: Wave | None = None
     _registers: RegistersInFlight = field(default_factory=RegistersInFlight)
     _mbarriers: dict[int, int] = field(default_factory=dict[int, int])
     _owed: dict[int, int] = field(default_factory=dict[int, int])
@@ -89,7 +90,7 @@ class MemoryChecker:
         x, y, z = launch.grid
         warps = -(-launch.threads // WARP) * launch.blocks
         self._grid = Grid.of(x * y * z // launch.blocks, warps)
-        self._global = None
+        self._global = self._shared = self._wave = None
         self._granule = launch.granule
         self._loops.clear()
         self.now = 0
@@ -99,8 +100,11 @@ class MemoryChecker:
         assert self._grid is not None
         first = int(wave.first_block)
         self._ordering = Ordering(wave, self._grid, first, self.now)
-        columns = self._ordering.columns
-        self._shared = Shadow.of(wave.shared.size, self._granule, columns)
+        if self._shared is not None and self._wave is wave:
+            self._shared.clear(SHARED_STRIDE, wave.shared.used)
+        else:
+            self._shared = None
+        self._wave = wave
         self._registers = RegistersInFlight()
         self._mbarriers.clear()
         self._owed.clear()
@@ -110,9 +114,9 @@ class MemoryChecker:
         """All threads have ended. Raises Leak for what nobody waited for."""
         for line in self._suspects:
             raise self._findings[line]
-        shadow = self._shadow(wave.shared)
-        busy = np.flatnonzero(shadow.busy)
-        if busy.size:
+        shadow = self._shared
+        busy = np.flatnonzero(shadow.busy) if shadow is not None else np.zeros(0)
+        if shadow is not None and busy.size:
             offset = int(busy[0]) * shadow.granule
             raise Leak(
                 f"a block ended while the asynchronous read of "
@@ -246,13 +250,13 @@ class MemoryChecker:
         one = self._access(threads, memory, offsets, width, lanes, "async", ())
         self._check(one)
         _check_written(threads, memory, offsets, width, lanes)
-        np.add.at(one.shadow.busy, one.at, 1)
+        np.add.at(one.shadow.busy, one.at, np.ones(one.at.size, np.int16))
         one.shadow.busy_line[one.at] = threads.wave.line
         return one.at
 
     def has_read(self, memory: Memory, at: Offsets) -> None:
         """An asynchronous read is done."""
-        np.subtract.at(self._shadow(memory).busy, at, 1)
+        np.subtract.at(self._shadow(memory).busy, at, np.ones(at.size, np.int16))
 
     def _order(self) -> Ordering:
         assert self._ordering is not None
@@ -260,7 +264,9 @@ class MemoryChecker:
 
     def _shadow(self, memory: Memory) -> Shadow:
         if memory is self._order().wave.shared:
-            assert self._shared is not None
+            if self._shared is None:
+                columns = self._order().columns
+                self._shared = Shadow.of(memory.size, self._granule, columns)
             return self._shared
         if self._global is None:
             self._global = Shadow.of(memory.size, self._granule)
@@ -306,7 +312,9 @@ class MemoryChecker:
         before = who != NOBODY
         if one.kind in ("atomic", "strong write"):
             before &= ~atomic
-        racy = before & ~self._ordered(one, who, when)
+        racy = before
+        if before.any():
+            racy = before & ~self._ordered(one, who, when)
         if one.kind in ("write", "copy"):
             racy &= self._differs(one, racy)
         if one.kind == "read" and (racy & atomic).any():
@@ -347,7 +355,9 @@ class MemoryChecker:
             lasts.append(shadow.first_reads)
         for last in lasts:
             who, when = last.who(at), last.when(at)
-            racy = (who != NOBODY) & ~self._ordered(one, who, when)
+            racy = who != NOBODY
+            if racy.any():
+                racy &= ~self._ordered(one, who, when)
             if shadow.times is not None:  # the lanes of one warp
                 racy &= who // WARP == one.thread // WARP
             if racy.any():

@@ -37,6 +37,15 @@ class Grid:
         return Grid(np.full((clusters, warps), -1, np.int64))
 
 
+def _raise(table: Times, rows: Times, values: Times) -> None:
+    """`table[row] = max(table[row], value)` for each of the rows, with repetitions."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    most = np.maximum.reduceat(values[order], starts, axis=0)
+    table[ordered[starts]] = np.maximum(table[ordered[starts]], most)
+
+
 @dataclass
 class Ordering:
     """The vector clocks of a wave.
@@ -114,19 +123,19 @@ class Ordering:
         warps, rows = self._pairs(threads, mask, kind, keys)
         self.known[warps, self.column[warps]] = self.now
         known, shown = self._table(kind)
-        np.maximum.at(known, rows, self.known[warps])
-        np.maximum.at(shown, rows, self.shown[warps])
+        _raise(known, rows, self.known[warps])
+        _raise(shown, rows, self.shown[warps])
         if kind == "atomic":
             released = self.known[warps, : self.columns - 2]
-            np.maximum.at(self.grid.released, self.cluster[warps], released)
+            _raise(self.grid.released, self.cluster[warps], released)
 
     def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
         """The warps take over what was published under keys."""
         self.meet(threads, mask)
         warps, rows = self._pairs(threads, mask, kind, keys)
         known, shown = self._table(kind)
-        np.maximum.at(self.known, warps, known[rows])
-        np.maximum.at(self.shown, warps, shown[rows])
+        _raise(self.known, warps, known[rows])
+        _raise(self.shown, warps, shown[rows])
         if kind == "atomic":
             self.known[warps, self.others] = self.now
 

@@ -65,6 +65,11 @@ class Last:
         if who is not None:
             self._who[at] = who + 1
 
+    def clear(self, stride: int, used: int) -> None:
+        """Nobody touched the first `used` of every `stride` granules."""
+        for array in (self._who, self._when):
+            array.reshape(-1, stride)[:, :used] = 0
+
     def forget(self, at: Offsets) -> None:
         """Nobody."""
         self._who[at] = 0
@@ -101,6 +106,15 @@ class Shadow:
             np.zeros(count, np.int16),
             np.zeros(count, np.int32),
         )
+
+    def clear(self, stride: int, used: int) -> None:
+        """Forget all of shared memory: the first `used` bytes of every `stride`."""
+        each, kept = stride // self.granule, -(-used // self.granule)
+        for last in (self.writes, self.reads):
+            last.clear(each, kept)
+        self.busy.reshape(-1, each)[:, :kept] = 0
+        if self.times is not None:
+            self.times.reshape(-1, each, self.times.shape[1])[:, :kept] = 0
 
     def granules(self, offsets: Offsets, width: int) -> tuple[Offsets, int]:
         """The granules of accesses (access after access), and how many each has."""

@@ -8,7 +8,6 @@ the last write of its registers by anything else, and before the first product o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +15,6 @@ from numpy.typing import NDArray
 from .asynchronous import Issued
 from .machine import Mask, Step, Threads
 from .ordering import Ordering
-
-
-@runtime_checkable
-class HoldsRegisters(Protocol):
-    """A product in flight: rows of its accumulators and of its left operand."""
-
-    line: int
-
-    @property
-    def accumulators(self) -> frozenset[int]: ...
-
-    @property
-    def left(self) -> frozenset[int]: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,8 @@ class RegistersInFlight:
             used = step.registers()
             for one in groups.issued:
                 product = one.tag
-                assert isinstance(product, HoldsRegisters)
+                if product is None:
+                    continue
                 touched = used.all & product.accumulators
                 touched |= used.written & product.left
                 if touched and _overlap(one, threads, mask):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from planted import run
 
-from stepwell.runtime.devices.emulated.checker import Race
+from stepwell.runtime.devices.emulated.checker import Race, Uninitialised
 
 NEIGHBOUR = """
   st.shared.u32 [%r4], %r1;
@@ -269,3 +269,18 @@ def test_a_loop_of_compare_and_swap_may_begin_with_a_plain_read():
     run(body.replace("st.global.u32 [%rd3], 0;", ""), blocks=33)
     with pytest.raises(Race, match="read of global"):
         run(body.replace("bra again;\n", "bra again;\n ld.global.u32 %r5, [%rd6];\n"))
+
+
+def test_blocks_that_run_later_find_fresh_shared_memory():
+    """Of 64 blocks, the second 32 run in the place of the first."""
+    body = """
+      mov.u32 %r7, %ctaid.x;
+      setp.lt.u32 %p1, %r7, {writers};
+      @%p1 st.shared.u32 [%r4], %r1;
+      bar.sync 0;
+      ld.shared.u32 %r6, [s+4];
+    """
+    run(body.format(writers=64), blocks=64)
+    with pytest.raises(Uninitialised, match="nothing was written") as caught:
+        run(body.format(writers=32), blocks=64)
+    assert "block (32, 0, 0)" in str(caught.value)
