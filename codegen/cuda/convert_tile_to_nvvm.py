@@ -28,6 +28,7 @@ from stepwell.codegen.indices import IndexSpace
 from stepwell.codegen.llvm_builder import Builder, i8
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.dims import product
+from stepwell.dialects.provenance import location_names
 from stepwell.dialects.target import ATTRIBUTE, Target
 from stepwell.dialects.tile.device_types import STAGE_ALIGNMENT
 from stepwell.dialects.tile.scratch import (
@@ -37,7 +38,7 @@ from stepwell.dialects.tile.scratch import (
     plan_shared,
 )
 from stepwell.dialects.tile.scratch import SHARED_BYTES as SHARED_BYTES_PLAN
-from stepwell.errors import CompileError
+from stepwell.errors import CompileError, StepwellError
 
 from . import (
     control,
@@ -84,10 +85,18 @@ def convert(k: Kernel, op: Operation) -> None:
     """
     if isinstance(op, tile.ReturnOp):
         return
+    where = ", ".join(location_names(op)) or None
     rule = RULES.get(type(op))
     if rule is None:
-        raise CompileError(f"no translation to a GPU for {op.name} yet")
-    rule(k, op)
+        raise CompileError(f"no translation to a GPU for {op.name} yet", where=where)
+    try:
+        rule(k, op)
+    except StepwellError as error:
+        error.where = error.where or where
+        raise
+    except ValueError as error:
+        # Layouts refuse what they cannot do in these words.
+        raise CompileError(f"{op.name}: {error}", where=where) from None
 
 
 @dataclass(frozen=True)
