@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from stepwell.frontends.onnx.reference import ops_page
+from stepwell.frontends.torch.reference import ops_page as torch_ops_page
 from stepwell.tools.docs.reference import reference_pages
 from stepwell.tools.docs.staircase import staircase_page
 
@@ -17,6 +18,7 @@ def pages() -> dict[str, str]:
     return {
         **reference_pages(),
         "reference/onnx-ops.md": ops_page(),
+        "reference/torch-ops.md": torch_ops_page(),
         "02-down-the-staircase.md": staircase_page(),
     }
 
