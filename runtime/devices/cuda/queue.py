@@ -19,6 +19,8 @@ from .graph import GraphRecording
 PINNED_LIMIT = 64 << 20
 """Larger arrays are copied from and to the caller's own memory: the driver stages them
 by itself, and pinned memory is scarce."""
+SMALL, RING_BYTES = 4 << 10, 1 << 20
+"""Arrays of up to so many bytes go through a ring of pinned memory."""
 ALIGNMENT = 64
 
 
@@ -41,6 +43,7 @@ class CudaQueue:
         self._done = checked(bindings.cuEventCreate(disabled), "make an event")
         self._handed = checked(bindings.cuEventCreate(disabled), "make an event")
         self._in_flight: set[object] = set()
+        self._ring_end = 0
 
     @property
     def own(self) -> Any:
@@ -76,18 +79,32 @@ class CudaQueue:
         nbytes = array.nbytes
         source = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         if nbytes <= PINNED_LIMIT:
-            if key in self._in_flight:
-                self._synchronise()
-            pinned = self._room(key, nbytes)
+            small = nbytes <= SMALL
+            pinned = self._slot(nbytes) if small else self._own_room(key, nbytes)
             np.copyto(pinned[:nbytes], source)
             source = pinned
-            self._in_flight.add(key)
         checked(
             self.bindings.cuMemcpyHtoDAsync(
                 address, source.ctypes.data, nbytes, self.handle
             ),
             "copy to the GPU",
         )
+
+    def _slot(self, nbytes: int) -> Array:
+        """A fresh piece of a ring, so that a loop's scalars do not wait for the GPU."""
+        ring = self._room("ring", RING_BYTES)
+        if self._ring_end + nbytes > RING_BYTES:
+            self._synchronise()
+        start = self._ring_end
+        self._ring_end += -(-nbytes // ALIGNMENT) * ALIGNMENT
+        return ring[start : start + nbytes]
+
+    def _own_room(self, key: object, nbytes: int) -> Array:
+        """The pinned memory of a key, when the GPU has read what was there."""
+        if key in self._in_flight:
+            self._synchronise()
+        self._in_flight.add(key)
+        return self._room(key, nbytes)
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
         """Copy within the GPU's memory."""
@@ -124,6 +141,7 @@ class CudaQueue:
         result = self.bindings.cuStreamSynchronize(self.handle)
         checked(result, "finish the work of the engine")
         self._in_flight.clear()
+        self._ring_end = 0
 
     def _room(self, key: object, nbytes: int) -> Array:
         """Pinned memory that is kept for `key`."""

@@ -97,11 +97,29 @@ def test_pinned_memory_is_not_written_before_it_was_read(build_gpu, gpu):
         context.run([arange(10)])
     work(gpu)
     queue = context._workspace.queue
+    for n, times, expected in ((5000, 2, "up synchronise up"), (10, 3, "up up up")):
+        with gpu.activate():
+            queue.download(())
+            target = gpu.allocate(4 * n, "a test")
+            work(gpu)
+            for _ in range(times):
+                queue.upload("a", target, arange(n))
+        log = work(gpu, "up", "synchronise")
+        assert [entry[0] for entry in log] == expected.split()
+
+
+def test_small_arrays_go_round_a_ring(build_gpu, gpu, monkeypatch):
+    from stepwell.runtime.devices.cuda import queue
+
+    monkeypatch.setattr(queue, "RING_BYTES", 4 * queue.ALIGNMENT)
+    own = gpu.queue()
     with gpu.activate():
-        queue.upload("a", gpu.allocate(40, "a test"), arange(10))
-        queue.upload("a", gpu.allocate(40, "a test"), arange(10))
-    log = work(gpu, "up", "synchronise")
-    assert [entry[0] for entry in log] == ["up", "synchronise", "up"]
+        targets = [gpu.allocate(40, "a test") for _ in range(10)]
+        for i, target in enumerate(targets):
+            own.upload("a", target, arange(10) + i)
+        read = [gpu.pycuda.device.download(t, (10,), np.float32) for t in targets]
+    np.testing.assert_array_equal(read, [arange(10) + i for i in range(10)])
+    assert len(work(gpu, "synchronise")) == 2
 
 
 def test_large_arrays_are_not_pinned(build_gpu, gpu, monkeypatch):
