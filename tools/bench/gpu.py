@@ -59,6 +59,14 @@ class First(torch.nn.Module):
         return self.inner(input_ids=tokens, return_dict=False)[0]
 
 
+def without_zeros(model: torch.nn.Module) -> torch.nn.Module:
+    """Biases and heads that begin as zeros would hide errors: give them values."""
+    for parameter in model.parameters():
+        if not bool(parameter.any()):
+            torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
 def vision(name: str) -> Network:
     """A network of torchvision on pictures of 224 x 224."""
 
@@ -70,7 +78,7 @@ def vision(name: str) -> Network:
         with torch.no_grad():
             for _ in range(4):  # statistics for the normalisations
                 model(torch.randn(8, 3, 224, 224))
-        return model.eval()
+        return without_zeros(model).eval()
 
     return Network(name, make, lambda batch: torch.randn(batch, 3, 224, 224))
 
@@ -82,9 +90,11 @@ def language(name: str) -> Network:
         import transformers
 
         if name == "bert_base":
-            return First(transformers.BertModel(transformers.BertConfig())).eval()
-        config = transformers.GPT2Config(use_cache=False)
-        return First(transformers.GPT2LMHeadModel(config)).eval()
+            inner: Any = transformers.BertModel(transformers.BertConfig())
+        else:
+            config = transformers.GPT2Config(use_cache=False)
+            inner = transformers.GPT2LMHeadModel(config)
+        return without_zeros(First(inner)).eval()
 
     return Network(
         name, make, lambda batch: torch.randint(0, VOCABULARY, (batch, TOKENS))
