@@ -56,6 +56,7 @@ class Family:
 
 
 ALL = ("fp32", "tf32", "fp16", "bf16")
+HALF = ("fp16", "bf16")
 
 FAMILIES = (
     Family(
@@ -107,6 +108,49 @@ FAMILIES = (
         "{ y = MatMul(x, w) }",
         {"x": (512, 512), "w": (512, 512)},
         ALL,
+    ),
+    Family(
+        "two products, aligned",
+        "g (float[n, 256] x, float[256, 384] w, float[384] b, float[384, 128] v) "
+        "=> (float[n, 128] y) "
+        "{ h = MatMul(x, w)\n a = Add(h, b)\n r = Relu(a)\n y = MatMul(r, v) }",
+        {"x": (500, 256), "w": (256, 384), "b": (384,), "v": (384, 128)},
+        HALF,
+    ),
+    Family(
+        "product with many tiles",
+        "g (float[n, 1024] x, float[1024, 3072] w, float[3072] b) "
+        "=> (float[n, 3072] y) { h = MatMul(x, w)\n a = Add(h, b)\n y = Relu(a) }",
+        {"x": (4096, 1024), "w": (1024, 3072), "b": (3072,)},
+        HALF,
+    ),
+    Family(
+        "product of a transposed factor, aligned",
+        "g (float[n, 256] x, float[192, 256] w) => (float[n, 192] y) "
+        "{ y = Gemm <transB = 1> (x, w) }",
+        {"x": (300, 256), "w": (192, 256)},
+        HALF,
+    ),
+    Family(
+        "pointwise convolutions, aligned",
+        "g (float[n, 128, 27, 27] x, float[64, 128, 1, 1] w, float[64] b, "
+        "float[256, 64, 1, 1] v, float[256] c) => (float[n, 256, 27, 27] y) "
+        "{ h = Conv(x, w, b)\n r = Relu(h)\n y = Conv(r, v, c) }",
+        {
+            "x": (2, 128, 27, 27),
+            "w": (64, 128, 1, 1),
+            "b": (64,),
+            "v": (256, 64, 1, 1),
+            "c": (256,),
+        },
+        HALF,
+    ),
+    Family(
+        "pointwise convolution of fixed size, aligned",
+        "g (float[1, 128, 55, 55] x, float[16, 128, 1, 1] w, float[16] b) "
+        "=> (float[1, 16, 55, 55] y) { h = Conv(x, w, b)\n y = Relu(h) }",
+        {"x": (1, 128, 55, 55), "w": (16, 128, 1, 1), "b": (16,)},
+        HALF,
     ),
     Family(
         "batched product",
