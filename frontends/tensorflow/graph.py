@@ -37,7 +37,7 @@ class Body:
     """
 
     name: str
-    nodes: Mapping[str, NodeDef]
+    nodes: dict[str, NodeDef]
     arguments: Sequence[str] = ()
     results: Sequence[Ref] = ()
 
@@ -60,6 +60,10 @@ class Body:
         ]
         return body
 
+    def update(self, nodes: Mapping[str, NodeDef]) -> None:
+        """Add nodes, or put them in the place of those of the same name."""
+        self.nodes.update(nodes)
+
     def inputs(self, node: NodeDef) -> list[Ref]:
         """The data inputs of a node; those of control alone are left out."""
         return [self.ref(text) for text in node.input if not text.startswith("^")]
@@ -71,7 +75,7 @@ class Body:
             ModelError: the text names no output.
         """
         name, *rest = text.split(":")
-        if not rest:
+        if not rest or name in self.arguments:
             return name, 0
         if not rest[-1].isdecimal():
             raise ModelError(f"expected the name of an output, got {text!r}")
@@ -168,15 +172,19 @@ class LoadedGraph:
     def _bodies(self) -> dict[str, Body]:
         return {}
 
+    def add_body(self, body: Body) -> None:
+        """Add a function by its body."""
+        self._bodies[body.name] = body
+
     def function(self, name: str) -> Body:
         """The body of the function `name`.
 
         Raises:
             ModelError: there is none.
         """
-        if name not in self._functions:
-            raise ModelError(f"{self.name}: function {name!r} is not in the model")
         if name not in self._bodies:
+            if name not in self._functions:
+                raise ModelError(f"{self.name}: function {name!r} is not in the model")
             self._bodies[name] = Body.of_function(self._functions[name])
         return self._bodies[name]
 

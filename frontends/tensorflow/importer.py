@@ -163,7 +163,8 @@ class Importer:
         if self.depth > CALL_DEPTH:
             raise UnsupportedError("functions that call each other without end")
         scope: Scope = {
-            name: [value] for name, value in zip(body.arguments, arguments, strict=True)
+            name: [value, value]  # a switch that is an argument has two outputs
+            for name, value in zip(body.arguments, arguments, strict=True)
         }
         self.note_assignments(body)
         self.depth += 1

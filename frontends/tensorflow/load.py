@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import graph_pb2
 
 from stepwell.errors import ModelError, OptionError
+from stepwell.frontends.tensorflow.frames import functionalise
 from stepwell.frontends.tensorflow.graph import (
     Body,
     GraphInput,
@@ -30,6 +31,9 @@ from stepwell.frontends.tensorflow.saved_model import (
 Source: TypeAlias = Any
 """A SavedModel directory, a `.keras`, `.h5` or `.pb` file, a Keras model, a
 `tf.function`, a concrete function, or a `GraphDef`."""
+
+LEFT_OVER = "unused_control_flow_input"
+"""How TensorFlow names the placeholders that lowering a loop leaves behind."""
 
 KERAS_FILES = (".keras", ".h5", ".hdf5")
 
@@ -58,6 +62,17 @@ def load(
     """
     if isinstance(source, LoadedGraph):
         return source
+    return functionalise(load_any(source, signature, tags, args, outputs))
+
+
+def load_any(
+    source: Source,
+    signature: str,
+    tags: Sequence[str],
+    args: Sequence[Any] | None,
+    outputs: Sequence[str] | None,
+) -> LoadedGraph:
+    """What `load` loads, with its control flow as it stands."""
     if isinstance(source, str | os.PathLike):
         return load_path(Path(source), signature, tags, outputs)
     if isinstance(source, graph_pb2.GraphDef):
@@ -236,15 +251,12 @@ def frozen_graph(
 ) -> LoadedGraph:
     """A `GraphDef` whose variables are constants; its placeholders are the inputs."""
     body = Body.of_graph(graph)
+    read = {ref[0] for node in body.nodes.values() for ref in body.inputs(node)}
     inputs = [
-        GraphInput(
-            node.name,
-            (node.name, 0),
-            node.attr["dtype"].type,
-            shape_of(node.attr["shape"].shape) if "shape" in node.attr else None,
-        )
+        placeholder(node)
         for node in graph.node
         if node.op == "Placeholder"
+        and (node.name in read or not node.name.startswith(LEFT_OVER))
     ]
     if not outputs:
         refs = {ref[0]: ref for ref in unread_outputs(body)}
@@ -256,6 +268,13 @@ def frozen_graph(
             f"{name}: expected the names of tensors as outputs, got {missing}"
         )
     return LoadedGraph(name, graph, inputs, refs)
+
+
+def placeholder(node: Any) -> GraphInput:
+    """A placeholder as an input of the model."""
+    has_shape = "shape" in node.attr
+    dims = shape_of(node.attr["shape"].shape) if has_shape else None
+    return GraphInput(node.name, (node.name, 0), node.attr["dtype"].type, dims)
 
 
 def unread_outputs(body: Body) -> list[Ref]:

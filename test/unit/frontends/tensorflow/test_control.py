@@ -268,3 +268,55 @@ def test_unsupported_ops_in_both_branches_are_named() -> None:
     notes = "\n".join(caught.value.notes)
     assert "Digamma" in notes
     assert "Lgamma" in notes
+
+
+def frozen(function: Any, *specs: Any) -> Any:
+    """The graph with control flow of TensorFlow 1, as freezing leaves it."""
+    import tensorflow as tf
+    from tensorflow.python.framework import convert_to_constants
+
+    constant = convert_to_constants.convert_variables_to_constants_v2(
+        tf.function(function).get_concrete_function(*specs), lower_control_flow=True
+    )
+    graph = constant.graph.as_graph_def()
+    return graph, [each.name for each in constant.outputs]
+
+
+def nested(x: Any) -> Any:
+    import tensorflow as tf
+
+    def outer(i: Any, a: Any) -> Any:
+        _, b = tf.while_loop(lambda j, b: j < i, lambda j, b: (j + 1, b * 1.1), [0, a])
+        big = tf.cond(
+            tf.reduce_sum(b) > 3.0,
+            lambda: tf.cond(i > 1, lambda: tf.ones_like(b), lambda: b - 1.0),
+            lambda: b + 0.5,
+        )
+        return i + 1, big
+
+    return tf.while_loop(lambda i, a: i < 4, outer, [tf.constant(0), x])[1]
+
+
+def recurrent(x: Any) -> Any:
+    return mapped(x) + counted(x)[1]
+
+
+@pytest.mark.parametrize("function", [branching, counted, nested, recurrent])
+def test_frozen_graphs_get_functional_control_flow(function: Any) -> None:
+    import tensorflow as tf
+
+    from stepwell.dialects.context import StepwellContext
+    from stepwell.dialects.registry import register_dialects
+    from stepwell.dialects.semantics import interpret
+    from stepwell.frontends.tensorflow import import_model
+
+    graph, outputs = frozen(function, tf.TensorSpec(X.shape, tf.float32, name="x"))
+    assert {"Switch", "Merge"} <= {node.op for node in graph.node}
+    context = StepwellContext()
+    register_dialects(context)
+    module = import_model(graph, context, outputs=outputs)
+    for x in (X, -np.abs(X), np.abs(X)):
+        expected = tf.nest.flatten(function(tf.constant(x)))
+        found = interpret(module, [x], context.weights)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-5)
