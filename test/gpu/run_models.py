@@ -274,10 +274,9 @@ def main(arguments: list[str]) -> int:
         for row in pool.map(lambda pair: in_a_process(*pair, options), pairs):
             rows.append(row)
             print(*row.cells(), sep="  ", flush=True)
+            if options.write:
+                PAGE.write_text(page(rows, [a for a in arguments if a != "--write"]))
     print(table(rows))
-    if options.write:
-        kept = [one for one in arguments if one != "--write"]
-        PAGE.write_text(page(rows, kept))
     return int(any(row.verdict == "FAIL" for row in rows))
 
 

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -40,11 +40,23 @@ VOCABULARY, TOKENS = 30000, 128
 
 @dataclass(frozen=True)
 class Network:
-    """A network: how it is made, and one batch of its input."""
+    """A network: how it is made, how its statistics are, and one batch of its input."""
 
     name: str
     make: Callable[[], torch.nn.Module]
     inputs: Callable[[int], torch.Tensor]
+    is_trained: bool = False
+    """Whether its normalisations need the statistics of some data."""
+
+    def model(self) -> torch.nn.Module:
+        """The network with weights that hide no errors."""
+        model = without_zeros(self.make())
+        if self.is_trained:
+            model.train()
+            with torch.no_grad():
+                for _ in range(4):
+                    model(self.inputs(8))
+        return model.eval()
 
 
 class First(torch.nn.Module):
@@ -73,14 +85,12 @@ def vision(name: str) -> Network:
     def make() -> torch.nn.Module:
         import torchvision
 
-        model = getattr(torchvision.models, name)()
-        model.train()
-        with torch.no_grad():
-            for _ in range(4):  # statistics for the normalisations
-                model(torch.randn(8, 3, 224, 224))
-        return without_zeros(model).eval()
+        return getattr(torchvision.models, name)()
 
-    return Network(name, make, lambda batch: torch.randn(batch, 3, 224, 224))
+    def inputs(batch: int) -> torch.Tensor:
+        return torch.randn(batch, 3, 224, 224)
+
+    return Network(name, make, inputs, is_trained=True)
 
 
 def language(name: str) -> Network:
@@ -94,7 +104,7 @@ def language(name: str) -> Network:
         else:
             config = transformers.GPT2Config(use_cache=False)
             inner = transformers.GPT2LMHeadModel(config)
-        return without_zeros(First(inner)).eval()
+        return First(inner)
 
     return Network(
         name, make, lambda batch: torch.randint(0, VOCABULARY, (batch, TOKENS))
@@ -125,47 +135,75 @@ class Row:
     failure: str = ""
 
 
-# ---- one process: export and build ----
+# ---- one process each: weights, engines, what torch.compile keeps on disk ----
 
 
 def prepare(network: Network, batch: int, folder: Path, precision: str) -> float:
-    """Write the weights and the engine of a network; returns the seconds of a build."""
+    """Write the engine of a network; returns the seconds of its build."""
     import stepwell
 
-    torch.manual_seed(0)
-    model, x = network.make(), network.inputs(batch)
-    base = folder / f"{network.name}-{batch}"
-    onnx = base.with_suffix(f".{precision}.onnx")
+    torch.manual_seed(1)
+    model, x = loaded(network, folder), network.inputs(batch)
+    onnx = folder / f"{network.name}-{batch}.{precision}.onnx"
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(model, (x,), str(onnx), dynamo=True, verbose=False)
     start = time.perf_counter()
     engine = stepwell.build(onnx, target="cuda", precision=precision)
     seconds = time.perf_counter() - start
-    engine.save(base.with_suffix(f".{precision}.stepwell"))
+    engine.save(onnx.with_suffix(".stepwell"))
     onnx.unlink()
-    torch.save(model.state_dict(), base.with_suffix(f".{precision}.pt"))
     return seconds
+
+
+def keep_weights(network: Network, folder: Path) -> float:
+    """Write the weights that all other steps read."""
+    torch.manual_seed(0)
+    torch.set_num_threads(4)
+    torch.save(network.model().state_dict(), folder / f"{network.name}.pt")
+    return 0.0
+
+
+def loaded(network: Network, folder: Path) -> torch.nn.Module:
+    """The network with the weights that were kept."""
+    model = network.make()
+    model.load_state_dict(torch.load(folder / f"{network.name}.pt"))
+    return model.eval()
+
+
+def fuse(network: Network, batch: int, folder: Path) -> float:
+    """Let torch.compile fill its cache on disk, so that timing finds it filled."""
+    model = loaded(network, folder).cuda().half()
+    y = halved(network.inputs(batch).cuda())
+    with torch.no_grad():
+        fused = torch.compile(model, mode="reduce-overhead")
+        fused(y)
+        torch.cuda.synchronize()
+    return 0.0
+
+
+def halved(x: torch.Tensor) -> torch.Tensor:
+    """Pictures in FP16; tokens as they are."""
+    return x.half() if x.is_floating_point() else x
 
 
 # ---- one process: compare and time ----
 
 
 def measure(
-    network: Network, batch: int, folder: Path, precisions: Sequence[str], fuse: bool
+    network: Network, batch: int, folder: Path, precisions: Sequence[str], fused: bool
 ) -> Row:
     """The row of a network whose engines are in `folder`."""
     import stepwell
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.manual_seed(1)
-    base = folder / f"{network.name}-{batch}"
-    model = network.make()
-    model.load_state_dict(torch.load(base.with_suffix(f".{precisions[0]}.pt")))
-    model, x = model.cuda(), network.inputs(batch).cuda()
+    torch.manual_seed(2)
+    model, x = loaded(network, folder).cuda(), network.inputs(batch).cuda()
     engines = {
-        precision: stepwell.load(base.with_suffix(f".{precision}.stepwell"))
+        precision: stepwell.load(
+            folder / f"{network.name}-{batch}.{precision}.stepwell"
+        )
         for precision in precisions
     }
     with torch.no_grad():
@@ -175,7 +213,7 @@ def measure(
             f"stepwell {p}": (lambda engine=engine: engine(x))
             for p, engine in engines.items()
         }
-        calls |= torch_calls(model, x, fuse)
+        calls |= torch_calls(model, x, fused)
         latency, pace = timed(calls)
     kernels = max(engine.kernel_count for engine in engines.values())
     return Row(network.name, batch, errors, latency, pace, kernels)
@@ -189,21 +227,21 @@ def error_of(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 def torch_calls(
-    model: torch.nn.Module, x: torch.Tensor, fuse: bool
+    model: torch.nn.Module, x: torch.Tensor, fused: bool
 ) -> dict[str, Callable[[], object]]:
     """What torch has to offer, by name."""
     import copy
 
     half = copy.deepcopy(model).half()
-    y = x.half() if x.is_floating_point() else x
+    y = halved(x)
     calls: dict[str, Callable[[], object]] = {
         "eager fp32": lambda: model(x),
         "eager fp16": lambda: half(y),
         "graph fp16": graphed(lambda: half(y)),
     }
-    if fuse:
-        fused = torch.compile(copy.deepcopy(half), mode="reduce-overhead")
-        calls["compile fp16"] = lambda: fused(y)
+    if fused:
+        one = torch.compile(copy.deepcopy(half), mode="reduce-overhead")
+        calls["compile fp16"] = lambda: one(y)
     return calls
 
 
@@ -258,11 +296,16 @@ def child(options: argparse.Namespace) -> int:
     (network,) = [one for one in NETWORKS if one.name == options.only]
     batch, folder = int(options.batch), Path(options.folder)
     precisions = options.precision.split(",")
-    if options.step == "prepare":
-        found: Any = prepare(network, batch, folder, precisions[0])
-    else:
-        row = measure(network, batch, folder, precisions, not options.no_compile)
-        found = asdict(row)
+    match options.step:
+        case "keep":
+            found: Any = keep_weights(network, folder)
+        case "prepare":
+            found = prepare(network, batch, folder, precisions[0])
+        case "fuse":
+            found = fuse(network, batch, folder)
+        case _:
+            fused = not options.no_compile
+            found = asdict(measure(network, batch, folder, precisions, fused))
     print("\nFOUND " + json.dumps(found))
     return 0
 
@@ -273,7 +316,7 @@ def step(
     """What a step printed; a string says what it died of."""
     network, batch, precision, folder = what
     command = [sys.executable, __file__, "--step", name, "--only", network]
-    command += ["--batch", str(batch), "--precision", precision, "--folder", folder]
+    command += ["--batch", str(batch), f"--precision={precision}", "--folder", folder]
     command += ["--no-compile"] if options.no_compile else []
     try:
         found = subprocess.run(
@@ -289,7 +332,7 @@ def step(
     return f"{name} failed, exit {found.returncode}: {str(cause)[:300]}"
 
 
-def all_rows(options: argparse.Namespace, folder: str) -> list[Row]:
+def all_rows(options: argparse.Namespace, folder: str) -> Iterator[Row]:
     """Prepare in parallel, then time one after the other."""
     networks = [n.name for n in NETWORKS if (options.only or "") in n.name]
     batches = [int(batch) for batch in options.batch.split(",")]
@@ -297,9 +340,13 @@ def all_rows(options: argparse.Namespace, folder: str) -> list[Row]:
     precisions = options.precision.split(",")
     jobs = [(name, batch, p, folder) for name, batch in pairs for p in precisions]
     with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda n: step(options, "keep", (n, 1, "", folder)), networks))
+        fusing = [] if options.no_compile else pairs
+        fused = [pool.submit(step, options, "fuse", (*p, "", folder)) for p in fusing]
         results = list(pool.map(lambda job: step(options, "prepare", job), jobs))
+        for one in fused:
+            one.result()
     prepared = dict(zip(jobs, results, strict=True))
-    rows: list[Row] = []
     for name, batch in pairs:
         built = {p: prepared[(name, batch, p, folder)] for p in precisions}
         ready = [p for p, result in built.items() if not isinstance(result, str)]
@@ -313,9 +360,7 @@ def all_rows(options: argparse.Namespace, folder: str) -> list[Row]:
             else:
                 row = Row(**found)
         build_s = max((built[p] for p in ready), default=0.0)
-        rows.append(replace(row, build_s=build_s, failure="; ".join(failures)))
-        print(rows[-1], flush=True)
-    return rows
+        yield replace(row, build_s=build_s, failure="; ".join(failures))
 
 
 def table(rows: Sequence[Row], times: str) -> str:
@@ -370,12 +415,14 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.step:
         return child(options)
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        rows = all_rows(options, folder)
+        for row in all_rows(options, folder):
+            rows.append(row)
+            print(row, flush=True)
+            if options.write:
+                PAGE.write_text(page(rows, [a for a in arguments if a != "--write"]))
     print(table(rows, "latency"), table(rows, "pace"), sep="\n\n")
-    if options.write:
-        kept = [one for one in arguments if one != "--write"]
-        PAGE.write_text(page(rows, kept))
     right = all(e <= TOLERANCES[p] for row in rows for p, e in row.errors.items())
     return int(not right or any(row.failure for row in rows))
 
