@@ -2,7 +2,7 @@
 
 Which fragments of the operands meet in which of the sum is read off the coordinates of
 their layouts. f32 is read as TF32, whose low bits the hardware drops; a split product
-adds the parts that this loses: `hi hi + hi lo + lo hi`, relative error about 2^-20.
+adds the parts that this loses: `hi hi + hi lo + lo hi`, relative error about 2^-21.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .aggregates import fields
 from .kernel import Kernel
 from .registers import Registers, in_pieces, scalars_of, usual_lanes
 
-_TF32_MASK = -(1 << 13)
-"""The bits of an f32 that TF32 keeps."""
+_TF32_MASK, _TF32_HALF = -(1 << 13), 1 << 12
+"""The bits of an f32 that TF32 keeps, and half of the last of them."""
 
 
 def mma(k: Kernel, op: Operation) -> None:
@@ -139,6 +139,8 @@ def _split(k: Kernel, held: Registers) -> tuple[Registers, Registers]:
     for piece in in_pieces(b, held, usual_lanes(held.kind)):
         whole = vector(i32, lanes_of(piece.type))
         bits = b.cast("bitcast", piece, whole)
+        # Rounded to nearest. A NaN may lose itself here, but stays one in the rest.
+        bits = b.binary("add", bits, b.constant(_TF32_HALF, whole))
         bits = b.binary("and", bits, b.constant(_TF32_MASK, whole))
         highs.append(b.cast("bitcast", bits, piece.type))
         lows.append(b.binary("fsub", piece, highs[-1]))
