@@ -45,10 +45,13 @@ def triple(extents: int | Sequence[int]) -> Triple:
 class EmulatedDevice:
     """A GPU in NumPy.
 
+    Memory that is copied or read must be allocated: MemoryFault otherwise.
+
     Args:
         seed: carry asynchronous operations out in a random order drawn from it, instead
             of oldest first.
-        check: report races in shared memory and reads of memory that holds nothing.
+        check: report races, missing fences and waits, leaks, and reads of memory that
+            holds nothing.
         limit: warp instructions after which a launch is given up; None is no limit.
         sink: takes what kernels print; standard output if None.
     """
@@ -74,6 +77,22 @@ class EmulatedDevice:
     def allocate(self, size: int) -> int:
         """Reserve `size` bytes; the pointer. Their contents are unspecified."""
         return self.machine.memory.allocate(size)
+
+    def free(self, pointer: int) -> None:
+        """Give memory back; a later access to it is a fault."""
+        self.machine.memory.free(pointer)
+
+    def write(self, pointer: int, array: NDArray) -> None:
+        """Copy an array to memory that is allocated."""
+        self.machine.memory.write(pointer, array)
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy bytes within the device."""
+        self.machine.memory.copy(target, source, size)
+
+    def fill(self, pointer: int, size: int, byte: int = 0) -> None:
+        """Set bytes, as `cuMemsetD8` does."""
+        self.machine.memory.fill(pointer, size, byte)
 
     def upload(self, array: NDArray) -> int:
         """Copy an array to the device; the pointer."""

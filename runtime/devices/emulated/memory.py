@@ -228,6 +228,20 @@ class GlobalMemory:
         if self.memory.written is not None:
             self.memory.written[span] = True
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy within the device; what nothing was written to stays so."""
+        there, here = self.span(target, size), self.span(source, size)
+        self.memory.bytes[there] = self.memory.bytes[here].copy()
+        if self.memory.written is not None:
+            self.memory.written[there] = self.memory.written[here].copy()
+
+    def fill(self, address: int, size: int, byte: int) -> None:
+        """Set `size` bytes."""
+        span = self.span(address, size)
+        self.memory.bytes[span] = byte
+        if self.memory.written is not None:
+            self.memory.written[span] = True
+
     def read(self, address: int, size: int) -> NDArray[np.uint8]:
         """A copy of `size` bytes. Raises MemoryFault outside an allocation."""
         return self.memory.bytes[self.span(address, size)].copy()
