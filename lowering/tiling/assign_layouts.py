@@ -38,7 +38,7 @@ from stepwell.dialects.tile.tensor_core import is_multiplied
 from stepwell.errors import CompileError
 from stepwell.lowering.graph.convert_precision import precision_of
 
-from .gpu.block import WARPS, WARPS_OPTION
+from .gpu.block import BLOCKS_OPTION, WARPS, WARPS_OPTION
 from .gpu.natural import NaturalLayouts
 from .gpu.plain_dot import plain_dot
 
@@ -57,7 +57,7 @@ class Assignment:
         """Give every tile a layout, and the function its launch."""
         self.block(self.func.body.block)
         _erase_unused(self.func)
-        launch = Launch(self.warps)
+        launch = Launch(self.warps, blocks_per_sm=self.func.option(BLOCKS_OPTION, 1))
         self.func.attributes[tile.LAUNCH_ATTRIBUTE] = LaunchAttr(launch)
 
     def block(self, block: Block) -> None:
@@ -168,18 +168,49 @@ def _dot(a: Assignment, op: Operation) -> None:
         Rewriter.replace_op(op, [], [result])
         return
     found = a.natural.fragments(op)
+    split = a.splits and isinstance(tile_of(op.lhs).element_type, Float32Type)
+    acc = a.tile_in(op.acc, found.sums)
     mma = tile.MmaOp(
         # Through shared memory: what a warp shares with others is fetched once.
         a.tile_in(op.lhs, found.left, reload=False),
         a.tile_in(op.rhs, found.right, reload=False),
-        a.tile_in(op.acc, found.sums),
-        split=a.splits and isinstance(tile_of(op.lhs).element_type, Float32Type),
+        _zeros(op, acc) if split else acc,
+        split=split,
         lhs_unsigned=op.lhs_unsigned is not None,
         rhs_unsigned=op.rhs_unsigned is not None,
     )
     mma.location = op.location
     a.natural.note(mma.result, a.natural.of(op.result))
-    Rewriter.replace_op(op, mma)
+    if not split:
+        Rewriter.replace_op(op, mma)
+        return
+    Rewriter.insert_op(mma, InsertPoint.before(op))
+    result = _rounded_sum(op, acc, mma.result)
+    a.natural.note(result, a.natural.of(op.result))
+    Rewriter.replace_op(op, [], [result])
+
+
+def _zeros(op: Operation, acc: SSAValue) -> SSAValue:
+    zeros = tile.FullOp(0.0, tile_of(acc))
+    zeros.location = op.location
+    Rewriter.insert_op(zeros, InsertPoint.before(op))
+    return zeros.result
+
+
+def _rounded_sum(op: Operation, acc: SSAValue, part: SSAValue) -> SSAValue:
+    """`acc + part`, rounded to nearest.
+
+    Tensor cores cut off what does not fit a sum. Over a long inner dim that adds up, so
+    where f32 is asked for they only sum a block of it.
+    """
+    block = Block(arg_types=[tile_of(v).element_type for v in (acc, part)])
+    old, new = block.args
+    total = arith.AddfOp(old, new)
+    block.add_ops([total, tile.YieldOp(total.result)])
+    sums = tile.MapOp([acc, part], tile_of(acc), Region(block))
+    sums.location = op.location
+    Rewriter.insert_op(sums, InsertPoint.before(op))
+    return sums.outputs[0]
 
 
 def _reduce(a: Assignment, op: Operation) -> None:

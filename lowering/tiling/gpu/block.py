@@ -28,6 +28,9 @@ WARPS_OPTION = "warps"
 ROWS_OPTION = "warp_rows"
 """The option that says how many warps stand above one another in a tile of sums."""
 
+BLOCKS_OPTION = "blocks"
+"""The option that says how many blocks are to run on a multiprocessor at once."""
+
 STAGES_OPTION = "stages"
 """The option that says for how many rounds of loads there is shared memory."""
 

@@ -34,6 +34,7 @@ from stepwell.lowering.tiling.schedule_contraction import (
 
 from .block import (
     ACCESS_BITS,
+    BLOCKS_OPTION,
     LANES,
     MULTIPROCESSORS,
     ROWS_OPTION,
@@ -69,6 +70,10 @@ TILE_CYCLES = 1500.0
 
 ROUND_CYCLES = 150.0
 """Cycles of a round beside its products that nothing hides in a small block."""
+
+OTHER_REGISTERS, SPLIT_REGISTERS = 60, 72
+"""Registers of a thread beside its sums: fragments and addresses. Where f32 is split
+there are also the parts, and the sums of one round beside those of all."""
 
 REGISTERS = 64
 """Sums of a thread at most: more would leave no registers for the factors."""
@@ -132,17 +137,26 @@ def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Sc
     parallel = (*product.batch, *product.m, *product.n)
     grid = tuple((d, steps.get(d, 1)) for d in parallel)
     loops = tuple((d, steps.get(d, 1)) for d in product.k if sizes[d] > 1)
+    bits = bit_width(element_of_factors(product))
     schedule = Schedule(Anchor.CONTRACTION, _raster(grid, row, column), loops, axes)
     options = {ROWS_OPTION: tile.warp_rows, WARPS_OPTION: tile.warps, FLAT_OPTION: 1}
-    options[STAGES_OPTION] = _stages(product, tile, depth, target)
+    bytes_ = (tile.rows + tile.columns) * depth * bits // 8
+    stages = max(2, min(4, target.shared_bytes * 2 // 5 // bytes_))
+    options[STAGES_OPTION] = stages
+    options[BLOCKS_OPTION] = _blocks(tile, bits, stages * bytes_, target)
     return schedule.with_options(**options)
 
 
-def _stages(product: Product, tile: BlockTile, depth: int, target: Target) -> int:
-    """Rounds of loads that are held, for two blocks on a multiprocessor at least."""
-    bits = bit_width(element_of_factors(product))
-    bytes_ = (tile.rows + tile.columns) * depth * bits // 8
-    return max(2, min(4, target.shared_bytes * 2 // 5 // bytes_))
+def _blocks(tile: BlockTile, bits: int, stage_bytes: int, target: Target) -> int:
+    """Blocks that fit on a multiprocessor: by registers, and by shared memory.
+
+    The epilogue may bring sums into another layout through shared memory of its own.
+    """
+    threads = tile.warps * LANES
+    sums = tile.rows * tile.columns // threads
+    registers = sums + OTHER_REGISTERS if bits < 32 else 2 * sums + SPLIT_REGISTERS
+    shared = stage_bytes + tile.rows * tile.columns * 2
+    return max(1, min(4, 65536 // (threads * registers), target.shared_bytes // shared))
 
 
 def _depth(product: Product, inner: str, tile: BlockTile) -> int:
@@ -166,12 +180,13 @@ def _raster(grid: Extents, row: str, column: str) -> Extents:
     return tuple(sorted(grid, key=lambda axis: (axis[0] == column, axis[0] == row)))
 
 
-def block_tiles() -> Iterator[BlockTile]:
-    """The tiles to choose from."""
+def block_tiles(bits: int) -> Iterator[BlockTile]:
+    """The tiles to choose from, for elements of so many bits."""
+    most = REGISTERS if bits < 32 else REGISTERS // 2
     for rows in (16, 32, 64, 128):
         for columns in (16, 32, 64, 128):
             for warps in (2, 4, 8):
-                if rows * columns > warps * LANES * REGISTERS:
+                if rows * columns > warps * LANES * most:
                     continue
                 if rows * columns < warps * 16 * 8:
                     continue
@@ -209,4 +224,4 @@ def _best_tile(
         each += deep / depth * ROUND_CYCLES
         return (max(1.0, cells / MULTIPROCESSORS) + 0.5) * each
 
-    return min(block_tiles(), key=lambda t: (cost(t), -t.warps))
+    return min(block_tiles(bits), key=lambda t: (cost(t), -t.warps))

@@ -71,16 +71,23 @@ def _oriented(layout: TileLayout, dim: int) -> TileLayout:
 
 
 def _swizzled(rows: int, columns: int, bits: int, span: int, shift: int) -> TileLayout:
-    """`swizzled` with the row's bits moved up by `shift` before they flip the chunk."""
-    width = span * 8 // bits
+    """Whole rows one after another, their 16-byte chunks permuted in runs of `span`.
+
+    The chunk's number is XORed with bits of the row, moved up by `shift`: rows that
+    start in one bank then differ.
+    """
     chunk = CHUNK // bits
-    chunks = width // chunk
-    lost = {128: 0, 64: 1, 32: 2, 16: 3}[span]
-    bases: list[Basis] = [(0, 1 << b) for b in range(width.bit_length() - 1)]
+    chunks = span * 8 // CHUNK
+    lost = max(0, _log2(128 // (columns * bits // 8)))
+    bases: list[Basis] = [(0, 1 << b) for b in range(_log2(columns))]
     for b in range(3):
         moved = b - lost + shift
         flip = chunk << moved if moved >= 0 and (1 << moved) < chunks else 0
         bases.append((1 << b, flip))
     if rows % 8:
         raise ValueError(f"expected a multiple of 8 rows, got {rows}")
-    return TileLayout.of({OFFSET: bases}, (8, width), (rows // 8, columns // width))
+    return TileLayout.of({OFFSET: bases}, (8, columns), (rows // 8, 1))
+
+
+def _log2(size: int) -> int:
+    return size.bit_length() - 1 if size else 0
