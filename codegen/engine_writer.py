@@ -51,6 +51,7 @@ from stepwell.runtime.manifest import (
     Expr,
     HostCall,
     If,
+    KeptOp,
     Kernel,
     Launch,
     Loop,
@@ -129,10 +130,12 @@ class EngineOptions:
     Attributes:
         summaries, schedules: of the kernels, by the names of their source nodes.
         snapshots: text of each level, by file name under `ir/`.
+        kept_in_f32: what a lower precision left as it was.
     """
 
     name: str = ""
     precision: str = "fp32"
+    kept_in_f32: tuple[KeptOp, ...] = ()
     threads: int | None = None
     producer: str = ""
     summaries: Mapping[tuple[str, ...], LaunchSummary] = field(
@@ -206,6 +209,7 @@ class _Writer:
             code=info,
             name=options.name,
             precision=options.precision,
+            kept_in_f32=options.kept_in_f32,
             threads=options.threads,
             producer=options.producer,
         )

@@ -260,6 +260,15 @@ class CodeInfo:
 
 
 @dataclass(frozen=True)
+class KeptOp:
+    """An op that a lower precision left in f32: its source node, and why."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything an engine is, but for the bytes of its weights and kernels."""
 
@@ -278,3 +287,4 @@ class Manifest:
     precision: str = "fp32"
     threads: int | None = None
     producer: str = ""
+    kept_in_f32: tuple[KeptOp, ...] = ()

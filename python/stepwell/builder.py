@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stepwell.frontends.profiles import ShapeSpec
     from stepwell.lowering.pipelines import PassReport
     from stepwell.runtime.engine_file import EngineFile
+    from stepwell.runtime.manifest import KeptOp
 
 WARP = 32
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
@@ -130,6 +131,7 @@ class _Build:
     summaries: dict[tuple[str, ...], LaunchSummary] = field(default_factory=dict)
     schedules: dict[tuple[str, ...], str] = field(default_factory=dict)
     snapshots: dict[str, str] = field(default_factory=dict)
+    kept: tuple[KeptOp, ...] = ()
     done: int = 0
     passes: int = 0
 
@@ -163,6 +165,7 @@ class _Build:
             precision=precision,
             threads=threads,
             producer=f"stepwell {__version__}",
+            kept_in_f32=self.kept,
             summaries=self.summaries,
             schedules=self.schedules,
             snapshots=self.snapshots,
@@ -185,7 +188,7 @@ class _Build:
         self, module: ModuleOp, context: StepwellContext, target: Any, keep_ir: bool
     ) -> None:
         from stepwell.lowering.pipelines import compile_module, phases_of
-        from stepwell.summaries import schedules_of, summaries_of
+        from stepwell.summaries import kept_ops, schedules_of, summaries_of
 
         levels = {phase.name: phase.level for phase in phases_of(target)}
         if keep_ir:
@@ -194,6 +197,8 @@ class _Build:
         def after(module: ModuleOp, report: PassReport) -> None:
             log.debug("%-28s %.3f s", report.name, report.seconds)
             self.stage(report.name)
+            if report.name == "convert-precision":
+                self.kept = kept_ops(module)
             if report.name == "form-kernels":
                 self.summaries = summaries_of(module)
             if report.name == "assign-schedules":

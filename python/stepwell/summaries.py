@@ -13,6 +13,8 @@ from stepwell.dialects.dtypes import numpy_dtype
 from stepwell.dialects.fusion import KernelOp, YieldOp
 from stepwell.dialects.provenance import location_names
 from stepwell.dialects.shapes import Dim, dims_of, element_of, num_elements, product
+from stepwell.lowering.graph.convert_precision import kept_in_f32
+from stepwell.runtime.manifest import KeptOp
 
 FREE = frozenset(
     {
@@ -32,6 +34,14 @@ FREE = frozenset(
     }
 )
 """Ops that move data and compute nothing."""
+
+
+def kept_ops(module: ModuleOp) -> tuple[KeptOp, ...]:
+    """The ops that `convert-precision` left in f32."""
+    return tuple(
+        KeptOp(node, op.removeprefix("nn."), reason)
+        for node, op, reason in kept_in_f32(module)
+    )
 
 
 def summaries_of(module: ModuleOp) -> dict[tuple[str, ...], LaunchSummary]:

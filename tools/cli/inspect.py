@@ -40,6 +40,10 @@ def execute(options: argparse.Namespace) -> int:
     columns = ["kernel", "ops", "grid", "FLOP>", "bytes>", "nodes"]
     print_table("kernels", columns, map(launch_row, summary.launches))
     print_memory(contents.manifest, summary)
+    if contents.manifest.kept_in_f32:
+        rows = [(k.node, k.op, k.reason) for k in contents.manifest.kept_in_f32]
+        title = f"left in f32 by {contents.manifest.precision}: {len(rows)} ops"
+        print_table(title, ["node", "op", "reason"], rows)
     if summary.host_calls:
         calls = summary.host_calls.items()
         print_table("host calls", ["function", "calls>"], calls)
