@@ -20,6 +20,7 @@ except ImportError:
         fix="pip install 'stepwell[torch]'",
     ) from None
 
+from .compat import Device, dtype
 from .dynamo import backend
 from .files import load, save
 from .front import compile, report
@@ -29,6 +30,7 @@ from .reports import EnginePart, GraphReport, Report, TorchOp
 
 __all__ = [
     "CompiledModule",
+    "Device",
     "EnginePart",
     "GraphReport",
     "Input",
@@ -36,6 +38,7 @@ __all__ = [
     "TorchOp",
     "backend",
     "compile",
+    "dtype",
     "load",
     "report",
     "save",

@@ -112,7 +112,8 @@ class _Compiler:
         if part.nodes in self.built:
             return True
         outputs = outputs_of(part, self.graph, self.known)
-        extracted = extract(part, self.program, outputs)
+        name = f"{self.name}_{len(self.built)}"
+        extracted = extract(part, self.program, outputs, name)
         start = perf_counter()
         try:
             module = self.engine(extracted)

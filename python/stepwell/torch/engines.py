@@ -42,6 +42,10 @@ class EngineModule(torch.nn.Module):
         self.orders = tuple(orders)
         self.is_cpu = engine.manifest.target.kind == "cpu"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> EngineModule:
+        """Another module of the same engine, which never changes."""
+        return EngineModule(self.engine, self.orders)
+
     def forward(self, *inputs: Any) -> tuple[torch.Tensor, ...]:
         """The outputs, each a tensor of its own.
 

@@ -66,7 +66,7 @@ def compile(
     if inputs is not None and arg_inputs is not None:
         raise OptionError("expected inputs or arg_inputs, got both")
     if isinstance(module, ExportedProgram):
-        return _compile_exported(module, settings, ())
+        return _compile_exported(module, settings, (), "module")
     args = inputs if inputs is not None else arg_inputs
     if args is None and kwarg_inputs is None:
         raise OptionError(
@@ -77,7 +77,8 @@ def compile(
     kwargs = dict(kwarg_inputs or {})
     exported = _export(module, args, kwargs)
     specs = pytree.tree_leaves((tuple(args), kwargs))
-    return _compile_exported(exported, settings, parameter_names(module), specs)
+    names, title = parameter_names(module), type(module).__name__
+    return _compile_exported(exported, settings, names, title, specs)
 
 
 def report(compiled: Any = None) -> Report:
@@ -106,6 +107,7 @@ def _compile_exported(
     exported: ExportedProgram,
     settings: Settings,
     names: tuple[str, ...],
+    title: str,
     specs: Sequence[Any] = (),
 ) -> CompiledModule:
     from stepwell.frontends.torch import decompose
@@ -123,9 +125,7 @@ def _compile_exported(
     device = next((tensor.device for tensor in fakes), torch.device("cpu"))
     state = {**exported.state_dict, **exported.constants}
     state = {name: state[name] for name in signature.arguments if name in state}
-    graph, graph_report = compile_program(
-        program, settings.for_device(device), "module"
-    )
+    graph, graph_report = compile_program(program, settings.for_device(device), title)
     return CompiledModule(
         graph, signature, (in_spec, out_spec), names, state, graph_report
     )

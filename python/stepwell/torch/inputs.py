@@ -141,6 +141,8 @@ def prepare(
         return tensor
 
     def walk(spec: Any) -> Any:
+        if isinstance(spec, torch.Size):
+            spec = Input(spec)
         if isinstance(spec, tuple) and hasattr(spec, "_fields"):
             return type(spec)(*map(walk, spec))
         if isinstance(spec, list | tuple):

@@ -192,6 +192,7 @@ def _precision_name(item: Any) -> str:
 def _device_target(device: Any) -> dict[str, Any]:
     if device is None:
         return {}
+    device = getattr(device, "device", device)
     if not isinstance(device, str | torch.device):
         raise OptionError(f"expected a torch device, got {device!r}")
     found = torch.device(device)

@@ -58,9 +58,11 @@ def tensors_read(node: Node, known: Collection[Any]) -> Iterable[Node]:
             yield from tensors_read(source, known)
 
 
-def extract(part: Part, program: Program, outputs: Sequence[Node]) -> ExtractedPart:
-    """A part as a graph by itself that gives `outputs`."""
-    return _Extractor(part, program).run(outputs)
+def extract(
+    part: Part, program: Program, outputs: Sequence[Node], name: str
+) -> ExtractedPart:
+    """A part as a graph by itself that gives `outputs`; `name` is its class."""
+    return _Extractor(part, program).run(outputs, name)
 
 
 class _Extractor:
@@ -71,7 +73,7 @@ class _Extractor:
         self.values: dict[Node, Any] = {}
         self.sizes = Sizes(self.graph, ())
 
-    def run(self, outputs: Sequence[Node]) -> ExtractedPart:
+    def run(self, outputs: Sequence[Node], name: str) -> ExtractedPart:
         inputs = self.inputs()
         for node in inputs:
             self.values[node] = self.graph.placeholder(node.name)
@@ -86,7 +88,7 @@ class _Extractor:
         ]
         self.graph.output(tuple(results))
         inverse = tuple(order and _inverse(order) for order in orders)
-        module = torch.fx.GraphModule(self.root, self.graph)
+        module = torch.fx.GraphModule(self.root, self.graph, name)
         return ExtractedPart(module, inputs, tuple(outputs), inverse)
 
     def inputs(self) -> tuple[Node, ...]:
