@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from stepwell.dialects.context import StepwellContext
     from stepwell.frontends.profiles import ShapeSpec
+    from stepwell.frontends.report import Report
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Example:
 
 
 Import = Callable[[Any, "StepwellContext", Any, Example], "ModuleOp"]
+Check = Callable[[Any, "Mapping[str, ShapeSpec] | None"], "Report"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Framework:
         run: imports it.
         needs: the package that must be installed.
         extra: the extra of `stepwell` that brings it.
+        check: names everything in a source that is not supported.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Framework:
     run: Import
     needs: str
     extra: str
+    check: Check | None = None
 
 
 def import_source(
@@ -87,7 +91,29 @@ def import_source(
         UnsupportedError: lists everything in the model that is not supported.
         OptionError: `shapes` or `example` do not fit the model.
     """
-    example = example or Example()
+    framework = installed_framework_of(model)
+    return framework.run(model, context, shapes, example or Example())
+
+
+def check_source(model: Any, shapes: Mapping[str, ShapeSpec] | None = None) -> Report:
+    """Everything of a model that is not supported, found in one pass.
+
+    Raises:
+        MissingExtraError: the framework is not installed; names the extra.
+        ModelError: the model is damaged or inconsistent.
+        OptionError: models of the framework are not checked without building them.
+    """
+    framework = installed_framework_of(model)
+    if framework.check is None:
+        raise OptionError(
+            f"expected an ONNX or TensorFlow model, got one of {framework.name}",
+            fix="build it: the error lists everything that is not supported",
+        )
+    return framework.check(model, shapes)
+
+
+def installed_framework_of(model: Any) -> Framework:
+    """The framework of a source, once the package that it needs is imported."""
     framework = framework_of(model)
     try:
         import_module(framework.needs)
@@ -96,7 +122,7 @@ def import_source(
             f"a {framework.name} model needs {framework.needs}, which is not installed",
             fix=f"pip install 'stepwell[{framework.extra}]'",
         ) from None
-    return framework.run(model, context, shapes, example)
+    return framework
 
 
 def framework_of(model: Any) -> Framework:
@@ -188,11 +214,28 @@ def _import_onnx(
     return import_model(model, context, shapes)
 
 
+def _check_onnx(model: Any, shapes: Mapping[str, ShapeSpec] | None) -> Report:
+    from stepwell.frontends.onnx import check_model
+
+    return check_model(model, shapes)
+
+
+def _check_tensorflow(model: Any, shapes: Mapping[str, ShapeSpec] | None) -> Report:
+    from stepwell.frontends.tensorflow import check_model
+
+    return check_model(model, shapes)
+
+
 FRAMEWORKS: tuple[Framework, ...] = (
     Framework("PyTorch", _is_torch, _import_torch, "torch", "torch"),
     Framework(
-        "TensorFlow", _is_tensorflow, _import_tensorflow, "tensorflow", "tensorflow"
+        "TensorFlow",
+        _is_tensorflow,
+        _import_tensorflow,
+        "tensorflow",
+        "tensorflow",
+        _check_tensorflow,
     ),
-    Framework("ONNX", lambda _: True, _import_onnx, "onnx", "compile"),
+    Framework("ONNX", lambda _: True, _import_onnx, "onnx", "compile", _check_onnx),
 )
 """Every kind of source, in the order of asking; the last one takes what is left."""
