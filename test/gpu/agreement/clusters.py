@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .form import Form
-from .pieces import AWAIT, SETUP, assembled
+from .pieces import AWAIT, MAP, SETUP, assembled
 from .tensors import Tile
 from .values import Source
 
@@ -153,7 +153,7 @@ def _multicast() -> Iterator[Form]:
     ):
         coordinates = ", ".join(str(c) for c in tile.at)
         body = BOTH.format(bytes=tile.box_bytes, leader=1) + (
-            "mov.b64 %at, map; @!%q cp.async.bulk.tensor.2d.shared::cluster.global.tile"
+            f"{MAP} @!%q cp.async.bulk.tensor.2d.shared::cluster.global.tile"
             ".mbarrier::complete_tx::bytes.multicast::cluster "
             f"[%base], [%at, {{{coordinates}}}], [bar], %mask; {AWAIT} "
             "add.u32 %w, %w, 512; ld.shared.b32 %x1, [%w]; "

@@ -137,7 +137,7 @@ def _floats() -> Iterator[Form]:
     for to, source in (("f16", "bf16"), ("bf16", "f16")):
         yield elementwise(family, f"cvt.rn.{to}.{source}", to, [source])
     for tail in (*(".rna", ".rna.satfinite", ".rn", ".rn.relu", ".rz", ".rz.relu"),):
-        yield elementwise(family, f"cvt{tail}.tf32.f32", "b32", ["f32"])
+        yield elementwise(family, f"cvt{tail}.tf32.f32", "f32", ["f32"])
 
 
 def _packs() -> Iterator[Form]:

@@ -111,10 +111,13 @@ def _bulk_reduction(op: str, type_: str, to: str) -> Form:
         ptx = assembled((".u64 in0", ".u64 out"), (SETUP, READ, text), 1024)
     else:
         text = (
-            "  @%first mbarrier.init.shared.b64 [bar], 1; bar.sync 0;\n"
+            "  @%first mbarrier.init.shared.b64 [bar], 1; "
+            "fence.mbarrier_init.release.cluster; bar.sync 0;\n"
             "  @%first mbarrier.arrive.expect_tx.shared.b64 %state, [bar], 512;\n"
+            "  mov.u32 %x1, bar; mapa.shared::cluster.u32 %x1, %x1, 0;\n"
+            "  mapa.shared::cluster.u32 %x2, %base, 0; add.u32 %x3, %base, 512;\n"
             "  @%first cp.reduce.async.bulk.shared::cluster.shared::cta"
-            f".mbarrier::complete_tx::bytes.{op}.{type_} [s], [s+512], 512, [bar];\n"
+            f".mbarrier::complete_tx::bytes.{op}.{type_} [%x2], [%x3], 512, [%x1];\n"
         )
         parts = (SETUP, READ, text, AWAIT, DUMP)
         ptx = assembled((".u64 in0", ".u64 out"), parts, 1024)

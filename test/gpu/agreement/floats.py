@@ -69,13 +69,17 @@ def _halves() -> Iterator[Form]:
 def _with_oob(type_: str):
     """Values of which some are the NaN that stands for out of bounds."""
 
+    ones = 0x7C00 if type_.startswith("f16") else 0x7F80
+
     def draw(source: Source, count: int) -> Array:
         bits = random(type_, source, count)
-        chosen = source.below(3, count)
-        oob = np.array([0xFFFF, 0xFFFF0000, 0xFFFFFFFF])
-        if type_.endswith("x2"):
-            return np.where(chosen == 0, oob[source.below(3, count)], bits)
-        return np.where(chosen == 0, 0xFFFF, bits)
+        # All NaNs of 16 bits, in turn; of a pair, in the lower half.
+        payload = np.arange(count) * 37 % (0x10000 - ones - 1 & 0x7FFF) + 1
+        nan = ones | payload & (0x3FF if ones == 0x7C00 else 0x7F) | 1 << 15
+        nan = np.where(source.below(2, count) == 1, nan, nan & 0x7FFF)
+        chosen = source.below(2, count) == 0
+        keep = 0xFFFF0000 if type_.endswith("x2") else 0
+        return np.where(chosen, (bits & keep) | nan, bits)
 
     return draw
 

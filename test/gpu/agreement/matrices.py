@@ -131,25 +131,26 @@ def product(family: str, one: Product, numbers: str, depth: int) -> Form:
     bound, kind = None, ""
     if not one.whole:
         kind = {"f16": "f16x2", "f32": "f32", "f64": "f64"}[one.c]
-        if numbers == "reals":
+        if numbers != "integers":
             bound = bound_of(one.a, one.b, one.c, depth)
     ptx = kernel(one)
     return Form(family, name, ptx, tuple(inputs), output, kind, bound, threads=lanes)
 
 
 def bound_of(a: str, b: str, c: str, depth: int) -> Bound:
-    """How far sums of products may be: 2^-21 (f32), 2^-9 (f16) of the largest sum.
+    """How far sums of products may be: 2^-24 of the largest sum for single sums.
 
-    Operands are below 32 in size. The ISA fixes neither order nor width of
-    accumulation; products of fp8 are known to keep 13 bits of a sum.
+    Operands are below 16 in size, sums start below 16. The ISA fixes neither order nor
+    width of accumulation. Products of fp8 keep 15 bits of the largest sum.
     """
-    largest = depth * 32.0**2 + 32
+    largest = depth * 16.0**2 + 16
     if c == "f64":
-        return Bound("f8", 2.0**-50, largest * 2.0**-52, "2^-52 of the largest sum")
-    if c == "f16":
-        return Bound("f2", 2.0**-9, largest * 2.0**-20, "2^-9, or 2^-20 of the sum")
-    step = 2.0**-12 if "e" in a[0] + b[0] else 2.0**-21
-    return Bound("f4", 0, largest * step, f"{step} of the largest sum")
+        return Bound("f8", 0, largest * 2.0**-53, "2^-53 of the largest sum")
+    power = 15 if "e" in a[0] + b[0] else 24
+    relative = 2.0**-10 if c == "f16" else 0
+    text = f"2^-{power} of the largest sum" + (", or 1 ulp of f16" if relative else "")
+    kind = "f2" if c == "f16" else "f4"
+    return Bound(kind, 2 * relative, largest * 2.0**-power, text)
 
 
 def metadata(source: Source, kind: str, lanes: int) -> Array:

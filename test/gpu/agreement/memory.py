@@ -300,6 +300,8 @@ def _shared_sum(op: str, type_: str, kind: str) -> Form:
     )
     body = ".reg .b32 %half32; " + body
     draw = (_small_float(type_) if type_[0] == "f" else None, _place)
+    if op == "inc":  # the order of threads must not count: one limit for all
+        draw = (lambda source, count: np.full(count, 99), _place)
     return elementwise(
         "atomics",
         f"{full} of many threads",

@@ -55,6 +55,7 @@ dump:
   @%p bra dump;
   ret;
 """
+MAP = "mov.b64 %at, map; cvta.param.u64 %at, %at;"
 READ = """
   shl.b32 %i, %index, 2;
 fill:

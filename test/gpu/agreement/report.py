@@ -73,7 +73,7 @@ def _within(form: Form, left: Array, right: Array) -> Array:
     with np.errstate(all="ignore"):
         x, y = left.astype("f8"), right.astype("f8")
         room = form.bound.relative * np.abs(y) + form.bound.absolute
-        return np.abs(x - y) <= room
+        return (np.abs(x - y) <= room) | (x == y)
 
 
 def _worst(left: Array, right: Array) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .form import Form, Map
-from .pieces import AWAIT, DUMP, FILL, LOAD, READ, SETUP, assembled, numbers
+from .pieces import AWAIT, DUMP, FILL, LOAD, MAP, READ, SETUP, assembled, numbers
 from .values import Array, Source
 
 
@@ -140,7 +140,7 @@ def _load(tile: Tile) -> Form:
     rank = len(tile.dims)
     coordinates = ", ".join(str(c) for c in tile.at)
     copy = (
-        "mov.b64 %at, map; @%first cp.async.bulk.tensor."
+        f"{MAP} @%first cp.async.bulk.tensor."
         f"{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
         f"[s], [%at, {{{{{coordinates}}}}}], [bar];"
     )
@@ -230,7 +230,7 @@ def _columns() -> Iterator[Form]:
         name += f", {one.channels} x {one.pixels}, {one.swizzle}, {one.steps}"
         at, tap = (", ".join(map(str, part)) for part in (one.at, one.tap))
         copy = (
-            f"mov.b64 %at, map; @%first cp.async.bulk.tensor.{len(one.dims)}d"
+            f"{MAP} @%first cp.async.bulk.tensor.{len(one.dims)}d"
             ".shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
             f"[s], [%at, {{{{{at}}}}}], [bar], {{{{{tap}}}}};"
         )
@@ -285,7 +285,7 @@ def _store(
     rank = len(tile.dims)
     coordinates = ", ".join(str(c) for c in tile.at)
     text = (
-        f"mov.b64 %at, map; @%first {opcode}.{rank}d.global.shared::cta.{mode} "
+        f"{MAP} @%first {opcode}.{rank}d.global.shared::cta.{mode} "
         f"[%at, {{{{{coordinates}}}}}], [s]; cp.async.bulk.commit_group; "
         "cp.async.bulk.wait_group 0; ret;\n"
     )

@@ -54,7 +54,7 @@ def _shuffles() -> Iterator[Form]:
         draw = (None, lambda source, count: source.below(1 << 13, count))
         name = f"shfl.sync.{mode}.b32, any clamp"
         yield elementwise("warp", name, "b32", ["b32", "b32"], body, draw=draw)
-    body = f"{DIVERGE} @%w shfl.sync.bfly.b32 %d, %a, 2, 0x1f, 0xdddddddd;"
+    body = f"{DIVERGE} @%w shfl.sync.bfly.b32 %d, %a, 4, 0x1f, 0xdddddddd;"
     yield elementwise("warp", "shfl.sync, three of four", "b32", ["b32"], body)
 
 

@@ -192,7 +192,7 @@ def form(case: Case) -> Form:
     inputs = (shared, start.reshape(128, registers), held.reshape(128, 4), places)
     kind = {"f32": "f32", "f16": "f16x2", "s32": ""}[case.d]
     bound = None
-    if case.numbers == "reals":
+    if case.numbers != "integers":
         bound = bound_of(case.a, case.b, case.d, case.depth)
     return Form(
         *("wgmma", case.name, HEADER + ptx, inputs),

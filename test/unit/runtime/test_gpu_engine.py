@@ -241,6 +241,7 @@ COPY = """
     mul.lo.s32 %r2, %r0, 8;
     setp.ne.u32 %p, %r1, 0;
     mov.u64 %rd1, map;
+    cvta.param.u64 %rd1, %rd1;
     @%p bra WAIT;
     mbarrier.init.shared.b64 [bar], 1;
     fence.mbarrier_init.release.cluster;

@@ -98,7 +98,7 @@ def taken(threads: Threads, mask: Mask, values: Array) -> Array:
 
 
 def _at_register(space: str, read: Read, offset: int) -> Locate:
-    base = GLOBAL_BASE if space in ("global", "const", "param") else 0
+    base = GLOBAL_BASE if space in ("global", "const") else 0
     shift = offset - base
 
     def addresses(threads: Threads, mask: Mask) -> NDArray[np.int64]:
@@ -116,6 +116,11 @@ def _at_register(space: str, read: Read, offset: int) -> Locate:
         return lambda threads, mask: (
             threads.wave.shared,
             _in_shared(threads, mask, addresses(threads, mask)),
+        )
+    if space == "param":
+        return lambda threads, mask: (
+            threads.device.memory.memory,
+            addresses(threads, mask) + threads.wave.launch.parameters - GLOBAL_BASE,
         )
     if space == "local":
         return lambda threads, mask: (
@@ -209,10 +214,5 @@ def vector_elements(operand: Operand) -> Sequence[Operand]:
 
 def address_of(symbol: Symbol, scope: Scope) -> Read:
     """The address of a variable within its own state space, or of a function."""
-    space, start = scope.place(symbol.name)
-    offset = start + symbol.offset
-    if space == "param":
-        return lambda threads: np.array(
-            threads.wave.launch.parameters + offset, np.uint64
-        )
-    return lambda threads: np.array(offset, np.uint64)
+    offset = np.array(scope.place(symbol.name)[1] + symbol.offset, np.uint64)
+    return lambda threads: offset

@@ -173,7 +173,11 @@ def div(one: Instruction, scope: Scope) -> Operation:
     def divide(a: Array, b: Array) -> Array:
         # Innocuous double rounding: 53 >= 2 * 24 + 2 (Figueroa), for mode rn.
         exact = a.astype(np.float64) / b.astype(np.float64)
-        return floats.narrow(exact, mode, np.dtype(np.float32))
+        result = floats.narrow(exact, mode, np.dtype(np.float32))
+        if "ftz" in one.modifiers:  # by the size before rounding
+            tiny = np.abs(exact) < 2.0**-126
+            return np.where(tiny, np.copysign(np.float32(0), result), result)
+        return result
 
     exact = np.divide if mode == "rn" else doubles.directed("div", mode)
     table: dict[str, Function] = {"int": integers, "f32": divide, "f64": exact}
@@ -239,7 +243,9 @@ def testp(one: Instruction, scope: Scope) -> Operation:
         "infinite": np.isinf,
         "number": lambda a: ~np.isnan(a),
         "notanumber": np.isnan,
-        "normal": lambda a: np.isfinite(a) & (np.abs(a) >= np.finfo(a.dtype).tiny),
+        "normal": lambda a: (
+            (a == 0) | np.isfinite(a) & (np.abs(a) >= np.finfo(a.dtype).tiny)
+        ),
         "subnormal": lambda a: (a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny),
     }
     test = tests[one.modifiers[0]]

@@ -59,6 +59,7 @@ def atomic(one: Instruction, scope: Scope) -> Operation:
     reads = [scope.read(operand, type_) for operand in operands[1:]]
     size = WIDTHS[type_] // 8
     dtype = NUMPY_TYPES[PAIRS.get(type_, type_)]
+    single_sum = type_ == "f32" and name == "add"
 
     def run(threads: Threads, mask: Mask) -> None:
         memory, offsets = checked(threads, mask, where(threads, mask), size, "atomic")
@@ -68,7 +69,9 @@ def atomic(one: Instruction, scope: Scope) -> Operation:
             np.ascontiguousarray(taken(threads, mask, read(threads))).view(view.dtype)
             for read in reads
         ]
-        before = _one_by_one(view, offsets // size, values, name, dtype)
+        flushes = single_sum and memory is threads.device.memory.memory
+        update = "add.ftz" if flushes else name
+        before = _one_by_one(view, offsets // size, values, update, dtype)
         if write is not None:
             old = np.empty(mask.shape, raw.dtype)
             old[mask] = before.view(raw.dtype)

@@ -8,8 +8,14 @@ import numpy as np
 
 from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
-from stepwell.runtime.devices.emulated.syntax import SINK, Instruction, Pair
+from stepwell.runtime.devices.emulated.syntax import (
+    SINK,
+    Instruction,
+    Operand,
+    Pair,
+)
 from stepwell.runtime.devices.emulated.translate import (
+    Read,
     Scope,
     Write,
     element_type,
@@ -17,6 +23,7 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
+from . import floats
 from .elementwise import (
     PACKED,
     Array,
@@ -91,11 +98,21 @@ def _plain_setp(one: Instruction, scope: Scope) -> Operation | None:
         function = np.not_equal
     if not isinstance(function, np.ufunc) or len(one.operands) != 3:
         return None
+    if "ftz" in one.modifiers:
+        return None
     sources = [scope.view(operand, type_) for operand in one.operands[1:]]
     target = scope.target(one.operands[0], "pred")
     if target is None or None in sources:
         return None
     return in_place(function, [n for n in sources if n is not None], target)
+
+
+def _flushed(one: Instruction, scope: Scope, operand: Operand, type_: str) -> Read:
+    """How to read an operand; with `.ftz`, subnormal numbers are zeros."""
+    read = scope.read(operand, type_)
+    if "ftz" not in one.modifiers:
+        return read
+    return lambda threads: floats.flush(read(threads))
 
 
 def _combined(
@@ -107,7 +124,7 @@ def _combined(
     if function is None or type_ in PACKED:
         raise unsupported(one)
     name = next((m for m in one.modifiers if m in ("and", "or", "xor")), None)
-    reads = [scope.read(operand, type_) for operand in one.operands[1:3]]
+    reads = [_flushed(one, scope, operand, type_) for operand in one.operands[1:3]]
     if name is None:
 
         def plain(threads: Threads) -> tuple[Array, Array]:
@@ -139,6 +156,8 @@ def _halves(one: Instruction, scope: Scope) -> Callable[[Threads], Array]:
             np.ascontiguousarray(read(threads)).reshape(-1, 1).view(dtype)
             for read in reads
         ]
+        if "ftz" in one.modifiers:
+            values = [floats.flush(value) for value in values]
         return function(*values)
 
     return compare
@@ -205,9 +224,9 @@ def selp(one: Instruction, scope: Scope) -> Operation:
 def slct(one: Instruction, scope: Scope) -> Operation:
     """`a` where `c` is at least zero, else `b`."""
     of, by = (m for m in one.modifiers if m in NUMPY_TYPES)
-    reads = [
-        scope.read(o, t) for o, t in zip(one.operands[1:], (of, of, by), strict=True)
-    ]
+    first, second, by_what = one.operands[1:]
+    reads = [scope.read(first, of), scope.read(second, of)]
+    reads.append(_flushed(one, scope, by_what, by))
     write = scope.write(one.operands[0], of)
 
     def run(threads: Threads, mask: Mask) -> None:

@@ -27,6 +27,7 @@ ROUND: dict[str, Callable[[Array], Array]] = {
     "rmi": np.floor,
     "rpi": np.ceil,
 }
+TF32_MAX, TF32_NAN = np.array([0x7F7FE000, 0x7FFFE000], np.uint32).view(np.float32)
 PACKED_WIDTHS = ("16", "8", "4", "2")
 KNOWN = {*ROUNDING, "ftz", "sat", "satfinite", "relu"}
 
@@ -50,11 +51,12 @@ def float_to_int(value: Array, to: np.dtype, mode: str) -> Array:
     clamped = np.where(
         high, to.type(info.max), np.where(low, to.type(info.min), inside)
     )
-    # On hardware NaN becomes zero, except for 64-bit results: only the top bit set.
-    if to.itemsize < 8:
+    # On hardware NaN becomes zero; from or to 64 bits, only the top bit set.
+    if to.itemsize < 8 and value.dtype.itemsize < 8:
         unknown = to.type(0)
     else:
-        unknown = np.array(1 << 63, np.uint64).view(to)[()]
+        top = 1 << (8 * to.itemsize - 1)
+        unknown = np.array(top, f"u{to.itemsize}").view(to)[()]
     return np.where(nan, unknown, clamped)
 
 
@@ -97,8 +99,10 @@ def converter(one: Instruction, to: str, source: str) -> Callable[[Array], Array
             exact = floats.integers(value)
             result = floats.narrow_sum(*exact, rounding(one), target)
         else:
-            flushed = floats.flush(value) if flushes and source == "f32" else value
-            result = float_to_float(flushed, target, one)
+            inward = flushes and source == to == "f32"
+            result = float_to_float(
+                floats.flush(value) if inward else value, target, one
+            )
         if flushes and to == "f32":
             result = floats.flush(result)
         if "sat" in modifiers:
@@ -148,9 +152,15 @@ def _to_tf32(one: Instruction, scope: Scope) -> Operation:
         }[mode]
         rounded = (bits + odd) & np.uint64(0xFFFFE000)
         special = (bits & np.uint64(0x7F800000)) == 0x7F800000
-        result = np.where(special, bits, rounded).astype(np.uint32).view(np.float32)
+        kept = np.where(special, bits & np.uint64(0xFFFFE000), rounded)
+        result = kept.astype(np.uint32).view(np.float32)
+        nan = np.isnan(read(threads).view(np.float32))
+        if mode != "rna":
+            result = np.where(nan, TF32_NAN, result)
         if "relu" in one.modifiers:
             result = relu(result)
+        if "satfinite" in one.modifiers:
+            result = np.where(np.isinf(result), np.copysign(TF32_MAX, result), result)
         write(threads, mask, result.view(np.uint32))
 
     return run

@@ -19,6 +19,9 @@ from stepwell.runtime.devices.emulated.memory import (
 )
 from stepwell.runtime.devices.emulated.syntax import (
     Instruction,
+    Not,
+    Operand,
+    Register,
 )
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
@@ -67,12 +70,20 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
     source = locate(one, one.operands[1], scope, "global")
     size_of = scope.read(one.operands[2], "u32")
     cached = "L2::cache_hint" in one.modifiers
-    has_size = len(one.operands) > 3 + cached
-    source_size = scope.read(one.operands[3], "u32") if has_size else size_of
+    extra = one.operands[3] if len(one.operands) > 3 + cached else None
+    ignored, source_size = None, size_of
+    if extra is not None and _is_predicate(extra, scope):
+        ignored = scope.read(extra, "pred")
+    elif extra is not None:
+        source_size = scope.read(extra, "u32")
 
     def run(threads: Threads, mask: Mask) -> None:
         width = uniform(size_of, threads, mask)
-        counts = np.broadcast_to(source_size(threads), mask.shape).astype(np.int64)
+        if ignored is not None:
+            given = np.where(ignored(threads), 0, width)
+        else:
+            given = source_size(threads)
+        counts = np.broadcast_to(given, mask.shape).astype(np.int64)
         to, to_offsets = checked(threads, mask, target(threads, mask), width, "copy")
         active = mask & (counts > 0)
         starts = np.zeros((2, mask.size), np.int64)
@@ -92,6 +103,13 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
         threads.in_flight("copy").issue(mask, finish)
 
     return run
+
+
+def _is_predicate(operand: Operand, scope: Scope) -> bool:
+    """Whether an operand is `ignore-src` (a predicate), not the size of the source."""
+    if isinstance(operand, Not):
+        return True
+    return isinstance(operand, Register) and scope.slot(operand.name).bank == "pred"
 
 
 def _finish_small(

@@ -68,6 +68,12 @@ def rounded(exact: Fraction, negative_zero: bool, mode: str) -> float:
     return near
 
 
+def _natural_fma(a: Array, b: Array, c: Array) -> Array:
+    """For infinities and NaNs: a product of finite numbers is no infinity."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    return np.where(finite, 0.0, a * b) + c
+
+
 def square_root(value: float, mode: str) -> float:
     """The root of a finite positive double, rounded by mode."""
     near = math.sqrt(value)
@@ -86,7 +92,7 @@ def directed(opcode: str, mode: str) -> Callable[..., Array]:
         "sub": np.subtract,
         "mul": np.multiply,
         "div": np.divide,
-        "fma": lambda a, b, c: a * b + c,
+        "fma": _natural_fma,
         "rcp": np.reciprocal,
         "sqrt": np.sqrt,
     }

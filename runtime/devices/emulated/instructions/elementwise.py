@@ -94,7 +94,7 @@ def float_function(one: Instruction, function: Function, type_: str) -> Function
     """Wrap a function of floats with the rules of the modifiers ftz, sat and relu."""
     modifiers = one.modifiers
     steps: list[Callable[[Array], Array]] = []
-    flushes = "ftz" in modifiers and type_ in ("f32", "f16")
+    flushes = "ftz" in modifiers
     if flushes:
         steps.append(floats.flush)
     if "sat" in modifiers:
@@ -116,8 +116,8 @@ def float_function(one: Instruction, function: Function, type_: str) -> Function
 
 
 def relu(value: Array) -> Array:
-    """Negative values become zero; NaN becomes the canonical NaN."""
-    return np.where(np.isnan(value), value, np.maximum(value, value.dtype.type(0)))
+    """Negative values and -0 become +0; NaN stays."""
+    return np.where(np.isnan(value) | (value > 0), value, value.dtype.type(0))
 
 
 def rounding(one: Instruction) -> str:

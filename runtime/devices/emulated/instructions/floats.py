@@ -14,20 +14,22 @@ Array = NDArray
 BFLOAT = np.dtype(ml_dtypes.bfloat16)
 TINY = {
     np.dtype(np.float32): np.float32(2.0**-126),
+    np.dtype(np.float64): np.float64(2.0**-1022),
     np.dtype(np.float16): np.float16(2.0**-14),
+    BFLOAT: BFLOAT.type(2.0**-126),
 }
 
 
 def flush(value: Array) -> Array:
-    """`.ftz`: subnormal singles and halves become zeros of the same sign."""
+    """`.ftz`: subnormal numbers become zeros of the same sign."""
     small = np.abs(value) < TINY[value.dtype]
     return np.where(small, np.copysign(value.dtype.type(0), value), value)
 
 
 def saturate(value: Array) -> Array:
     """`.sat`: clamp to [0, 1]; NaN becomes +0."""
-    clean = np.where(np.isnan(value), value.dtype.type(0), value)
-    return np.clip(clean, value.dtype.type(0), value.dtype.type(1))
+    zero, one = value.dtype.type(0), value.dtype.type(1)
+    return np.where(value > zero, np.minimum(value, one), zero)  # -0 becomes +0
 
 
 def finite(value: Array) -> Array:
@@ -114,7 +116,14 @@ def sum32(a: Array, b: Array, mode: str = "rn") -> Array:
     if mode == "rn":
         return a + b
     s, e = two_sum(a.astype(np.float64), b.astype(np.float64))
-    return narrow(to_odd(s, e), mode, np.dtype(np.float32))
+    result = narrow(to_odd(s, e), mode, np.dtype(np.float32))
+    return signed_zero(result, s, a, b) if mode == "rm" else result
+
+
+def signed_zero(result: Array, exact: Array, a: Array, b: Array) -> Array:
+    """Rounded downwards, a sum of zero is -0 unless both addends are positive."""
+    negative = (exact == 0) & (np.signbit(a) | np.signbit(b))
+    return np.where(negative, result.dtype.type(-0.0), result)
 
 
 def product32(a: Array, b: Array, mode: str = "rn") -> Array:
@@ -137,7 +146,8 @@ def fma32(a: Array, b: Array, c: Array, mode: str = "rn") -> Array:
         if not (halfway | small & (total != 0)).any():
             return total.astype(np.float32)
     s, e = two_sum(product, addend)
-    return narrow(to_odd(s, e), mode, np.dtype(np.float32))
+    result = narrow(to_odd(s, e), mode, np.dtype(np.float32))
+    return signed_zero(result, s, product, addend) if mode == "rm" else result
 
 
 def split(a: Array) -> tuple[Array, Array]:

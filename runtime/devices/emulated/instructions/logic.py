@@ -128,8 +128,7 @@ def extract_field(one: Instruction, scope: Scope) -> Operation:
     width = NUMPY_TYPES[type_].itemsize * 8
 
     def run(a: Array, start: Array, length: Array) -> Array:
-        first = (start & np.uint32(255)).astype(np.int64)
-        count = (length & np.uint32(255)).astype(np.int64)
+        first, count = _position(start, length, width)
         unsigned = a.astype(np.uint64) & np.uint64((1 << width) - 1)
         inside = np.minimum(first, 63).astype(np.uint64)
         field = np.where(first >= width, np.uint64(0), unsigned >> inside)
@@ -140,10 +139,21 @@ def extract_field(one: Instruction, scope: Scope) -> Operation:
         if a.dtype.kind == "i":
             last = np.minimum(first + count - 1, width - 1).clip(0)
             negative = (unsigned >> last.astype(np.uint64) & np.uint64(1)) == 1
-            field = np.where(negative & (count > 0), field | ~ones, field)
+            inner = np.clip(np.minimum(count, width - first), 0, 63).astype(np.uint64)
+            above = ~((np.uint64(1) << inner) - np.uint64(1))
+            field = np.where(negative & (count > 0), field | above, field)
         return field.astype(f"u{width // 8}").view(a.dtype)
 
     return elementwise(one, scope, run, (type_, "u32", "u32"))
+
+
+def _position(start: Array, length: Array, width: int) -> tuple[Array, Array]:
+    """First bit and length of a field, which count to 255; of 64 bits, they clamp."""
+    if width == 32:
+        start, length = start & np.uint32(255), length & np.uint32(255)
+    return np.minimum(start, 255).astype(np.int64), np.minimum(length, 255).astype(
+        np.int64
+    )
 
 
 @instruction("bfi")
@@ -153,8 +163,9 @@ def insert_field(one: Instruction, scope: Scope) -> Operation:
     width = NUMPY_TYPES[type_].itemsize * 8
 
     def run(a: Array, b: Array, start: Array, length: Array) -> Array:
-        first = np.minimum(start & np.uint32(255), width).astype(np.int64)
-        count = np.minimum(length & np.uint32(255), width - first).astype(np.int64)
+        first, count = _position(start, length, width)
+        first = np.minimum(first, width)
+        count = np.minimum(count, width - first)
         ones = np.where(
             count >= 64,
             ~np.uint64(0),

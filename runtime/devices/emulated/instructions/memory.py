@@ -215,9 +215,14 @@ def cvta(one: Instruction, scope: Scope) -> Operation:
     )
     write = scope.write(one.operands[0], type_)
     step = np.array(base & (2**64 - 1), np.uint64)
+    sign = -1 if "to" in one.modifiers else 1
 
     def run(threads: Threads, mask: Mask) -> None:
-        write(threads, mask, read(threads).astype(np.uint64) + step)
+        value = read(threads).astype(np.uint64) + step
+        if space == "param":
+            start = sign * threads.wave.launch.parameters
+            value = value + np.uint64(start & (2**64 - 1))
+        write(threads, mask, value)
 
     return run
 
@@ -225,14 +230,29 @@ def cvta(one: Instruction, scope: Scope) -> Operation:
 @instruction("isspacep")
 def isspacep(one: Instruction, scope: Scope) -> Operation:
     """Whether a generic address lies in a space's window."""
-    wanted = {"global": 0, "const": 0, "param": 0, "shared": 1, "local": 2}
-    window = wanted[state_space(one)]
+    space = state_space(one)
+    window = {"shared": 1, "local": 2}.get(space, 0)
     read = scope.read(one.operands[1], "u64")
     write = scope.write(one.operands[0], "pred")
+    module, places = scope.program.module, scope.program.addresses
+    constants = [
+        (places[variable.name][1], variable.size)
+        for variable in module.variables.values()
+        if variable.space == "const"
+    ]
+    size = sum(-(-p.size // 8) * 8 + p.alignment for p in scope.function.parameters)
 
     def run(threads: Threads, mask: Mask) -> None:
         addresses = np.broadcast_to(read(threads), mask.shape).astype(np.int64)
-        write(threads, mask, window_of(addresses) == window)
+        inside = window_of(addresses) == window
+        if space in ("const", "param"):
+            pieces = constants
+            if space == "param":
+                pieces = [(threads.wave.launch.parameters, size)]
+            inside = np.zeros(mask.shape, np.bool_)
+            for start, extent in pieces:
+                inside |= (addresses >= start) & (addresses < start + extent)
+        write(threads, mask, inside)
 
     return run
 

@@ -113,7 +113,8 @@ def _narrowing(one: Instruction, to: str) -> Callable[[Array], Array]:
         if not form.has_nan:
             value = np.where(np.isnan(value), form.largest, value)
         clipped = np.clip(value, -form.largest, form.largest)
-        return np.ascontiguousarray(clipped.astype(form.dtype)).view(np.uint8)
+        codes = np.ascontiguousarray(clipped.astype(form.dtype)).view(np.uint8)
+        return np.where(np.isnan(value), np.uint8(0x7F), codes)
 
     return eight
 

@@ -22,25 +22,36 @@ from .shapes import BITS, Registers, decoded, encoded, left, result, right
 Array = NDArray
 
 
-def places(words: Array, selector: int, chunks: int) -> Array:
+def places(words: Array, selector: int, chunks: int, type_: str) -> Array:
     """The kept places of each chunk, `[warps, 16 rows, chunks, 2]`.
 
-    `words` is `[warps, 32]`, the metadata of each lane. Of four chunks a row, lane
-    `selector` of each four holds two rows (8 apart); of eight, a pair of lanes does; of
-    sixteen, all four do.
+    `words` is `[warps, 32]`, the metadata of each lane. Of elements of 16 bits or more,
+    a lane holds four chunks of two rows, 8 apart: of four chunks a row, that is lane
+    `selector` of each four; of eight, a pair of lanes. Of narrower elements, it holds
+    eight chunks of one row: lane 0 of a pair the upper row, lane 1 the lower one.
     """
     lanes = words.reshape(-1, 8, 4)
+    if BITS[type_] < 16:
+        return _of_rows(lanes, selector, chunks)
     if chunks == 4:
         halves = lanes[:, :, selector : selector + 1]
-    elif chunks == 8:
-        halves = lanes[:, :, 2 * selector : 2 * selector + 2]
     else:
-        halves = lanes
+        halves = lanes[:, :, 2 * selector : 2 * selector + 2]
     # [warps, groups, lanes, rows] of 16 bits each: four chunks of a row.
     rows = np.stack([halves & np.uint32(0xFFFF), halves >> np.uint32(16)], axis=-1)
     codes = rows[..., None] >> np.arange(0, 16, 4, dtype=np.uint32) & np.uint32(15)
     # [warps, rows, groups, lanes, chunks] to [warps, 16, chunks].
     ordered = codes.transpose(0, 3, 1, 2, 4).reshape(len(words), 16, chunks)
+    return np.stack([ordered & 3, ordered >> 2], axis=-1).astype(np.int64)
+
+
+def _of_rows(lanes: Array, selector: int, chunks: int) -> Array:
+    count = chunks // 4
+    held = lanes[:, :, count * selector : count * selector + count]
+    codes = held[..., None] >> np.arange(0, 32, 4, dtype=np.uint32) & np.uint32(15)
+    # [warps, groups, parts of a row, rows, chunks] to [warps, 16, chunks].
+    parts = codes.reshape(len(lanes), 8, count // 2, 2, 8)
+    ordered = parts.transpose(0, 3, 1, 2, 4).reshape(len(lanes), 16, chunks)
     return np.stack([ordered & 3, ordered >> 2], axis=-1).astype(np.int64)
 
 
@@ -93,7 +104,7 @@ def sparse_mma(one: Instruction, scope: Scope) -> Operation:
             for place, part, type_ in zip(where, of[:3], types[1:], strict=True)
         )
         words = of[3].read(threads, warps)[0].reshape(-1, WARP)
-        a = expanded(a, places(words, selector.value, chunks), a_type)
+        a = expanded(a, places(words, selector.value, chunks, a_type), a_type)
         total = (a @ b + c)[:, None]
         to.write(threads, warps, encoded(one, where[2].taken(total), d_type))
 

@@ -86,7 +86,7 @@ OTHERS: dict[str, Callable[[Threads], NDArray]] = {
     "%gridid": lambda threads: np.array(0),
     "%dynamic_smem_size": lambda threads: np.array(threads.wave.launch.dynamic),
     "%total_smem_size": lambda threads: np.array(threads.wave.launch.shared),
-    "%aggr_smem_size": lambda threads: np.array(threads.wave.launch.shared),
+    "%aggr_smem_size": lambda threads: np.array(threads.wave.launch.shared + 1024),
     "%smid": lambda threads: np.array(0),
     "%nsmid": lambda threads: np.array(1),
     "%cluster_ctarank": _rank,

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from .floats import flush
+
 Array = NDArray
 UPDATES: dict[str, Callable[[Array, Array], Array]] = {
     "add": lambda old, value: old + value,
+    "add.ftz": lambda old, value: flush(flush(old) + flush(value)),
     "min": np.minimum,
     "max": np.maximum,
     "and": lambda old, value: old & value,

@@ -443,7 +443,7 @@ class Product:
         register, selector = metadata
         form = self.form
         words = register.gather(self.threads, self.groups.reshape(-1))[0]
-        at = places(words, selector, chunks_of(form.type, form.depth))
+        at = places(words, selector, chunks_of(form.type, form.depth), form.type)
         by_warp = a.reshape(-1, 16, form.held_depth)
         return expanded(by_warp, at, form.type).reshape(-1, 64, form.depth)
 

@@ -55,6 +55,7 @@ MULTICAST = """
   .shared .align 8 .b64 bar;
   ld.param.u64 %rd1, [out];
   mov.b64 %rd4, map;
+  cvta.param.u64 %rd4, %rd4;
   mov.u32 %r1, %tid.x;
   mov.u32 %r2, %cluster_ctarank;
   setp.ne.u32 %p1, %r1, 0;

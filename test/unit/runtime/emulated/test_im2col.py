@@ -32,6 +32,7 @@ LOAD = """
   ld.param.u16 %h1, [ow];
   ld.param.u16 %h2, [oh];
   mov.b64 %rd2, map;
+  cvta.param.u64 %rd2, %rd2;
   mov.u32 %r4, %tid.x;
   setp.ne.u32 %p1, %r4, 0;
   @%p1 bra ready;
