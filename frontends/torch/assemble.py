@@ -84,25 +84,31 @@ class Assembler:
     # Inputs
 
     def define_symbols(self) -> None:
-        """Name every symbol that is the size of an input."""
+        """Name every symbol that is the size of an input, or that follows from one."""
+        derived: list[tuple[torch.SymInt, str]] = []
         for entry in self.program.inputs:
             fake = entry.node.meta.get("val")
             if not entry.is_input or not isinstance(fake, torch.Tensor):
                 continue
             profile = self.profiles.get(entry.name)
             for axis, size in enumerate(fake.shape):
-                if isinstance(size, torch.SymInt):
+                if not isinstance(size, torch.SymInt):
+                    continue
+                label = f"{entry.name}_{axis}"
+                if isinstance(size.node.expr, sympy.Symbol):
                     wanted = None if profile is None else profile[axis]
-                    self.define(size, f"{entry.name}_{axis}", wanted)
+                    self.define(size, label, wanted)
+                else:
+                    derived.append((size, label))
+        for size, label in derived:
+            self.symbols.define_derived(size.node.expr, label)
 
     def define(
         self, size: torch.SymInt, label: str, wanted: int | DimRange | None
     ) -> None:
-        """Name the symbol that is a size, if it is a bare one."""
+        """Name the symbol that is a size, unless it has a name."""
         expression = size.node.expr
-        if not isinstance(expression, sympy.Symbol) or self.symbols.is_known(
-            expression
-        ):
+        if self.symbols.is_known(expression):
             return
         name = given_name(size, expression) or label
         if wanted is None and name in self.profiles:

@@ -84,7 +84,8 @@ def program_of_export(exported: ExportedProgram, name: str) -> Program:
                 outputs.append(None)
             case _:
                 raise UnsupportedError(f"an output that is a {spec.kind.name.lower()}")
-    ranges = {symbol.name: r for symbol, r in exported.range_constraints.items()}
+    constraints = exported.range_constraints
+    ranges = {str(symbol): known for symbol, known in constraints.items()}
     return Program(name, exported.graph_module, inputs, outputs, ranges)
 
 

@@ -74,6 +74,28 @@ class Symbols:
         self._dims[symbol.name] = dim
         return dim
 
+    def define_derived(self, expression: Any, name: str) -> bool:
+        """Give a size `a * s + b` a name of its own, and `s` its value from it.
+
+        Only a bare symbol can be read from the shape of an input, and the program may
+        have no input whose size is `s` itself. Returns whether the size is such a one.
+        """
+        unknown = [each for each in expression.free_symbols if not self.is_known(each)]
+        if len(unknown) != 1:
+            return False
+        factor = expression.coeff(unknown[0])
+        offset = sympy.expand(expression - factor * unknown[0])
+        if not (factor.is_Integer and int(factor) > 0 and offset.is_Integer):
+            return False
+        known, step, shift = self.range_of(unknown[0]), int(factor), int(offset)
+        high = None if known.max is None else step * known.max + shift
+        divisor = step if shift % step == 0 else 1
+        span = DimRange(step * known.min + shift, high, divisor=divisor)
+        dim = self.builder.symbol(self.builder.fresh_name(sanitise(name)), span)
+        self._known[expression] = dim
+        self._dims[unknown[0].name] = (dim - shift) // step
+        return True
+
     def range_of(self, symbol: sympy.Symbol) -> DimRange:
         """What the program states of a symbol.
 

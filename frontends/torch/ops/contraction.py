@@ -160,9 +160,25 @@ def conv_transpose(
 
 def einsum(
     call: Call, equation: str, operands: Sequence[SSAValue], *_: Any
-) -> Operation:
-    """Sum of products by index letters."""
-    return nn.EinsumOp(*operands, equation=equation.replace(" ", ""))
+) -> SSAValue:
+    """Sum of products by index letters; more than two operands in turn."""
+    terms, output = nn.split_equation(equation)
+    parts = list(operands)
+    for term in terms:
+        letters = term.replace(".", "")
+        if len({*letters}) < len(letters):
+            raise call.unsupported(
+                f"einsum with a letter twice in {term!r}", fix="use torch.diagonal"
+            )
+    if len(parts) > 2 and "." in equation:
+        raise call.unsupported("einsum of more than two operands with ...")
+    while len(parts) > 2:
+        later = "".join([*terms[2:], output])
+        kept = "".join(c for c in dict.fromkeys(terms[0] + terms[1]) if c in later)
+        both = f"{terms[0]},{terms[1]}->{kept}"
+        parts[:2] = [value(nn.EinsumOp(*parts[:2], equation=both))]
+        terms[:2] = [kept]
+    return value(nn.EinsumOp(*parts, equation=f"{','.join(terms)}->{output}"))
 
 
 def outer(call: Call, a: SSAValue, b: SSAValue) -> Operation:
@@ -261,6 +277,7 @@ RULES: Rules = {
     "aten.conv_transpose1d.default": conv_transpose,
     "aten.conv_transpose2d.input": conv_transpose,
     "aten.conv_transpose3d.input": conv_transpose,
+    "aten.einsum.default": einsum,
     "aten.outer.default": outer,
     "aten._cdist_forward.default": cdist,
     "aten._pdist_forward.default": pdist,

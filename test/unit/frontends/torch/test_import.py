@@ -116,6 +116,17 @@ class Dynamic(torch_nn.Module):
         return flat, mask, place, double, x[-1], x.sum() / rows, torch.tensor(rows)
 
 
+def test_a_size_may_be_a_multiple_of_another_ones() -> None:
+    class Halves(torch_nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.reshape(2, x.shape[0] // 2).sum(0)
+
+    half = Dim("half", min=1, max=8)
+    options = {"dynamic_shapes": {"x": {0: 2 * half}}}
+    built = check(Halves(), (torch.rand(6),), (torch.rand(10),), **options)
+    assert ranges_of(built)["x_0"] == DimRange(2, 16, divisor=2)
+
+
 def test_a_profile_narrows_the_range() -> None:
     options = {"dynamic_shapes": BATCH, "shapes": {"batch": "2..8:4"}}
     module, _ = imported(Network(), X, **options)
