@@ -2,8 +2,8 @@
 
 Usage: python test/gpu/sanitize.py [--only NAME] [--tool memcheck] [--jobs 3] [--write]
 
-Each family is a small model, built for this GPU and run under one tool in a process of
-its own; its output is compared with the CPU engine's too. racecheck sees shared memory
+Each family is a small model, built for this GPU and run under each tool; its output is
+compared with the CPU engine's too. racecheck sees shared memory
 alone, and no tool sees the proxies of TMA and wgmma: the emulator's checker must. Where
 compute-sanitizer is not installed the script says so and returns 2. `--write` keeps
 docs/benchmarks/gpu-sanitizer.md.
@@ -245,72 +245,112 @@ def sanitizer() -> str | None:
     return shutil.which("compute-sanitizer") or shutil.which(TOOLKIT)
 
 
-def run(tool: str, family: Family, precision: str, timeout: float) -> tuple[str, str]:
-    """The verdict on one family, and what the tool said last."""
-    program = sanitizer()
-    command = [sys.executable, __file__, "--child", family.name, precision]
+Item = tuple[Family, str]
+"""A family and a precision."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a tool said of one item."""
+
+    item: Item
+    tool: str
+    passed: bool
+    said: str
+
+    def __str__(self) -> str:
+        family, precision = self.item
+        verdict = "pass" if self.passed else "FAIL"
+        return (
+            f"| {family.name} | {precision} | {self.tool} | {verdict} | {self.said} |"
+        )
+
+
+def judge(tool: str, items: Sequence[Item], timeout: float) -> list[Verdict]:
+    """The verdicts on some items. They share a process, which costs less; if it is not
+    clean, each gets one of its own."""
+    names = [f"{family.name}/{precision}" for family, precision in items]
+    command = [sys.executable, __file__, "--child", *names]
     if tool != "none":
-        assert program is not None
-        command = [program, "--tool", tool, "--target-processes", "all", *command]
+        command = [str(sanitizer()), "--tool", tool, *command]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        text, code = found.stdout + found.stderr, found.returncode
     except subprocess.TimeoutExpired:
-        return "FAIL", f"not done in {timeout:.0f} s"
-    text = found.stdout + found.stderr
-    error = re.search(r"CHILD (\S+)", text)
+        text, code = f"Error: not done in {timeout:.0f} s", -1
+    errors = dict(re.findall(r"CHILD (.*) (\S+)", text))
     summary = SUMMARY.search(text)
-    if error is None:
+    said = summary[2] if summary else f"exit {code}"
+    clean = code == 0 and (tool == "none" or is_clean(summary))
+    if not clean and len(items) > 1:
+        return [one for item in items for one in judge(tool, [item], timeout)]
+    if not clean:
         lines = [line for line in text.splitlines() if "Error" in line] or [""]
-        return "FAIL", f"exit {found.returncode}: {lines[-1][:200]}"
-    clean = tool == "none" or (
-        summary is not None and re.match(r"0 (errors|hazards)", summary[2])
-    )
-    near = float(error[1]) <= (1e-4 if precision == "fp32" else 2e-2)
-    said = f"{summary[2] if summary else 'no summary'}, error {error[1]}"
-    return ("pass" if clean and near else "FAIL"), said
+        said = f"{said}: {lines[0].strip(' =')[:200]}"
+    return [
+        Verdict(
+            item,
+            tool,
+            clean and is_near(item, errors.get(name)),
+            f"{said}, error {errors.get(name)}",
+        )
+        for item, name in zip(items, names, strict=True)
+    ]
+
+
+def is_clean(summary: re.Match[str] | None) -> bool:
+    """Whether a tool found nothing."""
+    return summary is not None and bool(re.match(r"0 (errors|hazards)", summary[2]))
+
+
+def is_near(item: Item, error: str | None) -> bool:
+    """Whether the outputs were right, too."""
+    return error is not None and float(error) <= (1e-4 if item[1] == "fp32" else 2e-2)
+
+
+def child(names: Sequence[str]) -> int:
+    """Run some items in this process, and print their errors."""
+    known = {family.name: family for family in FAMILIES}
+    for name in names:
+        family, _, precision = name.rpartition("/")
+        print(f"CHILD {name} {check(known[family], precision):.1e}", flush=True)
+    return 0
 
 
 def main(arguments: list[str]) -> int:
     """Returns 1 if a family is not clean, 2 if there is no compute-sanitizer."""
     if arguments[:1] == ["--child"]:
-        (family,) = [one for one in FAMILIES if one.name == arguments[1]]
-        print(f"CHILD {check(family, arguments[2]):.1e}")
-        return 0
+        return child(arguments[1:])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of a family's name")
     parser.add_argument("--tool", help="one of them; none: run without")
-    parser.add_argument("--jobs", type=int, default=3, help="processes at once")
-    parser.add_argument("--timeout", type=float, default=180)
+    parser.add_argument("--jobs", type=int, default=6, help="processes at once")
+    parser.add_argument("--timeout", type=float, default=180, help="of a process, in s")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args(arguments)
     tools = (options.tool,) if options.tool else TOOLS
     if tools != ("none",) and sanitizer() is None:
         print("compute-sanitizer is not installed: nothing was checked")
         return 2
-    jobs = [
-        (tool, family, precision)
-        for family in FAMILIES
-        if options.only in family.name
-        for precision in family.precisions
-        for tool in tools
-    ]
-    rows: list[str] = []
+    chosen = [family for family in FAMILIES if options.only in family.name]
+    items = [(family, p) for family in chosen for p in family.precisions]
+    shares = max(1, options.jobs // len(tools))
+    jobs = [(tool, items[n::shares]) for tool in tools for n in range(shares)]
+    verdicts: list[Verdict] = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(lambda job: run(*job, options.timeout), jobs)
-        for (tool, family, precision), (verdict, said) in zip(
-            jobs, results, strict=True
-        ):
-            rows.append(
-                f"| {family.name} | {precision} | {tool} | {verdict} | {said} |"
-            )
-            print(rows[-1], flush=True)
+        for found in pool.map(lambda job: judge(*job, options.timeout), jobs):
+            verdicts += found
+            print(*found, sep="\n", flush=True)
     if options.write:
+        order = {id(family): number for number, family in enumerate(FAMILIES)}
+        verdicts.sort(key=lambda one: (order[id(one.item[0])], one.item[1]))
         head = "| family | precision | tool | result | it said |\n|---|---|---|---|---|"
+        rows = "\n".join(map(str, verdicts))
         PAGE.write_text(
             "# compute-sanitizer over the kernel families\n\nCommand: "
-            f"`python test/gpu/sanitize.py`.\n\n{head}\n" + "\n".join(rows) + "\n"
+            f"`python test/gpu/sanitize.py`.\n\n{head}\n{rows}\n"
         )
-    return int(any("| FAIL |" in row for row in rows))
+    return int(not all(one.passed for one in verdicts))
 
 
 if __name__ == "__main__":
