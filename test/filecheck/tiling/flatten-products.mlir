@@ -4,7 +4,7 @@
 // (with it the last two axes of the input: a window's row is one run in memory).
 module attributes {stepwell.target = "sm_90a"} {
 // CHECK-LABEL: func.func @conv
-// CHECK: schedule #fusion.schedule<contraction, grid = [pq = {{.*}}, o = {{.*}}], loops = [rsc = 32], tile = [pq = {{.*}}, o = {{.*}}, rsc = 32], options = [flat = 1, stages = {{.*}}, warp_rows = {{.*}}, warps = {{.*}}]>
+// CHECK: schedule #fusion.schedule<contraction, grid = [pq = {{.*}}, o = {{.*}}], loops = [rsc = 32], tile = [pq = {{.*}}, o = {{.*}}, rsc = 32], options = [blocks = {{.*}}, flat = 1, stages = {{.*}}, warp_rows = {{.*}}, warps = {{.*}}]>
 // CHECK: fusion.generic [pq: 196, o: 32, reduction rsc: 27]
 // CHECK-SAME: [pq floordiv 14 + rsc floordiv 9 - 1, 3 * (pq mod 14) + rsc mod 9 - 3] where
 func.func @conv(%x: tensor<14x14x3xf32>, %w: tensor<3x3x3x32xf32>) -> tensor<14x14x32xf32> {
