@@ -7,7 +7,7 @@ adds the parts that this loses: `hi hi + hi lo + lo hi`, relative error about 2^
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,7 +27,7 @@ from stepwell.errors import CompileError
 
 from .aggregates import fields
 from .kernel import Kernel
-from .registers import Registers, in_pieces, scalars_of, usual_lanes
+from .registers import Registers, in_pieces, scalars_of, take, usual_lanes
 
 _TF32_MASK, _TF32_HALF = -(1 << 13), 1 << 12
 """The bits of an f32 that TF32 keeps, and half of the last of them."""
@@ -41,15 +41,45 @@ def mma(k: Kernel, op: Operation) -> None:
     types, depth = _types(op, element), 256 // bit_width(element)
     plan = fragments(lhs.layout, rhs.layout, acc.layout, depth)
     sums = [list(four) for four in _fours(scalars_of(k.b, acc))]
-    for left, right in _operands(k, op, lhs, rhs):
+
+    def add(target: int, a: Words, b: Words) -> None:
+        product = nvvm.MmaOp(a, b, sums[target], (16, 8, depth), types)
+        result = k.nvvm(product)
+        assert result is not None
+        sums[target] = fields(k.b, result)
+
+    if op.split is None:
+        left, right = _words(k, lhs), _words(k, rhs)
         for target, a, b in plan:
-            words = left[4 * a : 4 * a + 4], right[2 * b : 2 * b + 2]
-            product = nvvm.MmaOp(*words, sums[target], (16, 8, depth), types)
-            result = k.nvvm(product)
-            assert result is not None
-            sums[target] = fields(k.b, result)
+            add(target, left[4 * a : 4 * a + 4], right[2 * b : 2 * b + 2])
+    else:
+        _split_products(k, lhs, rhs, plan, add)
     flat = tuple(value for four in sums for value in four)
     k.bind(op.result, Registers(acc.kind, flat))
+
+
+def _split_products(
+    k: Kernel,
+    lhs: Registers,
+    rhs: Registers,
+    plan: Sequence[tuple[int, int, int]],
+    add: Callable[[int, Words, Words], None],
+) -> None:
+    """Column by column, so that few parts are needed at a time.
+
+    The small products come first, so that the large ones round last.
+    """
+    left, right = _Parts(k, lhs, 4), _Parts(k, rhs, 2)
+    columns: dict[int, list[tuple[int, int, int]]] = {}
+    first: dict[int, int] = {}
+    for target, a, b in plan:
+        # The first fragment of the right side that a sum meets names its column.
+        column = first.setdefault(target, b)
+        columns.setdefault(column, []).append((target, a, b))
+    for column in columns.values():
+        for high_left, high_right in ((False, True), (True, False), (True, True)):
+            for target, a, b in column:
+                add(target, left.words(a, high_left), right.words(b, high_right))
 
 
 def _fours(values: list[SSAValue]) -> list[list[SSAValue]]:
@@ -108,20 +138,6 @@ def _types(
 Words = list[SSAValue]
 
 
-def _operands(
-    k: Kernel, op: tile.MmaOp, lhs: Registers, rhs: Registers
-) -> list[tuple[Words, Words]]:
-    """The words of both sides, for each product that the result is the sum of."""
-    if op.split is None:
-        return [(_words(k, lhs), _words(k, rhs))]
-    left_high, left_low = _split(k, lhs)
-    right_high, right_low = _split(k, rhs)
-    lows, highs = _words(k, left_low), _words(k, left_high)
-    right = _words(k, right_high)
-    # The small products first, so that the large ones round last.
-    return [(lows, right), (highs, _words(k, right_low)), (highs, right)]
-
-
 def _words(k: Kernel, held: Registers) -> Words:
     """Registers as the 32-bit words of fragments."""
     b, element = k.b, held.kind.element_type
@@ -131,20 +147,44 @@ def _words(k: Kernel, held: Registers) -> Words:
     return [b.cast("bitcast", piece, i32) for piece in pieces]
 
 
-def _split(k: Kernel, held: Registers) -> tuple[Registers, Registers]:
-    """f32 as what TF32 keeps of it, and the rest."""
-    b = k.b
-    highs: list[SSAValue] = []
-    lows: list[SSAValue] = []
-    for piece in in_pieces(b, held, usual_lanes(held.kind)):
-        whole = vector(i32, lanes_of(piece.type))
-        bits = b.cast("bitcast", piece, whole)
-        # Rounded to nearest. A NaN may lose itself here, but stays one in the rest.
-        bits = b.binary("add", bits, b.constant(_TF32_HALF, whole))
-        bits = b.binary("and", bits, b.constant(_TF32_MASK, whole))
-        highs.append(b.cast("bitcast", bits, piece.type))
-        lows.append(b.binary("fsub", piece, highs[-1]))
-    return Registers(held.kind, tuple(highs)), Registers(held.kind, tuple(lows))
+class _Parts:
+    """f32 as what TF32 keeps of it and the rest, computed where they are needed.
+
+    Args:
+        count: registers of a fragment.
+    """
+
+    def __init__(self, k: Kernel, held: Registers, count: int) -> None:
+        self.k, self.held, self.count = k, held, count
+        self.lanes = max(usual_lanes(held.kind), count)
+        self.known: dict[int, tuple[SSAValue, SSAValue]] = {}
+        self.found: dict[tuple[int, bool], Words] = {}
+
+    def words(self, fragment: int, high: bool) -> Words:
+        """The words of one part of a fragment."""
+        known = self.found.get((fragment, high))
+        if known is None:
+            b, start = self.k.b, fragment * self.count
+            part = self._piece(start // self.lanes)[0 if high else 1]
+            first = start % self.lanes
+            lanes = range(first, first + self.count)
+            known = [b.cast("bitcast", b.extract(part, i), i32) for i in lanes]
+            self.found[fragment, high] = known
+        return known
+
+    def _piece(self, number: int) -> tuple[SSAValue, SSAValue]:
+        known = self.known.get(number)
+        if known is None:
+            b, start = self.k.b, number * self.lanes
+            piece = take(b, self.held, range(start, start + self.lanes))
+            whole = vector(i32, lanes_of(piece.type))
+            bits = b.cast("bitcast", piece, whole)
+            # Rounded to nearest. A NaN may be lost here, but stays in the rest.
+            bits = b.binary("add", bits, b.constant(_TF32_HALF, whole))
+            bits = b.binary("and", bits, b.constant(_TF32_MASK, whole))
+            high = b.cast("bitcast", bits, piece.type)
+            known = self.known[number] = high, b.binary("fsub", piece, high)
+        return known
 
 
 Rule = Callable[[Kernel, Operation], None]

@@ -48,25 +48,44 @@ def shared_alloc(k: Kernel, op: Operation) -> None:
 
 
 class _Addresses:
-    """Byte addresses of a family of accesses: tables by thread, emitted on demand."""
+    """Byte addresses of a family of accesses, emitted on demand.
 
-    def __init__(self, k: Kernel, pointer: SSAValue, tables: Sequence[Array]) -> None:
-        self.k, self.pointer, self.tables = k, pointer, tables
-        self.steps: Steps | None = _steps(tables)
-        self.base: SSAValue | None = None
+    Args:
+        places: of each access, the coordinates in the tile by thread.
+    """
+
+    def __init__(
+        self, k: Kernel, memory: Shared, places: Sequence[Sequence[Array]]
+    ) -> None:
+        self.k, self.pointer = k, memory.pointer
+        self.tables = [byte_offsets(memory.kind, place) for place in places]
+        steps = _steps(self.tables)
+        self.families = [(1, steps)] if steps else _families(memory.kind, places)
+        self.bases: list[SSAValue] = []
 
     def __getitem__(self, number: int) -> SSAValue:
-        k = self.k
-        if self.steps is None:
-            offset = emit_linear(k.b, linear_of(self.tables[number]), k.group.thread)
-            return k.offset(self.pointer, offset)
-        if self.base is None:
-            self.base = emit_linear(k.b, self.steps.first, k.group.thread)
-        step = self.steps.adds[number]
-        if step is not None:
+        k, b = self.k, self.k.b
+        if not self.bases:
+            self.bases = [
+                emit_linear(b, steps.first, k.group.thread)
+                for _, steps in self.families
+            ]
+        pointer = self.pointer
+        for base, (factor, steps) in zip(self.bases, self.families, strict=True):
+            step = steps.adds[number]
+            if step is None:
+                moved = emit_step(b, steps, base, number)
+                pointer = k.offset(pointer, k.arith("mul", moved, factor))
+                continue
             # The constant becomes the immediate of the access.
-            return k.offset(k.offset(self.pointer, self.base), step)
-        return k.offset(self.pointer, emit_step(k.b, self.steps, self.base, number))
+            pointer = k.offset(pointer, k.arith("mul", base, factor))
+            pointer = k.offset(pointer, step * factor)
+        return pointer
+
+
+def byte_offsets(kind: tile.SharedType, place: Sequence[Array]) -> Array:
+    """Where elements lie, in bytes."""
+    return np.asarray(kind.layout.offset_of(place)) * bytes_of(kind.element_type)
 
 
 def _steps(tables: Sequence[Array]) -> Steps | None:
@@ -74,6 +93,28 @@ def _steps(tables: Sequence[Array]) -> Steps | None:
         return steps_of(tables)
     except ValueError:
         return None
+
+
+def _families(
+    kind: tile.SharedType, places: Sequence[Sequence[Array]]
+) -> list[tuple[int, Steps]]:
+    """Offsets as a sum: the place in a block, and per dim the number of the block.
+
+    A repeat that is no power of two makes the sum of linear functions none itself.
+
+    Raises:
+        ValueError: one of them is not linear either.
+    """
+    layout, size = kind.layout, bytes_of(kind.element_type)
+    extents = layout.base_extents
+    inner = [[c % n for c, n in zip(p, extents, strict=True)] for p in places]
+    found = [(1, steps_of([byte_offsets(kind, place) for place in inner]))]
+    for dim, extent in enumerate(extents):
+        blocks = [np.asarray(p[dim] // extent) for p in places]
+        if any(block.any() for block in blocks):
+            unit = [extent * (d == dim) for d in range(len(extents))]
+            found.append((int(layout.offset_of(unit)) * size, steps_of(blocks)))
+    return found
 
 
 def _is_linear(table: Array) -> bool:
@@ -84,10 +125,13 @@ def _is_linear(table: Array) -> bool:
     return True
 
 
-def _tables(layout: TileLayout, kind: tile.SharedType) -> list[Array]:
-    """For each register, the byte offset in shared memory by thread."""
-    offsets = kind.layout.offset_of(layout.coordinates) * bytes_of(kind.element_type)
-    return [np.ascontiguousarray(t.T).reshape(-1) for t in np.asarray(offsets)]
+def _places(layout: TileLayout) -> list[list[Array]]:
+    """For each register, its coordinates by thread."""
+    moved = [
+        np.ascontiguousarray(c.transpose(0, 2, 1)).reshape(layout.registers, -1)
+        for c in layout.coordinates
+    ]
+    return [[c[register] for c in moved] for register in range(layout.registers)]
 
 
 def _width(tables: Sequence[Array], own: Sequence[int], size: int) -> int:
@@ -112,26 +156,24 @@ def _width(tables: Sequence[Array], own: Sequence[int], size: int) -> int:
 
 
 def _matrix_rows(
-    layout: TileLayout, kind: tile.SharedType, access: MatrixAccess, count: int
-) -> list[Array]:
-    """For each group of `count` matrices, the byte address that each thread gives.
+    layout: TileLayout, access: MatrixAccess, count: int
+) -> list[list[Array]]:
+    """For each group of `count` matrices, the coordinates of the row each thread gives.
 
     Lane l gives row `l % 8` of matrix `l / 8`. Which elements these are is read off
     the layout: the first element of each row of a matrix is held by one lane.
     """
     firsts = _row_holders(access)
-    pairs = layout.registers // 2
-    tables: list[Array] = []
-    size = bytes_of(kind.element_type)
-    for group in range(0, pairs, count):
-        table = np.zeros((layout.warps, 32), np.int64)
+    found: list[list[Array]] = []
+    for group in range(0, layout.registers // 2, count):
+        place = [np.zeros((layout.warps, 32), np.int64) for _ in layout.extents]
         for matrix in range(4):
             for row, (lane, offset) in enumerate(firsts):
                 register = 2 * (group + matrix % count) + offset
-                place = [c[register, lane, :] for c in layout.coordinates]
-                table[:, 8 * matrix + row] = kind.layout.offset_of(place) * size
-        tables.append(table.reshape(-1))
-    return tables
+                for rows, c in zip(place, layout.coordinates, strict=True):
+                    rows[:, 8 * matrix + row] = c[register, lane, :]
+        found.append([rows.reshape(-1) for rows in place])
+    return found
 
 
 def _row_holders(access: MatrixAccess) -> list[tuple[int, int]]:
@@ -154,9 +196,9 @@ def _matrices(
         return None
     for count in (4, 2, 1):
         if access.count % count == 0:
-            tables = _matrix_rows(layout, memory.kind, access, count)
-            if all(map(_is_linear, tables)):
-                return count, _Addresses(k, memory.pointer, tables)
+            places = _matrix_rows(layout, access, count)
+            if all(_is_linear(c) for place in places for c in place):
+                return count, _Addresses(k, memory, places)
     return None
 
 
@@ -192,9 +234,8 @@ def _load_vectors(k: Kernel, kind: tile.TileType, memory: Shared) -> Registers:
     layout, element = layout_of(kind), kind.element_type
     size = bytes_of(element)
     own, _ = holders(layout)
-    tables = _tables(layout, memory.kind)
-    width = _width(tables, own, size)
-    addresses = _Addresses(k, memory.pointer, tables)
+    addresses = _Addresses(k, memory, _places(layout))
+    width = _width(addresses.tables, own, size)
     storage = vector(storage_type(element, CARRIERS), width)
     parts: dict[int, SSAValue] = {}
     for start in range(0, len(own), width):
@@ -223,11 +264,10 @@ def _store_vectors(k: Kernel, held: Registers, memory: Shared) -> None:
     element = held.kind.element_type
     size = bytes_of(element)
     own, _ = holders(held.layout)
-    tables = _tables(held.layout, memory.kind)
-    width = _width(tables, own, size)
+    addresses = _Addresses(k, memory, _places(held.layout))
+    width = _width(addresses.tables, own, size)
     holder = is_holder(k, held.layout)
     with k.b.when(holder) if holder is not None else nullcontext(), k.space.scope():
-        addresses = _Addresses(k, memory.pointer, tables)
         for start in range(0, len(own), width):
             value = take(k.b, held, own[start : start + width])
             value = store_conversion(k.b, value, element, CARRIERS)
@@ -250,11 +290,11 @@ def async_load(k: Kernel, op: Operation) -> None:
     layout = _copy_layout(op)
     size = bytes_of(memory.kind.element_type)
     own, _ = holders(layout)
-    tables = _tables(layout, memory.kind)
-    transfer = Transfer(k, op, layout, most=_width(tables, own, size))
+    addresses = _Addresses(k, memory, _places(layout))
+    most = _width(addresses.tables, own, size)
+    transfer = Transfer(k, op, layout, most)
     holder = is_holder(k, layout)
     with k.b.when(holder) if holder is not None else nullcontext(), k.space.scope():
-        addresses = _Addresses(k, memory.pointer, tables)
         for access in transfer.accesses():
             _copy(k, transfer, access, addresses[access.registers[0]])
 
