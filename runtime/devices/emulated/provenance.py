@@ -1,7 +1,8 @@
 """Where PTX came from: the node of the model that each line belongs to.
 
-A comment `// node: NAME` names the node of the instructions behind it, up to the next
-such comment or the end of the function. Without one, a line belongs to its kernel.
+Comments `// node: NAME`, one or several lines, name the nodes of the instructions behind
+them, up to the next such comment or function; they may stand in front of a function or
+inside. Without one, a line belongs to its kernel.
 """
 
 from __future__ import annotations
@@ -25,14 +26,19 @@ class Provenance:
     def of(ptx: str) -> Provenance:
         """Read the comments of PTX text."""
         starts, names = [0], [""]
+        nodes: list[str] = []  # of the comments that stand right before
         for number, line in enumerate(ptx.splitlines(), 1):
             node, function = COMMENT.search(line), NAMED.search(line)
             if node is not None:
+                nodes.append(node["node"])
                 starts.append(number)
-                names.append(f"node {node['node']}")
-            elif function is not None:
+                names.append("node " + ", ".join(nodes))
+                continue
+            if function is not None and not nodes:
                 starts.append(number)
                 names.append(f"in {function['name']}")
+            if line.strip():
+                nodes.clear()
         return Provenance(tuple(starts), tuple(names))
 
     def place(self, line: int) -> str:

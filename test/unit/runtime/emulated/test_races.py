@@ -10,6 +10,7 @@ import pytest
 from planted import run
 
 from stepwell.runtime.devices.emulated.checker import Race, Uninitialised
+from stepwell.runtime.devices.emulated.provenance import Provenance
 
 NEIGHBOUR = """
   st.shared.u32 [%r4], %r1;
@@ -284,3 +285,31 @@ def test_blocks_that_run_later_find_fresh_shared_memory():
     with pytest.raises(Uninitialised, match="nothing was written") as caught:
         run(body.format(writers=32), blocks=64)
     assert "block (32, 0, 0)" in str(caught.value)
+
+
+def test_nodes_of_lines():
+    text = """.entry a()
+    {
+    add
+    // node: conv1
+    mul
+    }
+    // node: conv2
+    // node: relu2
+
+    .visible .entry b(
+    )
+    { sub
+    }
+    .func (.param .b32 r) c()
+    { not
+    }"""
+    found = Provenance.of(text)
+    places = {line.strip(): number for number, line in enumerate(text.split("\n"), 1)}
+    for line, name in {
+        "add": "in a",
+        "mul": "node conv1",
+        "{ sub": "node conv2, relu2",
+        "{ not": "in c",
+    }.items():
+        assert found.place(places[line]) == f"PTX line {places[line]}, {name}"
