@@ -23,7 +23,8 @@ def canonical(form: Form, raw: Array) -> int:
     values = numbers(form, raw)
     bits = values.view(f"u{values.dtype.itemsize}").copy()
     if values.dtype.kind != "u":
-        bits[np.isnan(values)] = ~bits.dtype.type(0)
+        with np.errstate(invalid="ignore"):
+            bits[np.isnan(values)] = ~bits.dtype.type(0)
     return zlib.crc32(bits.tobytes())
 
 
