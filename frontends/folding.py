@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from xdsl.ir import Attribute
@@ -25,8 +25,6 @@ class FoldedNode(Protocol):
     inputs: tuple[Any, ...]
 
 
-NodeT = TypeVar("NodeT", bound=FoldedNode)
-
 Fold: TypeAlias = Callable[..., Contents | list[Contents] | None]
 """The contents of a node's outputs from the node and the contents of its inputs."""
 
@@ -34,7 +32,9 @@ ElementOf: TypeAlias = Callable[[Any, Contents], Attribute]
 """The element type of a folded output, from the node and the contents."""
 
 
-def fold_node(node: NodeT, fold: Fold, symbols: bool | None) -> list[Contents] | None:
+def fold_node(
+    node: FoldedNode, fold: Fold, symbols: bool | None
+) -> list[Contents] | None:
     """The contents of a node's outputs from those of its inputs, or None.
 
     `symbols` is None to use only what is known already; else inputs are demanded.
@@ -59,7 +59,7 @@ def fold_node(node: NodeT, fold: Fold, symbols: bool | None) -> list[Contents] |
 
 
 def folded_outputs(
-    node: NodeT, fold: Fold, element: ElementOf
+    node: FoldedNode, fold: Fold, element: ElementOf
 ) -> list[Value | None] | None:
     """The outputs of a node whose inputs are known, as tensors without an op."""
     if node.inputs and any(value is None for value in node.inputs):
@@ -70,7 +70,7 @@ def folded_outputs(
     return [symbolic_tensor(each, element(node, each)) for each in found]
 
 
-def remember(node: NodeT, fold: Fold, outputs: Sequence[Any]) -> None:
+def remember(node: FoldedNode, fold: Fold, outputs: Sequence[Any]) -> None:
     """Let the contents of `outputs` be computed when a shape position asks."""
 
     def recipe(index: int, symbols: bool) -> Contents | None:

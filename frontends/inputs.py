@@ -65,7 +65,7 @@ def _dim(
     if isinstance(dim, int):
         _check(name, axis, dim, wanted)
         return dim
-    if wanted is None and dim in profiles:
+    if wanted is None and dim is not None and dim in profiles:
         (wanted,) = profiles[dim]
     if isinstance(wanted, int):
         return wanted

@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from tensorflow.core.framework import node_def_pb2
-
 from stepwell.errors import ModelError
-from stepwell.frontends.tensorflow.graph import Body, LoadedGraph, NodeDef, Ref
+from stepwell.frontends.tensorflow.graph import Body, LoadedGraph, Ref
+from stepwell.frontends.tensorflow.protos import NodeDef, node_class
 
 
 def functionalise(model: LoadedGraph) -> LoadedGraph:
@@ -106,7 +105,7 @@ def replace_frame(
         )
     )
     inputs = [*starts, *(enter.input[0] for enter in constants)]
-    loop = node_def_pb2.NodeDef(name=loop_name, op="StatelessWhile", input=inputs)
+    loop = node_class(name=loop_name, op="StatelessWhile", input=inputs)
     for part in ("cond", "body"):
         loop.attr[part].func.name = f"{loop_name}/{part}"
     additions = {loop_name: loop}
@@ -114,7 +113,7 @@ def replace_frame(
         for reader in readers[switches[merge.name].name]:
             if reader.op == "Exit":
                 source = f"{loop_name}:{index}"
-                additions[reader.name] = node_def_pb2.NodeDef(
+                additions[reader.name] = node_class(
                     name=reader.name, op="Identity", input=[source]
                 )
     body.update(additions)
@@ -202,7 +201,7 @@ def replace_merge(
     (predicate,) = {body.inputs(node)[1] for node in used.values()}
     inputs = [f"{predicate[0]}:{predicate[1]}"]
     inputs += [node.input[0] for node in used.values()]
-    branch = node_def_pb2.NodeDef(name=merge.name, op="StatelessIf", input=inputs)
+    branch = node_class(name=merge.name, op="StatelessIf", input=inputs)
     for part in ("then_branch", "else_branch"):
         branch.attr[part].func.name = f"{merge.name}/{part}"
     body.update({merge.name: branch})

@@ -13,13 +13,15 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2, op_def_pb2
 from tensorflow.python.framework import op_def_registry
 
 from stepwell.errors import ModelError
-
-NodeDef: TypeAlias = node_def_pb2.NodeDef
-OpDef: TypeAlias = op_def_pb2.OpDef
+from stepwell.frontends.tensorflow.protos import (
+    FunctionDef,
+    GraphDef,
+    NodeDef,
+    OpDef,
+)
 
 Ref: TypeAlias = tuple[str, int]
 """A node's name, or an argument's, and the number of its output."""
@@ -42,12 +44,12 @@ class Body:
     results: Sequence[Ref] = ()
 
     @classmethod
-    def of_graph(cls, graph: graph_pb2.GraphDef) -> Body:
+    def of_graph(cls, graph: GraphDef) -> Body:
         """The nodes of a graph."""
         return cls("", {node.name: node for node in graph.node})
 
     @classmethod
-    def of_function(cls, function: function_pb2.FunctionDef) -> Body:
+    def of_function(cls, function: FunctionDef) -> Body:
         """The body of a function."""
         signature = function.signature
         body = cls(
@@ -150,7 +152,7 @@ class LoadedGraph:
     """
 
     name: str
-    graph: graph_pb2.GraphDef
+    graph: GraphDef
     inputs: Sequence[GraphInput]
     outputs: Mapping[str, Ref]
     variables: Mapping[str, np.ndarray[Any, Any]] = field(
@@ -164,7 +166,7 @@ class LoadedGraph:
         return Body.of_graph(self.graph)
 
     @cached_property
-    def _functions(self) -> dict[str, function_pb2.FunctionDef]:
+    def _functions(self) -> dict[str, FunctionDef]:
         library = self.graph.library.function
         return {function.signature.name: function for function in library}
 

@@ -31,10 +31,10 @@ from stepwell.frontends.tensorflow.graph import (
     Body,
     GraphInput,
     LoadedGraph,
-    NodeDef,
     Ref,
 )
 from stepwell.frontends.tensorflow.node import Item, Node, Resource, dtype_of
+from stepwell.frontends.tensorflow.protos import NodeDef
 from stepwell.frontends.tensorflow.registry import OpTable, Output, Rule
 from stepwell.frontends.values import Contents, Tensor, Value
 

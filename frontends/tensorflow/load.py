@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import graph_pb2
 
 from stepwell.errors import ModelError, OptionError
 from stepwell.frontends.tensorflow.frames import functionalise
@@ -22,6 +21,7 @@ from stepwell.frontends.tensorflow.graph import (
     op_def,
     unique_names,
 )
+from stepwell.frontends.tensorflow.protos import GraphDef, graph_class
 from stepwell.frontends.tensorflow.saved_model import (
     SERVING,
     load_saved_model,
@@ -75,7 +75,7 @@ def load_any(
     """What `load` loads, with its control flow as it stands."""
     if isinstance(source, str | os.PathLike):
         return load_path(Path(source), signature, tags, outputs)
-    if isinstance(source, graph_pb2.GraphDef):
+    if isinstance(source, graph_class):
         return frozen_graph(source, "graph", outputs)
     if isinstance(source, tf.keras.Model):
         return keras_model(source, args)
@@ -108,7 +108,7 @@ def load_path(
                 notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
             ) from None
         return keras_model(model, None)
-    graph = graph_pb2.GraphDef()
+    graph = graph_class()
     try:
         graph.ParseFromString(path.read_bytes())
     except DecodeError as error:
@@ -125,13 +125,13 @@ def keras_model(model: Any, args: Sequence[Any] | None) -> LoadedGraph:
             fix="call it once, or give args= to trace it with",
         )
     if args is None:
-        specs = [spec_of(each) for each in inputs]
+        specs: list[Any] = [spec_of(each) for each in inputs or ()]
         function = tf.function(lambda *xs: model(_as_given(model, xs), training=False))
     else:
         specs = [as_spec(each, f"x{i}") for i, each in enumerate(args)]
         function = tf.function(lambda *xs: model(*xs, training=False))
     loaded = concrete_function(function.get_concrete_function(*specs))
-    names = unique_names(spec.name for spec in specs)
+    names = unique_names(str(spec.name) for spec in specs)
     loaded.inputs = [
         GraphInput(name, each.ref, each.dtype, _with_batch(each.shape))
         for name, each in zip(names, loaded.inputs, strict=True)
@@ -247,7 +247,7 @@ def output_names(function: Any) -> list[str]:
 
 
 def frozen_graph(
-    graph: graph_pb2.GraphDef, name: str, outputs: Sequence[str] | None
+    graph: GraphDef, name: str, outputs: Sequence[str] | None
 ) -> LoadedGraph:
     """A `GraphDef` whose variables are constants; its placeholders are the inputs."""
     body = Body.of_graph(graph)

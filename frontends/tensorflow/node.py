@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework import dtypes, tensor_util
 from xdsl.ir import Attribute, Block, SSAValue
 
@@ -19,7 +18,8 @@ from stepwell.dialects.dtypes import element_type
 from stepwell.dialects.shapes import Dim
 from stepwell.errors import ModelError, ShapeError
 from stepwell.frontends.node import GraphImporter, GraphNode
-from stepwell.frontends.tensorflow.graph import Body, NodeDef, op_def, output_count
+from stepwell.frontends.tensorflow.graph import Body, op_def, output_count
+from stepwell.frontends.tensorflow.protos import AttrValue, NodeDef
 from stepwell.frontends.values import Tensor
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -180,7 +180,7 @@ class Node(GraphNode):
         return sorted({int(axis) % max(rank, 1) for axis in found})
 
 
-def to_python(value: attr_value_pb2.AttrValue) -> Any:
+def to_python(value: AttrValue) -> Any:
     """An attribute's value: text decoded, lists as lists, tensors as arrays."""
     kind = value.WhichOneof("value")
     match kind:
@@ -220,7 +220,7 @@ def list_of(value: Any) -> list[Any]:
     return []
 
 
-def is_types(value: attr_value_pb2.AttrValue) -> bool:
+def is_types(value: AttrValue) -> bool:
     """Whether an attribute is a list of types."""
     return value.WhichOneof("value") == "list" and bool(value.list.type)
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import graph_pb2
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow.python.framework import tensor_util
 from tensorflow.python.training import py_checkpoint_reader
 
@@ -23,8 +21,13 @@ from stepwell.frontends.tensorflow.graph import (
     Body,
     GraphInput,
     LoadedGraph,
-    NodeDef,
     Ref,
+)
+from stepwell.frontends.tensorflow.protos import (
+    GraphDef,
+    MetaGraphDef,
+    NodeDef,
+    saved_model_class,
 )
 
 Array = np.ndarray[Any, Any]
@@ -66,14 +69,14 @@ def load_saved_model(
 def read_meta_graph(directory: Path, tags: Sequence[str]) -> Any:
     """The graph of a SavedModel that has all of `tags`."""
     path = directory / "saved_model.pb"
-    model = saved_model_pb2.SavedModel()
+    model = saved_model_class()
     try:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise ModelError(
             f"{directory}: expected a SavedModel", notes=[str(error)]
         ) from None
-    graphs: list[meta_graph_pb2.MetaGraphDef] = list(model.meta_graphs)
+    graphs: list[MetaGraphDef] = list(model.meta_graphs)
     for graph in graphs:
         if {*tags} <= {*graph.meta_info_def.tags}:
             return graph
@@ -103,13 +106,13 @@ def shape_of(shape: Any) -> list[int | str | None] | None:
     return [dim.size if dim.size >= 0 else dim.name or None for dim in shape.dim]
 
 
-def read_variables(directory: Path, graph: graph_pb2.GraphDef) -> dict[str, Array]:
+def read_variables(directory: Path, graph: GraphDef) -> dict[str, Array]:
     """The value of each variable, by the name of its handle's node."""
     prefix = directory / "variables" / "variables"
     if not prefix.with_suffix(".index").exists():
         return {}
     try:
-        reader = py_checkpoint_reader.NewCheckpointReader(str(prefix))
+        reader: Any = py_checkpoint_reader.NewCheckpointReader(str(prefix))
         return {
             node: reader.get_tensor(key)
             for node, key in checkpoint_keys(graph).items()
@@ -122,7 +125,7 @@ def read_variables(directory: Path, graph: graph_pb2.GraphDef) -> dict[str, Arra
         ) from None
 
 
-def checkpoint_keys(graph: graph_pb2.GraphDef) -> dict[str, str]:
+def checkpoint_keys(graph: GraphDef) -> dict[str, str]:
     """The key in the checkpoint of each variable, by the name of its handle's node."""
     body = Body.of_graph(graph)
     found = assigned_keys(body)

@@ -56,6 +56,7 @@ def export_module(
         raise ModelError(
             f"torch.export cannot trace {type(module).__name__}",
             notes=_first_lines(error),
+            fix=_advice(error),
         ) from error
     finally:
         for child in training:
@@ -113,6 +114,13 @@ def decomposition_table() -> dict[Any, Any]:
         if (overload := find_overload(name)) is not None:
             table.pop(overload, None)
     return table
+
+
+def _advice(error: Exception) -> str | None:
+    """What to do about the commonest failure; PyTorch's own advice is in the notes."""
+    if "to be a constant (1)" in str(error) or "constant (0)" in str(error):
+        return "trace with an example whose dynamic dims are 2 or more"
+    return None
 
 
 def _first_lines(error: Exception) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stepwell.tools.models import model_path
 
 layers = keras.layers
+function = cast("Any", tf.function)
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ class Flow(tf.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        weight = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+        weight: Any = np.random.default_rng(0).normal(size=(8, 8)).astype("f4")
         self.weight = tf.Variable(weight)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="x")])
+    @function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="x")])
     def __call__(self, x: Any) -> Any:
         """Scale x up until it is large, then squash it."""
         steps = tf.constant(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from xdsl.ir import Operation, SSAValue
@@ -80,6 +81,9 @@ COMPARE = {
 }
 
 
+COMPARE_HINTS = ("incompatible_shape_error",)
+
+
 def add(node: Node) -> Output:
     """A sum, or the batch norm that it is the last step of."""
     found = as_batch_norm(node.x(0), node.x(1), node.builder.context.weights)
@@ -155,7 +159,9 @@ def multiply_no_nan(node: Node) -> Operation:
     return nn.SelectOp(is_zero, like(node, 0, x), nn.MulOp(x, y))
 
 
-def log_when(node: Node, x: SSAValue, y: SSAValue, log: type[Operation]) -> Operation:
+def log_when(
+    node: Node, x: SSAValue, y: SSAValue, log: Callable[[SSAValue], Operation]
+) -> Operation:
     """`x * log(y)`, and 0 where x is 0."""
     is_zero = value(nn.CompareOp(x, like(node, 0, x), predicate="eq"))
     return nn.SelectOp(is_zero, like(node, 0, x), nn.MulOp(x, log(y)))
@@ -282,7 +288,7 @@ RULES = (
     *(Rule(name, unary(op)) for name, op in UNARY.items()),
     *(Rule(name, binary(op)) for name, op in BINARY.items()),
     *(
-        Rule(name, binary(nn.CompareOp, predicate=predicate))
+        Rule(name, binary(nn.CompareOp, predicate=predicate), ignores=COMPARE_HINTS)
         for name, predicate in COMPARE.items()
     ),
     Rule("AddV2", add),

@@ -183,6 +183,7 @@ def logic(draw: Draw) -> Made:
             raw("LogicalNot")(x=a),
             raw("SelectV2")(condition=both, t=x, e=-x),
             raw("Select")(condition=both, x=x, y=x * 2.0),
+            raw("Equal")(x=x, y=1.0, incompatible_shape_error=False),
         ]
 
     return run, [x]
