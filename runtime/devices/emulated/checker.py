@@ -71,7 +71,7 @@ class MemoryChecker:
     _granule: int = 4
     _grid: Grid | None = None
     _ordering: Ordering | None = None
-    _global: Shadow | None = None
+    _globals: dict[int, Shadow] = field(default_factory=dict[int, Shadow])
     _shared: Shadow | None = None
     _wave: Wave | None = None
     _registers: RegistersInFlight = field(default_factory=RegistersInFlight)
@@ -90,10 +90,12 @@ class MemoryChecker:
         x, y, z = launch.grid
         warps = -(-launch.threads // WARP) * launch.blocks
         self._grid = Grid.of(x * y * z // launch.blocks, warps)
-        self._global = self._shared = self._wave = None
+        self._shared = self._wave = None
+        self.now += 1
+        for shadow in self._globals.values():
+            shadow.begin(self.now)
         self._granule = launch.granule
         self._loops.clear()
-        self.now = 0
 
     def begin(self, wave: Wave) -> None:
         """Blocks begin."""
@@ -268,9 +270,10 @@ class MemoryChecker:
                 columns = self._order().columns
                 self._shared = Shadow.of(memory.size, self._granule, columns)
             return self._shared
-        if self._global is None:
-            self._global = Shadow.of(memory.size, self._granule)
-        return self._global
+        found = self._globals.get(self._granule)
+        if found is None or found.size < memory.size:
+            found = self._globals[self._granule] = Shadow.of(memory.size, self._granule)
+        return found
 
     def _access(
         self,

@@ -1,8 +1,8 @@
 """Where PTX came from: the node of the model that each line belongs to.
 
-Comments `// node: NAME`, one or several lines, name the nodes of the instructions behind
-them, up to the next such comment or function; they may stand in front of a function or
-inside. Without one, a line belongs to its kernel.
+Comments `// node: NAME`, one or several lines, name the nodes of the instructions
+behind them, up to the next such comment or function; they may stand in front of a
+function or inside. Without one, a line belongs to its kernel.
 """
 
 from __future__ import annotations

@@ -25,12 +25,14 @@ Offsets = NDArray[np.int64]
 class Last:
     """The last access of one kind, per granule: who, when, at which line.
 
-    Arrays hold numbers plus one, so that untouched pages of zeros cost no memory.
+    Arrays hold numbers plus one, so that untouched pages of zeros cost no memory. What
+    happened before `since` (an earlier launch) does not count.
     """
 
     _who: NDArray[np.int64]
     _when: NDArray[np.int64]
     _line: NDArray[np.int32]
+    since: int = 0
 
     @staticmethod
     def of(granules: int) -> Last:
@@ -43,7 +45,7 @@ class Last:
 
     def who(self, at: Offsets) -> NDArray[np.int64]:
         """A thread, ENGINE or NOBODY."""
-        return self._who[at] - 1
+        return np.where(self._when[at] > self.since, self._who[at] - 1, NOBODY)
 
     def when(self, at: Offsets) -> NDArray[np.int64]:
         """A time, IN_FLIGHT or NEVER."""
@@ -107,6 +109,11 @@ class Shadow:
             np.zeros(count, np.int32),
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of the memory."""
+        return self.busy.size * self.granule
+
     def clear(self, stride: int, used: int) -> None:
         """Forget all of shared memory: the first `used` bytes of every `stride`."""
         each, kept = stride // self.granule, -(-used // self.granule)
@@ -115,6 +122,12 @@ class Shadow:
         self.busy.reshape(-1, each)[:, :kept] = 0
         if self.times is not None:
             self.times.reshape(-1, each, self.times.shape[1])[:, :kept] = 0
+
+    def begin(self, now: int) -> None:
+        """Forget everything: a launch begins."""
+        for last in (self.writes, self.reads, self.first_reads):
+            if last is not None:
+                last.since = now
 
     def granules(self, offsets: Offsets, width: int) -> tuple[Offsets, int]:
         """The granules of accesses (access after access), and how many each has."""
