@@ -111,22 +111,22 @@ FAMILIES = (
     ),
     Family(
         "two products, aligned",
-        "g (float[n, 256] x, float[256, 384] w, float[384] b, float[384, 128] v) "
-        "=> (float[n, 128] y) "
+        "g (float[500, 256] x, float[256, 384] w, float[384] b, float[384, 128] v) "
+        "=> (float[500, 128] y) "
         "{ h = MatMul(x, w)\n a = Add(h, b)\n r = Relu(a)\n y = MatMul(r, v) }",
         {"x": (500, 256), "w": (256, 384), "b": (384,), "v": (384, 128)},
         HALF,
     ),
     Family(
         "product with many tiles",
-        "g (float[n, 1024] x, float[1024, 3072] w, float[3072] b) "
-        "=> (float[n, 3072] y) { h = MatMul(x, w)\n a = Add(h, b)\n y = Relu(a) }",
+        "g (float[4096, 1024] x, float[1024, 3072] w, float[3072] b) "
+        "=> (float[4096, 3072] y) { h = MatMul(x, w)\n a = Add(h, b)\n y = Relu(a) }",
         {"x": (4096, 1024), "w": (1024, 3072), "b": (3072,)},
         HALF,
     ),
     Family(
         "product of a transposed factor, aligned",
-        "g (float[n, 256] x, float[192, 256] w) => (float[n, 192] y) "
+        "g (float[300, 256] x, float[192, 256] w) => (float[300, 192] y) "
         "{ y = Gemm <transB = 1> (x, w) }",
         {"x": (300, 256), "w": (192, 256)},
         HALF,

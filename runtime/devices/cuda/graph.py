@@ -25,7 +25,7 @@ class GraphRecording:
     def __init__(self, queue: CudaQueue, launches: Sequence[GpuLaunch]) -> None:
         self._queue, self._driver = queue, queue.bindings
         self._launches = list(launches)
-        self._graph = _Graph(queue, lambda: self._ask(launches))
+        self._graph = _Graph(queue, self._launches, lambda: self._ask(launches))
         self._nodes: list[_Node] | None = None
 
     def _ask(self, launches: Sequence[GpuLaunch]) -> None:
@@ -41,8 +41,7 @@ class GraphRecording:
         """Give one node other arguments; runs under way keep theirs."""
         self._launches[index] = launch
         if self._nodes is None:
-            chain = self._graph.chain(len(self._launches))
-            pairs = zip(chain, self._launches, strict=True)
+            pairs = zip(self._graph.kernels(), self._launches, strict=True)
             self._nodes = [_Node(self._driver, *pair) for pair in pairs]
         self._nodes[index].update(self._graph.executable, launch)
 
@@ -59,7 +58,7 @@ class GraphRecording:
                 launch(self._queue, one)
             self._mark(events[-1])
 
-        graph = _Graph(self._queue, ask)
+        graph = _Graph(self._queue, self._launches, ask, 2 * count + 1)
         self._queue.download(())
         begin = perf_counter()
         result = driver.cuGraphLaunch(graph.executable, self._queue.handle)
@@ -106,6 +105,11 @@ class _Node:
         params.sharedMemBytes = launch.shared
         params.kernelParams = ctypes.addressof(self._pointers)
 
+    def settle(self) -> None:
+        """Give the graph's node the arguments, each where the kernel wants it."""
+        result = self._driver.cuGraphKernelNodeSetParams(self._node, self._params)
+        checked(result, "build a graph")
+
     def update(self, executable: Any, launch: GpuLaunch) -> None:
         """Let later launches of the graph have these arguments."""
         data, _ = launch.parameters()
@@ -117,10 +121,26 @@ class _Node:
 
 
 class _Graph:
-    """A graph captured from what `ask` does on the queue's own stream."""
+    """A graph captured from what `ask` does on the queue's own stream.
 
-    def __init__(self, queue: CudaQueue, ask: Callable[[], None]) -> None:
+    PyCUDA hands arguments over as one packed buffer, which the driver does not align as
+    a tensor map wants it: launches with tensor maps get theirs anew before the graph is
+    made executable.
+
+    Args:
+        launches: the kernels that `ask` launches, in order.
+        count: how many nodes that makes; by default as many as kernels.
+    """
+
+    def __init__(
+        self,
+        queue: CudaQueue,
+        launches: Sequence[GpuLaunch],
+        ask: Callable[[], None],
+        count: int | None = None,
+    ) -> None:
         self._driver = driver = queue.bindings
+        self._count = len(launches) if count is None else count
         stream = queue.own.handle
         # Relaxed: the garbage collector may give memory back at any time.
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
@@ -132,11 +152,24 @@ class _Graph:
             driver.cuStreamEndCapture(stream)
             raise
         self.graph = checked(driver.cuStreamEndCapture(stream), "end a graph")
+        if any(one.has_maps for one in launches):
+            for node, one in zip(self.kernels(), launches, strict=True):
+                if one.has_maps:
+                    _Node(driver, node, one).settle()
         result = driver.cuGraphInstantiate(self.graph, 0)
         self.executable = checked(result, "instantiate a graph")
         self.close = weakref.finalize(
             self, _destroy, queue, self.graph, self.executable
         )
+
+    def kernels(self) -> list[Any]:
+        """The nodes that are kernels, in the order of their launches."""
+        kernel = self._driver.CUgraphNodeType.CU_GRAPH_NODE_TYPE_KERNEL
+        return [
+            node
+            for node in self.chain(self._count)
+            if checked(self._driver.cuGraphNodeGetType(node), "read a graph") == kernel
+        ]
 
     def chain(self, count: int) -> list[Any]:
         """The nodes in the order in which they were asked for."""

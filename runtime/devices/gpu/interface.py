@@ -71,6 +71,11 @@ class GpuLaunch:
     views: tuple[int | bytes, ...]
     integers: tuple[int, ...]
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether an argument is a tensor map."""
+        return any(isinstance(view, bytes) for view in self.views)
+
     def parameters(self) -> tuple[bytes, tuple[int, ...]]:
         """The arguments as the kernel's parameter buffer, and where each starts."""
         data, offsets = bytearray(), list[int]()
