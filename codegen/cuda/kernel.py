@@ -99,6 +99,9 @@ class Kernel:
     scalars: Scalars
     convert: Callable[[Kernel, Operation], None]
     roots: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+    deferred: dict[SSAValue, Callable[[], None]] = field(
+        default_factory=dict[SSAValue, Callable[[], None]]
+    )
     values: dict[SSAValue, Value] = field(default_factory=dict[SSAValue, Value])
     offsets: dict[Operation, int | Ring] = field(
         default_factory=dict[Operation, "int | Ring"]
@@ -132,6 +135,9 @@ class Kernel:
 
     def registers(self, value: SSAValue) -> Registers:
         """What this thread holds of a tile."""
+        waiting = self.deferred.pop(value, None)
+        if waiting is not None:
+            waiting()
         known = self.values[value]
         assert isinstance(known, Registers)
         return known
@@ -150,6 +156,8 @@ class Kernel:
         """The LLVM values that make up tile values, for a loop."""
         flat: list[SSAValue] = []
         for value in values:
+            if isinstance(value.type, TileType):
+                self.registers(value)
             known = self.values.get(value)
             match known:
                 case None:

@@ -210,8 +210,36 @@ def _way(access: MatrixAccess) -> nvvm.MMALayout:
 
 
 def shared_load(k: Kernel, op: Operation) -> None:
-    """`tile.shared_load`."""
+    """`tile.shared_load`, where its only user stands: registers live shortly."""
     assert isinstance(op, tile.SharedLoadOp)
+    if _may_wait(op):
+        k.deferred[op.result] = lambda: _load(k, op)
+    else:
+        _load(k, op)
+
+
+_WRITERS = (
+    *(tile.AsyncLoadOp, tile.SharedStoreOp, tile.BarrierOp, tile.NamedBarrierOp),
+    *(tile.AsyncWaitOp, tile.ReleaseOp, tile.TmaLoadOp, tile.ElectOp),
+)
+"""What may change shared memory, or let others change it."""
+
+
+def _may_wait(op: tile.SharedLoadOp) -> bool:
+    """Whether nothing between a load and its only user changes what it reads."""
+    users = [use.operation for use in op.result.uses]
+    if len(users) != 1 or users[0].parent is not op.parent:
+        return False
+    following = op.next_op
+    while following is not None and following is not users[0]:
+        nested = bool(following.regions) and not isinstance(following, tile.MapOp)
+        if nested or isinstance(following, _WRITERS):
+            return False
+        following = following.next_op
+    return following is users[0]
+
+
+def _load(k: Kernel, op: tile.SharedLoadOp) -> None:
     kind, memory = tile.tile_of(op.result), k.shared(op.source)
     layout, access = layout_of(kind), op.matrix
     found = _matrices(k, layout, memory, access)
