@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import stepwell.tools.bench.torchvision_ops  # before transformers, which needs it
 import stepwell.torch
 from stepwell.torch import Input
 
@@ -21,8 +22,6 @@ with warnings.catch_warnings():
         T5ForConditionalGeneration,
     )
     from transformers.cache_utils import DynamicCache
-
-    import stepwell.tools.bench.torchvision_ops
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 VOCABULARY = 50
