@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -377,12 +377,12 @@ class Product:
     carried: Array | None = None
     issued: Issued | None = None
 
-    @cached_property
+    @property
     def accumulators(self) -> frozenset[int]:
         """Rows of the registers that get the sums."""
         return frozenset(self.to.rows.tolist())
 
-    @cached_property
+    @property
     def left(self) -> frozenset[int]:
         """Rows of the registers that hold the left operand."""
         side = self.sides[0]
