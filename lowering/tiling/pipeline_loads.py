@@ -48,7 +48,7 @@ from stepwell.dialects.tile.contiguity import memory_map, walk_of
 from stepwell.dialects.tile.shared import layout_of
 
 from .gpu.block import STAGES_OPTION
-from .gpu.staging import staging_layout
+from .gpu.staging import CHUNK, row_width, staging_layout
 
 LEAST_BITS = 32
 """What `cp.async` copies at least."""
@@ -96,7 +96,7 @@ def feed_of(value: SSAValue, loop: scf.ForOp) -> Feed | None:
     bits = bit_width(kind.element_type)
     if walk.dim is None or len(kind.extents) != 2 or not _is_zero_filled(load):
         return None
-    if walk.run * bits < LEAST_BITS or kind.extents[walk.dim] * bits % 128:
+    if walk.run * bits < LEAST_BITS or row_width(kind.extents[walk.dim]) * bits < CHUNK:
         return None
     if kind.extents[1 - walk.dim] % 8 or not _is_known_ahead(load, loop):
         return None

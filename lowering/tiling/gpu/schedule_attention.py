@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float64Type
 
+from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.nn import AttentionOp
 from stepwell.dialects.schedules import Anchor, Schedule
 from stepwell.dialects.shapes import Dim, Ranges, element_of
@@ -22,6 +23,7 @@ from stepwell.lowering.tiling.estimate import estimates
 
 from .block import (
     MULTIPROCESSORS,
+    ROWS_OPTION,
     STAGES_OPTION,
     WARPS,
     WARPS_OPTION,
@@ -40,6 +42,10 @@ FRAGMENT = 16
 
 PAIRS = 2048
 """Products of a tile where no tensor core sums them: 16 for each thread."""
+
+WIDE = 2048
+"""Bits of a value that one warp sums; of wider ones several warps sum parts, so that
+the sums of a chunk beside those of all still fit registers."""
 
 WIDEST = 512
 """The most features of a head."""
@@ -62,11 +68,18 @@ def schedule_attention(op: AttentionOp, target: Target, ranges: Ranges) -> Sched
     while rows > FRAGMENT and outer * -(-sizes[ROW] // rows) < MULTIPROCESSORS:
         rows //= 2
     rows = min(rows, max(FRAGMENT, power_of_two(sizes[ROW])))
-    columns = COLUMNS if max(inner, values) <= 128 else COLUMNS // 2
-    columns = min(columns, max(FRAGMENT, power_of_two(sizes[COLUMN])))
+    bits = bit_width(element_of(op.v))
+    columns = min(COLUMNS, max(FRAGMENT, power_of_two(sizes[COLUMN])))
+    chunk = (inner + values) * bits // 8
+    most = target.shared_bytes // 3
+    while columns > FRAGMENT and 2 * columns * chunk > most:
+        columns //= 2
     grid = (*((name, 1) for name in (*batch, HEAD)), (ROW, rows))
     tile = ((ROW, rows), (COLUMN, columns), (INNER, inner), (VALUE, values))
-    options = {STAGES_OPTION: 2, WARPS_OPTION: max(1, rows // FRAGMENT)}
+    down, across = rows // FRAGMENT, -(-values * bits // WIDE)
+    options = {WARPS_OPTION: down * power_of_two(across), ROWS_OPTION: down}
+    if 2 * columns * chunk <= most:
+        options[STAGES_OPTION] = 2
     if isinstance(element_of(op.v), Float16Type | BFloat16Type):
         options[NARROW_OPTION] = 1
     return Schedule(Anchor.ATTENTION, grid, (), tile).with_options(**options)

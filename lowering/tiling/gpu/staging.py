@@ -58,12 +58,17 @@ def _conflicts(held: TileLayout, memory: TileLayout, bits: int) -> int:
 
 
 def _choices(columns: int, bits: int) -> Iterator[tuple[int, int]]:
+    width = row_width(columns)
     for shift in (0, 1, 2):
         for span in SPANS:
-            width = span * 8 // bits
-            if columns % width == 0:
+            if width * bits >= span * 8:
                 yield shift, span
                 break
+
+
+def row_width(columns: int) -> int:
+    """The power of two that rows are made of: one run of memory."""
+    return columns & -columns
 
 
 def _oriented(layout: TileLayout, dim: int) -> TileLayout:
@@ -71,22 +76,23 @@ def _oriented(layout: TileLayout, dim: int) -> TileLayout:
 
 
 def _swizzled(rows: int, columns: int, bits: int, span: int, shift: int) -> TileLayout:
-    """Whole rows one after another, their 16-byte chunks permuted in runs of `span`.
+    """Rows one after another, their 16-byte chunks permuted in runs of `span` bytes.
 
     The chunk's number is XORed with bits of the row, moved up by `shift`: rows that
     start in one bank then differ.
     """
     chunk = CHUNK // bits
     chunks = span * 8 // CHUNK
-    lost = max(0, _log2(128 // (columns * bits // 8)))
-    bases: list[Basis] = [(0, 1 << b) for b in range(_log2(columns))]
+    width = row_width(columns)
+    lost = max(0, _log2(128 // (width * bits // 8)))
+    bases: list[Basis] = [(0, 1 << b) for b in range(_log2(width))]
     for b in range(3):
         moved = b - lost + shift
         flip = chunk << moved if moved >= 0 and (1 << moved) < chunks else 0
         bases.append((1 << b, flip))
     if rows % 8:
         raise ValueError(f"expected a multiple of 8 rows, got {rows}")
-    return TileLayout.of({OFFSET: bases}, (8, columns), (rows // 8, 1))
+    return TileLayout.of({OFFSET: bases}, (8, width), (rows // 8, columns // width))
 
 
 def _log2(size: int) -> int:
