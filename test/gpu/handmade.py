@@ -1,7 +1,7 @@
-"""An engine of one kernel written by hand in PTX: `y = 2 (2 x + w) + w`, w = 3.
+"""Engines of one kernel written by hand in PTX, for tests of the runtime alone.
 
-Two launches through slot 0 of the arena. The tests run it on the emulated device,
-runtime_checks.py on a GPU.
+`y = 2 (2 x + w) + w`, w = 3, in two launches through slot 0 of the arena; and a copy by
+TMA. The tests run them on the emulated device, runtime_checks.py on a GPU.
 """
 
 import numpy as np
@@ -17,6 +17,7 @@ from stepwell.runtime.manifest import (
     SymbolRange,
     TargetInfo,
     TensorInfo,
+    TensorMap,
     Value,
     Weight,
 )
@@ -80,6 +81,71 @@ def make_gpu_engine(target="sm_90a", cubin=b"", largest=1 << 28, **changes):
     }
     weights = aligned(np.array([3.0], np.float32).view(np.uint8))
     return EngineFile(Manifest(**{**fields, **changes}), weights, files)
+
+
+# Each block copies 8 rows of 16 floats into shared memory by TMA, and stores them.
+COPY = """
+.version 8.0
+.target sm_90a
+.address_size 64
+.visible .entry copy(.param .align 64 .b8 map[128], .param .u64 y, .param .u32 n)
+{
+    .reg .pred %p;
+    .reg .b32 %r<8>;
+    .reg .f32 %f<2>;
+    .reg .b64 %rd<6>;
+    .shared .align 128 .b8 box[512];
+    .shared .align 8 .b8 bar[8];
+    mov.u32 %r0, %ctaid.x;
+    mov.u32 %r1, %tid.x;
+    mul.lo.s32 %r2, %r0, 8;
+    setp.ne.u32 %p, %r1, 0;
+    mov.u64 %rd1, map;
+    cvta.param.u64 %rd1, %rd1;
+    @%p bra WAIT;
+    mbarrier.init.shared.b64 [bar], 1;
+    fence.mbarrier_init.release.cluster;
+    mbarrier.arrive.expect_tx.shared.b64 _, [bar], 512;
+    cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes
+        [box], [%rd1, {0, %r2}], [bar];
+WAIT:
+    bar.sync 0;
+LOOP:
+    mbarrier.try_wait.parity.shared.b64 %p, [bar], 0;
+    @!%p bra LOOP;
+    shl.b32 %r3, %r1, 2;
+    mov.u32 %r4, box;
+    add.u32 %r4, %r4, %r3;
+    ld.shared.f32 %f1, [%r4];
+    mad.lo.s32 %r5, %r0, 128, %r1;
+    ld.param.u64 %rd2, [y];
+    mad.wide.s32 %rd3, %r5, 4, %rd2;
+    st.global.f32 [%rd3], %f1;
+    ret;
+}
+"""
+
+
+def make_copy_engine(target="sm_90a"):
+    """An engine that copies its input of rows of 16 floats through a tensor map, and
+    pads the rows to a multiple of 8 with zeros."""
+    one = TensorMap(0, "float32", (16, "rows"), (64,), (16, 8))
+    kernel = Kernel("copy", 2, 1, ("ceildiv(rows, 8)",), ("rows",), 128, maps=(one,))
+    made = make_gpu_engine(
+        target,
+        values=(
+            Value("float32", ("n", 16), "input", 0),
+            Value("float32", ("8 * ceildiv(n, 8)", 16), "output", 0),
+        ),
+        outputs=(TensorInfo("y", 1),),
+        kernels=(kernel,),
+        slots=(),
+        weights=(),
+        program=Block((Segment((Launch(0, (0, 1), ("n",)),)),)),
+    )
+    ptx = COPY.replace("sm_90a", target).encode()
+    code = {**made.code, f"kernels/{target}.ptx": ptx}
+    return EngineFile(made.manifest, np.zeros(0, np.uint8), code)
 
 
 def twice(x):

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from handmade import make_gpu_engine, twice
+from handmade import make_copy_engine, make_gpu_engine, twice
 
 from stepwell.errors import DeviceError, InputError
 from stepwell.runtime import Engine
@@ -185,6 +185,19 @@ def array_interface() -> str:
         y = torch.as_tensor(e(wrap(x)), device="cuda")
         torch.testing.assert_close(y, 4 * x + 9)
     return "both"
+
+
+def tensor_maps() -> str:
+    """A kernel that reads by TMA: at once, where the input moves, where it is timed."""
+    if open_cuda().capability != (9, 0):
+        return "no GPU of compute capability 9.0: not checked"
+    e = Engine(make_copy_engine(), device="cuda")
+    for i in range(3):
+        x = torch.full((800, 16), float(i), device="cuda")
+        expect(torch.equal(e(x), x), f"call {i} is wrong")
+    times = profile(e, {"x": np.ones((800, 16), np.float32)}, runs=2)
+    expect(torch.equal(e(x), x), "wrong after the profile")
+    return f"{1e6 * times[0].seconds:.1f} us"
 
 
 def cupy_arrays() -> str:
@@ -354,6 +367,7 @@ CHECKS = (
     several_contexts,
     array_interface,
     cupy_arrays,
+    tensor_maps,
     out_of_memory,
     the_wrong_gpu,
     a_foreign_target,

@@ -93,7 +93,7 @@ class _Node:
         self._driver, self._node = driver, node
         known = checked(driver.cuGraphKernelNodeGetParams(node), "read a graph")
         data, offsets = launch.parameters()
-        self._data = ctypes.create_string_buffer(max(len(data), 1))
+        self._data = ctypes.create_string_buffer(data, max(len(data), 1))
         start = ctypes.addressof(self._data)
         self._pointers = (ctypes.c_void_p * max(len(offsets), 1))(
             *(start + offset for offset in offsets)

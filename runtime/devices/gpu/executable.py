@@ -84,7 +84,7 @@ def _code(contents: EngineFile) -> GpuCode:
     return GpuCode(
         manifest.target.name,
         contents.code[code.object],
-        contents.code[code.fallback].decode() if code.fallback else "",
+        contents.code[code.fallback].decode(errors="replace") if code.fallback else "",
         tuple(kernel.symbol for kernel in manifest.kernels),
         tuple(kernel.shared for kernel in manifest.kernels),
     )

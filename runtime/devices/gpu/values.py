@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -37,10 +36,12 @@ class Taken:
         nbytes: int,
     ) -> None:
         self.shape, self.dtype, self.nbytes = shape, dtype, nbytes
-        free = workspace.spare.setdefault(nbytes, [])
-        self.buffer = free.pop() if free else workspace.buffer()
+        self._spare = workspace.spare.setdefault(nbytes, [])
+        self.buffer = self._spare.pop() if self._spare else workspace.buffer()
         self.buffer.reserve(nbytes)
-        weakref.finalize(self, free.append, self.buffer)
+
+    def __del__(self) -> None:
+        self._spare.append(self.buffer)
 
 
 class GpuValues:

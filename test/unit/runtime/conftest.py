@@ -23,6 +23,8 @@ from stepwell.runtime.manifest import (
     Weight,
 )
 
+HANDMADE = Path(__file__).parents[2] / "gpu" / "handmade.py"
+
 KERNEL = """
 define void @scale(ptr %args, i64 %begin, i64 %end) {
 entry:
@@ -154,8 +156,13 @@ def contents():
 @pytest.fixture(scope="session")
 def build_gpu():
     """The engine of test/gpu/handmade.py, with changes."""
-    path = Path(__file__).parents[2] / "gpu" / "handmade.py"
-    return runpy.run_path(str(path))["make_gpu_engine"]
+    return runpy.run_path(str(HANDMADE))["make_gpu_engine"]
+
+
+@pytest.fixture(scope="session")
+def build_copy():
+    """The engine of test/gpu/handmade.py that copies by TMA."""
+    return runpy.run_path(str(HANDMADE))["make_copy_engine"]
 
 
 @pytest.fixture(scope="session")

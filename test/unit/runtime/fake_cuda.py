@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 from cuda.bindings import driver as real
 
-from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.runtime.devices.emulated import EmulatedDevice, encode_tensor_map
 
 OK = real.CUresult.CUDA_SUCCESS
 HANDLES = itertools.count(1000)
@@ -99,6 +99,16 @@ class Allocation:
         assert self.pycuda.depth > 0, "freed without a context"
         del self.pycuda.held[self.address]
         self.pycuda.device.machine.memory.free(self.address)
+
+
+class TensorMap:
+    """`CUtensorMap`, with the emulator's bytes."""
+
+    def __init__(self, data):
+        self.data = ctypes.create_string_buffer(data, len(data))
+
+    def getPtr(self):
+        return ctypes.addressof(self.data)
 
 
 class FakePycuda:
@@ -218,8 +228,27 @@ class FakeBindings:
     def cuGraphKernelNodeGetParams(self, node):
         return OK, real.CUDA_KERNEL_NODE_PARAMS()
 
+    def cuGraphNodeGetType(self, node):
+        kinds = real.CUgraphNodeType
+        is_kernel = node.event is None
+        kernel = kinds.CU_GRAPH_NODE_TYPE_KERNEL
+        return OK, kernel if is_kernel else kinds.CU_GRAPH_NODE_TYPE_EVENT_RECORD
+
+    def cuGraphKernelNodeSetParams(self, node, params):
+        self.log.append(("settle", node.function.name))
+        node.data = self.arguments(node, params)
+        return (OK,)
+
     def cuGraphExecKernelNodeSetParams(self, executable, node, params):
         self.log.append(("update", node.function.name))
+        data = self.arguments(node, params)
+        grid, block = params.gridDimX, params.blockDimX
+        shared = params.sharedMemBytes
+        executable[node] = Node(node.function, grid, block, shared, data)
+        return (OK,)
+
+    def arguments(self, node, params):
+        """The bytes that an array of pointers to arguments stands for."""
         data = bytearray()
         parameters = node.function.parameters
         kinds = ctypes.c_void_p * len(parameters)
@@ -227,10 +256,7 @@ class FakeBindings:
         for parameter, pointer in zip(parameters, pointers, strict=True):
             data += bytes(-len(data) % parameter.alignment)
             data += ctypes.string_at(pointer, parameter.size)
-        grid, block = params.gridDimX, params.blockDimX
-        shared = params.sharedMemBytes
-        executable[node] = Node(node.function, grid, block, shared, bytes(data))
-        return (OK,)
+        return bytes(data)
 
     def cuGraphExecDestroy(self, executable):
         self.log.append(("destroy",))
@@ -238,6 +264,18 @@ class FakeBindings:
 
     def cuGraphDestroy(self, graph):
         return (OK,)
+
+    # ---- tensor maps ----
+
+    def cuTensorMapEncodeTiled(self, kind, rank, address, dims, strides, box, *rest):
+        element = kind.name.removeprefix("CU_TENSOR_MAP_DATA_TYPE_").lower()
+        _, _, swizzle, _, _ = rest
+        extents = [[int(n) for n in numbers] for numbers in (dims, strides, box)]
+        name = swizzle.name.removeprefix("CU_TENSOR_MAP_SWIZZLE_")
+        name = "none" if name == "NONE" else name
+        return OK, TensorMap(
+            encode_tensor_map(element, address, *extents, swizzle=name)
+        )
 
     # ---- events and streams ----
 

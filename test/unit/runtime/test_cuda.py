@@ -140,6 +140,20 @@ def test_empty_segments_and_launches(build_gpu, gpu):
     assert len(work(gpu, "launch")) == 2
 
 
+def test_tensor_maps_are_settled_before_the_graph_and_move(build_copy, gpu):
+    engine = Engine(build_copy(), device=gpu)
+    xs = [tensor(gpu, np.full((8, 16), i, np.float32), stream=77) for i in range(3)]
+    for i, x in enumerate(xs):
+        y = engine(x)
+        found = gpu.pycuda.device.download(y.address, y.shape, y.dtype)
+        np.testing.assert_array_equal(found, np.full((8, 16), i))
+    log = work(gpu, "settle", "instantiate", "update", "graph")
+    first = [("settle", "copy"), ("instantiate", 1), ("graph", 77)]
+    assert log == first + [("update", "copy"), ("graph", 77)] * 2
+    (events,) = observe_run(engine, {"x": xs[0]})
+    assert len(events) == 1
+
+
 def test_times_between_events(engine, gpu):
     (events,) = observe_run(engine, {"x": arange(100)})
     assert [event.step.name for event in events] == ["first", "last"]

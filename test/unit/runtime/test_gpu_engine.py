@@ -4,7 +4,6 @@ import ctypes
 import gc
 import struct
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,9 +31,7 @@ from stepwell.runtime.manifest import (
     Kernel,
     Launch,
     Segment,
-    TensorInfo,
     TensorMap,
-    Value,
 )
 from stepwell.runtime.profiler import chrome_trace, observe_run, profile
 from stepwell.runtime.verify_manifest import verify_manifest
@@ -223,65 +220,9 @@ def test_streams_are_taken_from_any_library():
 
 # ---- tensor maps ----
 
-# Each block copies 8 rows of 16 floats into shared memory by TMA, and stores them.
-COPY = """
-.version 8.0
-.target sm_90a
-.address_size 64
-.visible .entry copy(.param .align 64 .b8 map[128], .param .u64 y, .param .u32 n)
-{
-    .reg .pred %p;
-    .reg .b32 %r<8>;
-    .reg .f32 %f<2>;
-    .reg .b64 %rd<6>;
-    .shared .align 128 .b8 box[512];
-    .shared .align 8 .b8 bar[8];
-    mov.u32 %r0, %ctaid.x;
-    mov.u32 %r1, %tid.x;
-    mul.lo.s32 %r2, %r0, 8;
-    setp.ne.u32 %p, %r1, 0;
-    mov.u64 %rd1, map;
-    cvta.param.u64 %rd1, %rd1;
-    @%p bra WAIT;
-    mbarrier.init.shared.b64 [bar], 1;
-    fence.mbarrier_init.release.cluster;
-    mbarrier.arrive.expect_tx.shared.b64 _, [bar], 512;
-    cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes
-        [box], [%rd1, {0, %r2}], [bar];
-WAIT:
-    bar.sync 0;
-LOOP:
-    mbarrier.try_wait.parity.shared.b64 %p, [bar], 0;
-    @!%p bra LOOP;
-    shl.b32 %r3, %r1, 2;
-    mov.u32 %r4, box;
-    add.u32 %r4, %r4, %r3;
-    ld.shared.f32 %f1, [%r4];
-    mad.lo.s32 %r5, %r0, 128, %r1;
-    ld.param.u64 %rd2, [y];
-    mad.wide.s32 %rd3, %r5, 4, %rd2;
-    st.global.f32 [%rd3], %f1;
-    ret;
-}
-"""
 
-
-def test_views_as_tensor_maps(build_gpu, gpu):
-    one = TensorMap(0, F32, (16, "rows"), (64,), (16, 8))
-    kernel = Kernel("copy", 2, 1, ("ceildiv(rows, 8)",), ("rows",), 128, maps=(one,))
-    made = build_gpu(
-        values=(
-            Value(F32, ("n", 16), "input", 0),
-            Value(F32, ("8 * ceildiv(n, 8)", 16), "output", 0),
-        ),
-        outputs=(TensorInfo("y", 1),),
-        kernels=(kernel,),
-        slots=(),
-        weights=(),
-        program=Block((Segment((Launch(0, (0, 1), ("n",)),)),)),
-    )
-    code = {name: COPY.encode() for name in made.code}
-    made = replace(made, code=code, weights=np.zeros(0, np.uint8))
+def test_views_as_tensor_maps(build_copy, gpu):
+    made = build_copy()
     verify_manifest(made.manifest, 0)
     engine = Engine(made, device=gpu)
     rng = np.random.default_rng(0)
