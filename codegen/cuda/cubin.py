@@ -12,6 +12,7 @@ cannot be written to is not an error: the code is then assembled each time.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import os
 import re
@@ -45,15 +46,14 @@ def assemble(ptx: str, target: Target, folder: Path | None = None) -> bytes:
         CompileError: nvJitLink is not installed, or refuses the text.
     """
     tool = ptxas()
-    linker = None if tool else _linker()
-    maker = _version(str(tool)) if tool else f"nvJitLink {linker.version()}"
+    maker = _version(str(tool)) if tool else f"nvJitLink {_linker().version()}"
     key = hashlib.sha256(f"{maker} {target.name}\n{ptx}".encode()).hexdigest()
     path = (folder or cache_folder()) / f"{key}.cubin"
     with suppress(OSError):
         return path.read_bytes()
     cubin = _run_ptxas(tool, ptx, target) if tool else None
     if cubin is None:
-        cubin, _ = _link(linker or _linker(), ptx, target)
+        cubin, _ = _link(_linker(), ptx, target)
     _keep(path, cubin)
     return cubin
 
@@ -90,8 +90,7 @@ def _run_ptxas(tool: Path, ptx: str, target: Target) -> bytes | None:
 
 def _linker() -> Any:
     try:
-        from cuda.bindings import nvjitlink
-
+        nvjitlink = importlib.import_module("cuda.bindings.nvjitlink")
         nvjitlink.version()
     except (ImportError, RuntimeError, OSError) as error:
         raise CompileError(

@@ -201,7 +201,7 @@ def _shuffles(have: Array, need: Array, words: int) -> tuple[Shuffle, ...] | Non
         used = tuple(int(r) for r in np.unique(register))
         if len(used) > 2 or not (_is_linear(lane) and _is_linear(register)):
             return None
-        second = tuple(bool(r != used[0]) for r in register)
+        second = tuple(bool(r != min(used)) for r in register)
         moves.append(Shuffle(used, tuple(int(i) for i in lane), second))
     if sum(len(m.registers) for m in moves) * words > MOST_SHUFFLES:
         return None

@@ -52,7 +52,7 @@ def test_bad_ptx_is_an_error_with_the_assembler_s_words(
 def test_a_missing_package_says_what_to_install(
     tmp_path: Path, no_ptxas: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.nvjitlink", None)
     with pytest.raises(CompileError, match="pip install"):
         cubin.assemble(PTX, SM_80, tmp_path)
 

@@ -84,7 +84,7 @@ def special_integers(element: str, seed: int) -> np.ndarray:
 
     The least integer is left out: its magnitude overflows in the interpreter.
     """
-    dtype = DTYPES[element]
+    dtype = np.dtype(DTYPES[element])
     info = np.iinfo(dtype)
     some = [0, 1, -1, info.min + 1, info.max, 3, -7, info.bits, info.bits - 1, 5]
     grid = np.array(some, "i8")
