@@ -40,6 +40,8 @@ def fuse_kernel(kernel: KernelOp) -> None:
     inline_producers(kernel)
     # A dim is split in all ops that share it, so names are shared first.
     align_dims(kernel)
-    split_dims(kernel)
+    if split_dims(kernel):
+        # The parts of a dim may be dims that another op has by name: groups of channels.
+        align_dims(kernel)
     # Results over one space are one loop nest.
     merge_siblings(kernel)

@@ -20,12 +20,15 @@ from stepwell.dialects.quasi_affine import as_symbol, split_multiples
 from .nest import Nest, structured_ops
 
 
-def split_dims(kernel: KernelOp) -> None:
+def split_dims(kernel: KernelOp) -> bool:
     """Split dims throughout the kernel until no map divides one evenly.
 
-    What feeds an op that stays whole (attention) keeps the dims that op knows.
+    What feeds an op that stays whole (attention) keeps the dims that op knows. Returns
+    whether there was a dim to split.
     """
     nests = [Nest.of(op) for op in structured_ops(kernel) if not _feeds_whole_op(op)]
+    if _first_split(nests) is None:
+        return False
     while (found := _first_split(nests)) is not None:
         name, by = found
         taken = {other for nest in nests for other in nest.names}
@@ -37,6 +40,7 @@ def split_dims(kernel: KernelOp) -> None:
         nest.inputs = [results.get(value, value) for value in nest.inputs]
         old = list(nest.op.results)
         results |= dict(zip(old, nest.build().results, strict=True))
+    return True
 
 
 def next_split(nest: Nest, *maps: AccessMap) -> tuple[str, Dim] | None:
