@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.shapes import Dim, dims_of
+from stepwell.dialects.shapes import Dim, bounds, dims_of
 from stepwell.frontends.bounds import slice_bounds
 from stepwell.frontends.emit import cut, reshape, transpose, value
 from stepwell.frontends.tensorflow.node import Node
@@ -83,9 +83,21 @@ def slice_(node: Node) -> Output:
         dim if size == -1 else begin + size
         for dim, begin, size in zip(dims, begins, sizes, strict=True)
     ]
+    for limit, dim in zip(limits, dims, strict=True):
+        require_at_most(node, limit, dim, "the end of a slice")
     if not any(begins) and tuple(limits) == dims:
         return node.tensor(0)
     return nn.SliceOp(node.x(), starts=begins, limits=limits)
+
+
+def require_at_most(node: Node, left: Dim, right: Dim, what: str) -> None:
+    """`left <= right`: proved, or asserted at run time."""
+    low, high = bounds(right - left, node.builder.ranges)
+    if high < 0:
+        raise node.invalid(f"expected {what} up to {right}, got {left}")
+    if low < 0:
+        message = f"{node.name}: {what} must be inside"
+        nn.AssertDimsOp(left=[left], right=[right], predicate="le", message=message)
 
 
 def strided_slice(node: Node) -> Output:
@@ -117,8 +129,9 @@ def _bounds(node: Node, part: Part, size: Dim) -> tuple[Dim, Dim]:
         assert begin is not None
         if isinstance(begin, int) and begin < 0:
             begin = begin + size
-        if isinstance(begin, int) and isinstance(size, int) and not 0 <= begin < size:
-            raise node.invalid(f"expected an index below {size}, got {begin}")
+        if isinstance(begin, int) and isinstance(size, int) and begin < 0:
+            raise node.invalid(f"expected an index of at least {-size}")
+        require_at_most(node, begin + 1, size, "the end of an index")
         return begin, begin + 1
     if part.step > 0:
         low: Dim = 0 if part.begin is None else part.begin

@@ -321,3 +321,24 @@ def test_embeddings_read_frozen_variables() -> None:
     ids = np.array([3, 0], np.int32)
     (found,) = run(lookup, ids, args=[ids])
     np.testing.assert_array_equal(found, table.numpy()[ids])
+
+
+def test_slices_that_data_decides_stay_inside() -> None:
+    import tensorflow as tf
+
+    from stepwell.errors import ShapeError
+
+    def part(x: Any, n: Any) -> Any:
+        return tf.slice(x, [n[0], 0], [n[1], -1])
+
+    x, inside = np.arange(12, dtype=np.float32).reshape(4, 3), np.array([1, 2], "i4")
+    (found,) = run(tf.function(part), x, inside, args=[x, inside])
+    np.testing.assert_array_equal(found, x[1:3])
+    with pytest.raises(ShapeError, match="the end of a slice must be inside"):
+        run(tf.function(part), x, np.array([3, 2], "i4"), args=[x, inside])
+    with pytest.raises(ModelError, match="the end of a slice up to 4, got 5"):
+        run(
+            tf.function(lambda x: tf.raw_ops.Slice(input=x, begin=[3, 0], size=[2, 1])),
+            x,
+            args=[tf.TensorSpec([4, 3], tf.float32)],
+        )
