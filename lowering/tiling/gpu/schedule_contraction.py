@@ -71,7 +71,7 @@ TILE_CYCLES = 1500.0
 ROUND_CYCLES = 150.0
 """Cycles of a round beside its products that nothing hides in a small block."""
 
-OTHER_REGISTERS, SPLIT_REGISTERS = 60, 72
+OTHER_REGISTERS, SPLIT_REGISTERS = 60, 100
 """Registers of a thread beside its sums: fragments and addresses. Where f32 is split
 there are also the parts, and the sums of one round beside those of all."""
 
