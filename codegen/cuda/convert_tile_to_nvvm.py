@@ -74,6 +74,9 @@ RULES = {
 SHARED_BYTES = "stepwell.shared_bytes"
 """The attribute of the function: the dynamic shared memory of a block."""
 
+SYMBOL = "stepwell.symbol"
+"""The attribute of a kernel whose name in PTX another kernel has."""
+
 POINTER = xllvm.LLVMPointerType()
 
 
@@ -123,6 +126,9 @@ class ConvertTileToNvvmPass(ModulePass):
 
 def symbol_of(func: tile.FuncOp) -> str:
     """The kernel's name in PTX: letters, digits and underscores."""
+    given = func.attributes.get(SYMBOL)
+    if isinstance(given, StringAttr):
+        return given.data
     name = re.sub(r"\W", "_", func.sym_name.data, flags=re.ASCII)
     return name if name[:1].isalpha() else f"k_{name}"
 

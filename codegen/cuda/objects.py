@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Operation
 
@@ -18,7 +18,12 @@ from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 
 from .convert_nvvm_to_llvm import ConvertNvvmToLlvmPass
-from .convert_tile_to_nvvm import SHARED_BYTES, ConvertTileToNvvmPass, symbol_of
+from .convert_tile_to_nvvm import (
+    SHARED_BYTES,
+    SYMBOL,
+    ConvertTileToNvvmPass,
+    symbol_of,
+)
 from .cubin import assemble
 from .kernel import integer
 from .ptx import emit_ptx
@@ -77,6 +82,7 @@ def compile_ptx(
     """
     funcs = [op for op in module.ops if isinstance(op, tile.FuncOp)]
     launches = [_launch(func) for func in funcs]
+    _tell_apart(funcs)
     known = [
         (func.sym_name.data, symbol_of(func), _params(func), product(func.grid.data))
         for func in funcs
@@ -96,6 +102,19 @@ def compile_ptx(
         )
     }
     return ptx, kernels
+
+
+def _tell_apart(funcs: Sequence[tile.FuncOp]) -> None:
+    """Number the kernels whose names differ only in what PTX does not allow."""
+    used: set[str] = set()
+    for func in funcs:
+        symbol = name = symbol_of(func)
+        number = 2
+        while symbol in used:
+            symbol, number = f"{name}_{number}", number + 1
+        used.add(symbol)
+        if symbol != name:
+            func.attributes[SYMBOL] = StringAttr(symbol)
 
 
 def _emit_each(ops: Sequence[Operation], target: Target) -> str:

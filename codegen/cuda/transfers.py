@@ -25,7 +25,7 @@ from stepwell.codegen.scalars.elements import (
 )
 from stepwell.codegen.views import View, position, split_constant
 from stepwell.dialects import tile
-from stepwell.dialects.dims import Dim, divisor, substitute, symbol
+from stepwell.dialects.dims import Dim, divisor, product, substitute, symbol
 from stepwell.dialects.layouts import TileLayout
 from stepwell.dialects.quasi_affine import INDIRECT
 from stepwell.errors import CompileError
@@ -37,6 +37,8 @@ from .registers import CARRIERS, Registers, layout_of, split, take, usual_lanes
 
 WIDEST = 16
 """Bytes of the widest access of a thread: PTX ISA, "Vectors"."""
+
+MOST_ELEMENTS = 1 << 31
 
 Guard = tuple[Dim, Dim]
 
@@ -76,6 +78,7 @@ class Transfer:
         self.storage = storage_type(self.kind, CARRIERS)
         self.bytes = element_bytes(self.kind)
         self.element = tile.storage_type(self.kind)
+        _expect_small(self.view)
         space = k.space
         index = [k.dim(i) for i in op.indices]
         for dim, target in enumerate(op.spanned):
@@ -200,6 +203,16 @@ class Transfer:
     def align(self, count: int) -> int:
         """Bytes that an access of `count` elements is aligned to."""
         return self.bytes * count
+
+
+def _expect_small(view: View) -> None:
+    """Indices are 32 bits wide."""
+    size = product(view.root_dims)
+    if isinstance(size, int) and size >= MOST_ELEMENTS:
+        raise CompileError(
+            f"expected tensors of less than {MOST_ELEMENTS} elements on a GPU, got "
+            f"{size}"
+        )
 
 
 def condition(k: Kernel, guards: Sequence[Guard]) -> SSAValue | None:
