@@ -1,5 +1,6 @@
 // Calls: through pointers, virtual, recursive; stack memory, printf, 128-bit words.
 #include <alloca.h>
+#include <cassert>
 #include <cstdio>
 #define AT int i = blockIdx.x * blockDim.x + threadIdx.x
 typedef int (*Function)(int);
@@ -22,4 +23,6 @@ __global__ void recursion(const int *a, const int *b, int *o) { AT; o[i] = acker
 __global__ void stack(const int *a, const int *b, int *o) { AT; int n = (a[i] & 15) + 1; int *p = (int *)alloca(n * sizeof(int)); for (int k = 0; k < n; k++) p[(k * 17 + 3) % n] = b[i] + k; int s = 0; for (int k = 0; k < n; k++) s += p[k] * (k + 1); o[i] = s; }
 __global__ void print(const int *a, const int *b, int *o) { AT; if (i < 3) o[i] = printf("%d: %5.2f [%-4s] %x %c %lld %u%%\n", i, a[i] * 0.5, i == 1 ? "one" : "no", b[i], 'a' + i, (long long)b[i] << 33, 7u); }
 __global__ void spaces(const int *a, const int *b, int *o) { AT; __shared__ int s[128]; int l[4]; s[threadIdx.x] = a[i]; l[i & 3] = b[i]; __syncthreads(); const int *p = i % 3 == 0 ? &s[threadIdx.x] : i % 3 == 1 ? &l[i & 3] : &b[i]; o[i] = *p * 2 + __isShared(p); }
+__global__ void heap(const int *a, const int *b, int *o) { AT; int n = (a[i] & 7) + 1; int *p = (int *)malloc(n * sizeof(int)); for (int k = 0; k < n; k++) p[k] = b[i] ^ k; int s = 0; for (int k = 0; k < n; k++) s += p[k]; free(p); o[i] = s; }
+__global__ void asserted(const int *a, const int *b, int *o) { AT; assert(a[i] < 1000000 || i != 77); o[i] = 1; }
 }

@@ -237,6 +237,8 @@ def _absent(
     system = SYSTEM.get(name)
     places = [scope.place(label_of(argument))[1] for argument in arguments]
     put = scope.place(label_of(results[0]))[1] if results else None
+    sizes = {variable.name: variable.size for variable in scope.declared}
+    width = sizes[label_of(results[0])] if results else 0
 
     def go(threads: Threads, group: Group, mask: Mask) -> Targets:
         if system is None:
@@ -248,8 +250,8 @@ def _absent(
             answer = system(threads, lane, places)
             if put is not None:
                 at = int(threads.local_offsets[lane]) + put
-                data = np.array([answer], np.int32).view(np.uint8)
-                threads.wave.local.bytes[at : at + 4] = data
+                data = (answer & ((1 << 8 * width) - 1)).to_bytes(width, "little")
+                threads.wave.local.bytes[at : at + width] = list(data)
         return [(group.pc + 1, mask)]
 
     return Step(one.line, one.name, jump=go)

@@ -1,6 +1,6 @@
-"""Functions of the system that kernels call: printf, assertions.
+"""Functions of the system that kernels call: printf, assertions, malloc, free.
 
-CUDA C++ Programming Guide, "Formatted Output" and "Assertion". Arguments are the bytes
+CUDA C++ Programming Guide, sections of those names. Arguments are the bytes
 of parameters in each thread's local memory.
 """
 
@@ -107,7 +107,22 @@ def assertion_failed(threads: Threads, lane: int, places: Sequence[int]) -> int:
     )
 
 
+def malloc(threads: Threads, lane: int, places: Sequence[int]) -> int:
+    """Global memory for one thread, until it is freed."""
+    return threads.device.memory.allocate(_parameter(threads, lane, places[0]))
+
+
+def free(threads: Threads, lane: int, places: Sequence[int]) -> int:
+    """Give memory of `malloc` back; of a null pointer, nothing."""
+    address = _parameter(threads, lane, places[0])
+    if address:
+        threads.device.memory.free(address)
+    return 0
+
+
 SYSTEM: dict[str, System] = {
     "vprintf": vprintf,
     "__assertfail": assertion_failed,
+    "malloc": malloc,
+    "free": free,
 }

@@ -10,7 +10,7 @@ from stepwell.runtime.devices.emulated import EmulatedDevice
 
 N = 128
 RANDOM = np.random.default_rng(5)
-A = RANDOM.integers(0, 1 << 20, N).astype("i4")
+A = RANDOM.integers(0, 900_000, N).astype("i4")
 B = RANDOM.integers(0, 1 << 20, N).astype("i4")
 
 
@@ -77,6 +77,23 @@ def test_printf(corpus):
     ]
     assert lines == expected
     np.testing.assert_array_equal(got, [7, 7, 7] + [0] * (N - 3))
+
+
+def test_memory_from_the_heap(corpus):
+    right = [
+        sum(int(b) ^ k for k in range((int(a) & 7) + 1))
+        for a, b in zip(A, B, strict=True)
+    ]
+    np.testing.assert_array_equal(run(corpus("calls"), "heap"), right)
+
+
+def test_a_failed_assertion_says_which(corpus, monkeypatch):
+    np.testing.assert_array_equal(run(corpus("calls"), "asserted"), np.ones(N))
+    large = A.copy()
+    large[77] = 1000000
+    monkeypatch.setitem(globals(), "A", large)
+    with pytest.raises(DeviceError, match=r"assertion failed: a\[i\] < 1000000"):
+        run(corpus("calls"), "asserted")
 
 
 NOWHERE = """
