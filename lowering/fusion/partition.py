@@ -43,6 +43,9 @@ DIRECT = frozenset({"nn.reshape", "nn.transpose", "nn.slice", "nn.broadcast_to"}
 """Movement that neither fills nor looks up: an index operand is read through it."""
 
 
+UPDATES = 2
+"""The operand of a scatter that holds what it writes."""
+
 INSERTING = (Role.MAP, Role.POINTWISE, Role.CONTRACTION)
 """Kernels that can write their one result into a part of a larger tensor."""
 
@@ -231,9 +234,10 @@ class Partitioner:
     ) -> bool:
         if as_index:
             return source.name in DIRECT
-        if self.roles[source] is Role.SOURCE:
-            return True
         role = self.roles[op]
+        if self.roles[source] is Role.SOURCE:
+            # What a scatter writes into, and where, is read from memory.
+            return role is not Role.SCATTER or position == UPDATES
         if role is Role.CONTRACTION:
             return self._contraction_may_pull(op, position, source)
         if role is Role.SCATTER or (role is Role.INSERT and position == 1):

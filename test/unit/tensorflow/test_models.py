@@ -147,6 +147,15 @@ def test_control_flow_of_a_saved_module(tmp_path: Path) -> None:
         assert relative_error(found["y"], expected["y"]) < 1e-4
 
 
+def test_a_row_at_a_fixed_index_is_replaced() -> None:
+    function = tf.function(
+        lambda x: tf.tensor_scatter_nd_update(x, [[2]], x[:1] * 2.0),
+        input_signature=[tf.TensorSpec([4, 3], tf.float32)],
+    )
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(stepwell.build(function, threads=1)(x), function(x))
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(0)

@@ -176,6 +176,17 @@ func.func @host_work_stays_outside(%x: tensor<4xf32>) -> tensor<1x?xi64, #nn.dim
 
 // -----
 
+// CHECK-LABEL: func.func @a_scatter_reads_its_index_from_memory
+// CHECK: %[[INDEX:.*]] = nn.constant
+// CHECK: fusion.kernel "scatter_nd" ({{.*}}, %{{.*}} = %[[INDEX]], {{.*}})
+func.func @a_scatter_reads_its_index_from_memory(%d: tensor<4x3xf32>, %u: tensor<1x3xf32>) -> tensor<4x3xf32> {
+  %i = nn.constant {value = dense<2> : tensor<1x1xi64>} : tensor<1x1xi64>
+  %y = nn.scatter_nd %d, %i, %u {reduction = "none"} : (tensor<4x3xf32>, tensor<1x1xi64>, tensor<1x3xf32>) -> tensor<4x3xf32>
+  func.return %y : tensor<4x3xf32>
+}
+
+// -----
+
 // CHECK-LABEL: func.func @a_scatter_writes_into_a_copy
 // CHECK: %[[COPY:.*]] = engine.copy %d
 // CHECK: fusion.kernel "scatter_nd" (%{{.*}} = %[[COPY]], {{.*}}) ties [0, 0]
