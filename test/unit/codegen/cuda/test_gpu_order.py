@@ -136,8 +136,7 @@ def test_accumulating_scatter(kind: str, element: str) -> None:
         x[20:] = 1
     places = np.random.default_rng(1).integers(-2, 13, 200)
     start = random_values((10,), element, 2)
-    # Loops around compare-and-swap begin with a plain read.
-    (y,) = program.run([x, places], [start], n=200, check=False)
+    (y,) = program.run([x, places], [start], n=200)
     want = start.copy()
     inside = (places >= 0) & (places < 10)
     FOLDS[kind].at(want, places[inside], x[inside])
