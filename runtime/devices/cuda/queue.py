@@ -35,13 +35,11 @@ class CudaQueue:
         self, pycuda: Any, bindings: Any, active: AbstractContextManager[object]
     ) -> None:
         self.pycuda, self.bindings, self.active = pycuda, bindings, active
-        self._held = _Held(pycuda, active)
+        self._held = _Held(pycuda, bindings, active)
         weakref.finalize(self, self._held.release)
         self.handle: int = self.own.handle
         self._last: int | None = None
-        disabled = bindings.CUevent_flags.CU_EVENT_DISABLE_TIMING
-        self._done = checked(bindings.cuEventCreate(disabled), "make an event")
-        self._handed = checked(bindings.cuEventCreate(disabled), "make an event")
+        self._done, self._handed = self._held.events
         self._in_flight: set[object] = set()
         self._ring_end = 0
 
@@ -162,16 +160,25 @@ class CudaQueue:
 
 
 class _Held:
-    """What PyCUDA gives back only on a thread where its context is current."""
+    """What is given back only on a thread where the context is current."""
 
-    def __init__(self, pycuda: Any, active: AbstractContextManager[object]) -> None:
-        self._active = active
+    def __init__(
+        self, pycuda: Any, bindings: Any, active: AbstractContextManager[object]
+    ) -> None:
+        self._bindings, self._active = bindings, active
         self.pinned: dict[object, Array] = {}
+        plain = bindings.CUevent_flags.CU_EVENT_DISABLE_TIMING
         with active:
             self.stream: Any = pycuda.Stream()
+            self.events = [
+                checked(bindings.cuEventCreate(plain), "make an event")
+                for _ in range(2)
+            ]
 
     def release(self) -> None:
-        """Give the stream and all pinned memory back."""
+        """Give the stream, its events and all pinned memory back."""
         with suppress(Exception), self._active:  # after a fault nothing can be done
             self.pinned.clear()
             self.stream = None
+            while self.events:
+                self._bindings.cuEventDestroy(self.events.pop())

@@ -155,6 +155,7 @@ def test_tensor_maps_are_settled_before_the_graph_and_move(build_copy, gpu):
 
 
 def test_times_between_events(engine, gpu):
+    work(gpu)
     (events,) = observe_run(engine, {"x": arange(100)})
     assert [event.step.name for event in events] == ["first", "last"]
     assert all(event.seconds > 0 for event in events)
