@@ -41,7 +41,7 @@ def fuse_kernel(kernel: KernelOp) -> None:
     # A dim is split in all ops that share it, so names are shared first.
     align_dims(kernel)
     if split_dims(kernel):
-        # The parts of a dim may be dims that another op has by name: groups of channels.
+        # The parts of a dim may be another op's dims: the groups of channels, say.
         align_dims(kernel)
     # Results over one space are one loop nest.
     merge_siblings(kernel)

@@ -43,6 +43,15 @@ DIRECT = frozenset({"nn.reshape", "nn.transpose", "nn.slice", "nn.broadcast_to"}
 """Movement that neither fills nor looks up: an index operand is read through it."""
 
 
+KEPT_OUT: dict[Role, frozenset[str]] = {
+    Role.CONTRACTION: frozenset({"nn.resize"}),
+    # Their one dim cannot be read in two: a reshape in memory costs nothing.
+    Role.SCAN: frozenset({"nn.reshape"}),
+    Role.SORT: frozenset({"nn.reshape"}),
+}
+"""Movement that kernels around an anchor do not read through."""
+
+
 UPDATES = 2
 """The operand of a scatter that holds what it writes."""
 
@@ -211,7 +220,7 @@ class Partitioner:
             as_index = direct or (op.name in INDEXED and position > 0)
             if (
                 source is not None
-                and not (anchor is Role.CONTRACTION and source.name == "nn.resize")
+                and source.name not in KEPT_OUT.get(anchor, ())
                 and self._may_pull(op, position, source, as_index)
             ):
                 found += self._leaves(source, anchor, pulled, direct=as_index)
@@ -350,6 +359,9 @@ class Partitioner:
     def _absorb_refusal(self, producer: Unit, op: Operation) -> str | None:
         if producer.role is not Role.POINTWISE:
             return f"it is a kernel around {producer.role}"
+        kept_out = KEPT_OUT.get(self.roles[op], frozenset())
+        if any(source.name in kept_out for source in producer.pulled):
+            return "it reads through a reshape"
         members = set(producer.ops)
         for member in producer.ops:
             for result in member.results:
