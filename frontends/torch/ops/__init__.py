@@ -5,6 +5,7 @@ from __future__ import annotations
 from stepwell.frontends.torch.registry import merge
 
 from . import (
+    activations,
     contraction,
     control,
     creation,
@@ -23,6 +24,7 @@ from . import (
 
 FAMILIES = {
     "elementwise": elementwise.RULES,
+    "activations": activations.RULES,
     "contraction": contraction.RULES,
     "reduction": reduction.RULES,
     "order": order.RULES,

@@ -70,6 +70,15 @@ def test_convolutions_normalisations_and_resizing() -> None:
     compare(network, (torch.rand(2, 3, 8, 10),))
 
 
+def test_scans_and_sorts_behind_reshapes() -> None:
+    class Flat(nn.Module):
+        def forward(self, x: Any) -> Any:
+            row = torch.relu(x.flatten() + 0.3)
+            return row.cumsum(0).view(3, 4) + x, row.sort()[0], x.median()
+
+    compare(Flat(), (torch.linspace(-1, 1, 12).flip(0).reshape(3, 4),))
+
+
 def test_recurrent_layers() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
