@@ -338,10 +338,9 @@ def test_stmatrix_and_its_transpose_are_found() -> None:
     held, memory = ll.wgmma_accumulator(64), ll.swizzled(64, 64, 16)
     assert ll.matrix_access(held, memory, 16) == ll.MatrixAccess(4, False)
     flipped = memory.permute([1, 0])
-    assert ll.matrix_access(held, flipped, 16) == ll.MatrixAccess(4, True)
-    assert ll.matrix_access(held.permute([1, 0]), flipped, 16) == ll.MatrixAccess(
-        4, False
-    )
+    assert ll.matrix_access(held, flipped, 16) == ll.MatrixAccess(4, True, along=0)
+    transposed = ll.matrix_access(held.permute([1, 0]), flipped, 16)
+    assert transposed == ll.MatrixAccess(4, False, along=0)
     assert ll.matrix_access(held, memory, 32) is None
     blocked = ll.blocked([1, 2], [8, 4], [4, 1], repeat=[2, 8])
     assert ll.matrix_access(blocked, ll.swizzled(64, 64, 16), 16) is not None
