@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,23 +56,21 @@ class Report:
     target: str
     rows: list[Row] = field(default_factory=list[Row])
     failures: list[str] = field(default_factory=list[str])
-    seconds: float = 0.0
 
     def line(self) -> str:
         """A row of the table of models."""
         registers = max((r.taken.registers for r in self.rows), default=0)
         shared = max((r.shared for r in self.rows), default=0)
         spilled = sum(r.taken.spills > 0 for r in self.rows)
-        each = 1000 * self.seconds / max(1, len(self.rows))
         return (
             f"| {self.model} | {self.target} | {len(self.rows)} | "
-            f"{len(self.failures)} | {registers} | {shared} | {spilled} | {each:.0f} |"
+            f"{len(self.failures)} | {registers} | {shared} | {spilled} |"
         )
 
 
 HEAD = (
     "| model | target | kernels | failed | most registers | most shared bytes | "
-    "kernels that spill | ms a kernel to PTX |\n|---|---|---|---|---|---|---|---|"
+    "kernels that spill |\n|---|---|---|---|---|---|---|"
 )
 
 
@@ -101,13 +98,11 @@ def compiled(
         func.detach()
         one = ModuleOp([func])
         target.attach(one)
-        start = time.perf_counter()
         try:
             ptx, kernels = compile_ptx(one, target)
         except StepwellError as error:
             report.failures.append(f"{func.sym_name.data}: {error.summary}")
             continue
-        report.seconds += time.perf_counter() - start
         yield ptx, next(iter(kernels.values()))
 
 
