@@ -92,25 +92,22 @@ class _Extractor:
         return ExtractedPart(module, inputs, tuple(outputs), inverse)
 
     def inputs(self) -> tuple[Node, ...]:
-        """The tensors that come from outside, and the sizes that they do not tell."""
+        """The tensors that come from outside, and the arguments of the whole graph
+        that tell sizes which those do not."""
         inside = set(self.part.nodes)
-        known = symbol_sources(self.program.arguments).keys()
+        given = symbol_sources(self.program.arguments)
         tensors: dict[Node, None] = {}
         symbols: set[Any] = set()
         for node in self.part.nodes:
             for source in node.all_input_nodes:
                 if is_size(source):
                     symbols |= symbols_in(source.meta["val"])
-            for source in tensors_read(node, known):
+            for source in tensors_read(node, given.keys()):
                 if source not in inside and not self.is_held(source):
                     tensors[source] = None
-        missing = symbols - symbol_sources(tensors).keys()
-        sizes = [
-            node
-            for node in self.program.arguments
-            if is_size(node) and symbols_in(node.meta["val"]) & missing
-        ]
-        return (*tensors, *sizes)
+        missing = sorted(symbols - symbol_sources(tensors).keys(), key=str)
+        tensors.update((given[each][0], None) for each in missing if each in given)
+        return tuple(tensors)
 
     def is_held(self, node: Node) -> bool:
         """Whether a node is a weight, or a graph of control flow."""

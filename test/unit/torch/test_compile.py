@@ -95,6 +95,21 @@ def test_ops_without_a_rule_run_in_torch_and_the_report_says_where():
     assert "run by torch" in str(compiled.report)
 
 
+def test_a_part_that_reads_only_sizes_is_told_them():
+    class Ramp(nn.Module):
+        def forward(self, x):
+            ramp = (torch.arange(x.shape[0]) * 2.0 + 1).relu()
+            q = torch.linalg.qr(torch.outer(ramp, ramp) + torch.eye(x.shape[0])).Q
+            return q.abs() @ x
+
+    module = Ramp().eval()
+    compiled = stepwell.torch.compile(module, inputs=[RANGE], min_block_size=1)
+    for batch in (3, 7):
+        x = torch.randn(batch, 6)
+        assert_same(compiled(x), module(x))
+    assert [op.op for op in compiled.report.torch_ops] == ["aten.linalg_qr.default"]
+
+
 def test_small_parts_are_left_to_torch():
     module, x = Split().eval(), torch.randn(4, 6)
     compiled = stepwell.torch.compile(module, inputs=[x], min_block_size=50)
