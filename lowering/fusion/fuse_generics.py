@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import BlockArgument
 from xdsl.passes import ModulePass
 
-from stepwell.dialects.fusion import KernelOp
+from stepwell.dialects.fusion import KernelOp, StructuredOp
+from stepwell.errors import CompileError
 
 from .align_dims import align_dims
 from .inline_producers import inline_producers
@@ -45,3 +47,19 @@ def fuse_kernel(kernel: KernelOp) -> None:
         align_dims(kernel)
     # Results over one space are one loop nest.
     merge_siblings(kernel)
+    _expect_no_lookup_inside(kernel)
+
+
+def _expect_no_lookup_inside(kernel: KernelOp) -> None:
+    """Only memory has places that can be computed: a result inside a kernel has none.
+
+    Raises:
+        CompileError: an op looks up the result of another op of the kernel.
+    """
+    for op in (op for op in kernel.block.ops if isinstance(op, StructuredOp)):
+        for value, access in zip(op.inputs, op.in_maps, strict=True):
+            if access.indirects and not isinstance(value, BlockArgument):
+                raise CompileError(
+                    f"kernel {kernel.kernel_name.data} looks up a value of its own",
+                    where=str(op.location),
+                )

@@ -208,22 +208,28 @@ class Partitioner:
         pulled: dict[Operation, None],
         *,
         direct: bool = False,
+        looked_up: bool = False,
     ) -> list[SSAValue]:
         """The values `op`, in a kernel around `anchor`, reads from memory.
 
         It pulls in what it can. With `direct` the values are indices of a lookup, which
-        themselves are not looked up.
+        themselves are not looked up. With `looked_up` the places are computed: a count
+        of places must then lie in memory.
         """
         found: list[SSAValue] = []
         for position, value in enumerate(op.operands):
             source = self._lazy(value)
             as_index = direct or (op.name in INDEXED and position > 0)
+            is_table = looked_up or (op.name in INDEXED and position == 0)
             if (
                 source is not None
                 and source.name not in KEPT_OUT.get(anchor, ())
+                and not (is_table and source.name == "nn.iota")
                 and self._may_pull(op, position, source, as_index)
             ):
-                found += self._leaves(source, anchor, pulled, direct=as_index)
+                found += self._leaves(
+                    source, anchor, pulled, direct=as_index, looked_up=is_table
+                )
                 pulled[source] = None
             else:
                 self._materialise_value(value)

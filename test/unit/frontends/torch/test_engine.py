@@ -143,3 +143,18 @@ def test_a_buffer_is_fed_back() -> None:
         keys = results["keys_next"]
         wanted = model(x, place).numpy()
         np.testing.assert_allclose(results["output"], wanted, rtol=1e-5)
+
+
+def test_a_table_of_counts_is_looked_up() -> None:
+    """The table lies in memory: a kernel cannot look up what it counts itself."""
+
+    class Table(nn.Module):
+        def forward(self, rows: Any, columns: Any) -> Any:
+            table = torch.arange(columns.shape[0]).expand(rows.shape[0], -1)
+            return table[rows[:, None], columns[None, :]] + 1
+
+    def case(rows: int, columns: int) -> tuple[Any, Any]:
+        return torch.arange(rows), torch.arange(columns)
+
+    sizes = ({0: Dim("rows", max=8)}, {0: Dim("columns", max=64)})
+    compare(Table(), case(2, 16), case(3, 40), dynamic_shapes=sizes)
