@@ -142,8 +142,10 @@ def target_machine(target: Target) -> binding.TargetMachine:
         cpu=target.cpu,
         features=",".join(features),
         opt=2,
-        reloc="pic",
-        codemodel="small",
+        reloc="static",
+        # The loader places code and constants anywhere: in a process full of other
+        # mappings (PyTorch's, TensorFlow's) they can be more than 2 GiB apart.
+        codemodel="large",
     )
 
 

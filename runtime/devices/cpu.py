@@ -104,7 +104,11 @@ def _target_machine() -> Any:
     features = binding.get_host_cpu_features().flatten()
     target = binding.Target.from_triple(binding.get_process_triple())
     return target.create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=features, opt=3, reloc="pic"
+        cpu=binding.get_host_cpu_name(),
+        features=features,
+        opt=3,
+        reloc="static",
+        codemodel="large",
     )
 
 
