@@ -21,6 +21,7 @@ from stepwell.errors import CompileError
 
 from . import gpu
 from .estimate import tuned_ranges
+from .gpu.schedule_hopper import schedule_hopper
 from .product import product_of
 from .schedule_attention import schedule_attention
 from .schedule_contraction import is_dot, schedule_contraction
@@ -63,14 +64,25 @@ def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedul
 
 @dataclass(frozen=True)
 class AssignSchedulesPass(ModulePass):
-    """Schedule all kernels of a module."""
+    """Schedule all kernels of a module.
+
+    With `wgmma`, products that fit get tiles for `specialise-warps` on `sm_90a`. It is
+    not the default: ResNet-50 was wrong on hardware with it (docs/06-tile.md).
+    """
 
     name = "assign-schedules"
+
+    wgmma: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Set the `schedule` of each kernel that has none."""
         target, ranges = Target.of(op), tuned_ranges(op)
         for kernel in [one for one in op.walk() if isinstance(one, KernelOp)]:
-            if kernel.schedule is None:
+            if kernel.schedule is not None:
+                continue
+            schedule = None
+            if self.wgmma and target.has_wgmma:
+                schedule = schedule_hopper(kernel, ranges)
+            if schedule is None:
                 schedule = schedule_kernel(kernel, target, ranges)
-                kernel.schedule = ScheduleAttr(schedule)
+            kernel.schedule = ScheduleAttr(schedule)

@@ -1,8 +1,9 @@
 """Give Hopper's matrix products a producer and consumers: TMA, rings, `wgmma`.
 
-Input: kernels of the upper half. A product of f16 or bf16 whose tensors TMA can move
-becomes a program of the lower half, with `tile.launch`; every other kernel stays as it
-is, a product with the attribute `tile.not_specialised` that says why.
+Input: kernels of the upper half. Those whose schedule asks for it (`tile.options =
+{wgmma = 1}`) become programs of the lower half, with `tile.launch`, if they are
+products of f16 or bf16 whose tensors TMA can move; if not, `tile.not_specialised`
+says why.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from xdsl.rewriter import Rewriter
 from stepwell.dialects import tile
 from stepwell.dialects.target import Target
 
+from .gpu.schedule_hopper import WGMMA_OPTION
 from .hopper.match import Refusal, find_gemm
 from .hopper.program import HopperProgram
 
@@ -46,8 +48,8 @@ class SpecialiseWarpsPass(ModulePass):
         if not target.has_wgmma:
             return
         for func in [f for f in op.walk() if isinstance(f, tile.FuncOp)]:
-            is_product = any(isinstance(inner, tile.DotOp) for inner in func.walk())
-            if tile.LAUNCH_ATTRIBUTE in func.attributes or not is_product:
+            wanted = func.option(WGMMA_OPTION, 0)
+            if tile.LAUNCH_ATTRIBUTE in func.attributes or not wanted:
                 continue
             try:
                 made = HopperProgram(find_gemm(func), target).build()

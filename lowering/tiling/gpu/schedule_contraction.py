@@ -43,7 +43,6 @@ from .block import (
     power_of_two,
     volume,
 )
-from .schedule_hopper import schedule_hopper
 
 DEPTH = 32
 """Extent of the inner dim of a tile: whole sectors of every element type."""
@@ -126,8 +125,6 @@ def _sums(element: Attribute, total: Attribute) -> bool:
 def schedule_contraction(product: Product, target: Target, ranges: Ranges) -> Schedule:
     """Choose the tile, the warps and the loops: a cell is one tile of sums."""
     sizes = {**estimates(product.op.extents, ranges), SINGLE_ROW: 1}
-    if target.has_wgmma and (hopper := schedule_hopper(product, sizes)) is not None:
-        return hopper
     row = product.m[-1] if product.m else SINGLE_ROW
     column, inner = product.n[-1], inner_axis(product, sizes)
     tile = _best_tile(product, sizes, row, column, inner)

@@ -13,13 +13,19 @@ from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type
 from xdsl.ir import BlockArgument, SSAValue
 
 from stepwell.dialects.access import AccessMap
+from stepwell.dialects.fusion import GenericOp, KernelOp
 from stepwell.dialects.quasi_affine import as_symbol
 from stepwell.dialects.schedules import Anchor, Schedule
-from stepwell.dialects.shapes import DimExpr, Shape, dims_of
+from stepwell.dialects.shapes import DimExpr, Ranges, Shape, dims_of
 from stepwell.lowering.tiling.contraction import factors
-from stepwell.lowering.tiling.product import Product
+from stepwell.lowering.tiling.estimate import estimates
+from stepwell.lowering.tiling.product import Product, product_of
 
 from .block import MULTIPROCESSORS
+from .schedule_contraction import is_mma
+
+WGMMA_OPTION = "wgmma"
+"""The option that asks `specialise-warps` for a program of producer and consumers."""
 
 DEPTH = 64
 """Extent of K in one step of the ring: 128 bytes, the widest swizzle."""
@@ -28,8 +34,17 @@ LEAST_ROWS = 32
 """Fewer rows waste more than half of a warpgroup's products."""
 
 
-def schedule_hopper(product: Product, sizes: Mapping[str, int]) -> Schedule | None:
-    """The schedule of a product whose factors TMA can move; None for others."""
+def schedule_hopper(kernel: KernelOp, ranges: Ranges) -> Schedule | None:
+    """The schedule of a product whose factors TMA can move; None for other kernels."""
+    first = kernel.block.first_op
+    product = product_of(first) if isinstance(first, GenericOp) else None
+    if product is None or not is_mma(product, ranges):
+        return None
+    return schedule_product(product, estimates(product.op.extents, ranges))
+
+
+def schedule_product(product: Product, sizes: Mapping[str, int]) -> Schedule | None:
+    """The schedule of a product, if its factors fit TMA and it is large enough."""
     axes = hopper_axes(product)
     if axes is None or sizes[axes[0]] < LEAST_ROWS or sizes[axes[2]] < 2 * DEPTH:
         return None
@@ -47,7 +62,8 @@ def schedule_hopper(product: Product, sizes: Mapping[str, int]) -> Schedule | No
     steps = dict(tile)
     order = (*product.batch, *product.m, *product.n)
     grid = tuple((dim, steps.get(dim, 1)) for dim in order)
-    return Schedule(Anchor.CONTRACTION, grid, ((inner, DEPTH),), tile)
+    schedule = Schedule(Anchor.CONTRACTION, grid, ((inner, DEPTH),), tile)
+    return schedule.with_options(**{WGMMA_OPTION: 1})
 
 
 def hopper_tiles() -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@
 // CHECK-SAME: !tile.tensor_map<512x256xf16 over [0, 1], !tile.shared<64x128xf16, #tile.layout<swizzled(64, 128, 16, 128)>>>
 // CHECK-SAME: !tile.view<256xf16>
 // CHECK-SAME: !tile.tensor_map<1024x256xf16 over [0, 1], !tile.shared<64x64xf16, #tile.layout<swizzled(64, 64, 16, 128)>>>
-// CHECK-SAME: grid (%{{.*}} = 16) attributes {tile.launch = #tile.launch<warps = 12>}
+// CHECK-SAME: grid (%{{.*}} = 16) attributes {tile.options = {wgmma = 1 : i64}, tile.launch = #tile.launch<warps = 12>}
 // CHECK: tile.ring consumers 8 : !tile.ring<6,
 // CHECK: tile.role "producer" warps 4 registers 24
 // CHECK: tile.raster %{{.*}} [8, 2] group 8
@@ -23,7 +23,7 @@
 // CHECK: tile.tma_store
 // CHECK: tile.tma_store_wait 0
 module attributes {stepwell.target = "sm_90a"} {
-  tile.func @fc(%x: !tile.view<1024x512xf16>, %w: !tile.view<512x256xf16>, %bias: !tile.view<256xf16>, %y: !tile.view<1024x256xf16>) grid (%i = 8, %j = 2) {
+  tile.func @fc(%x: !tile.view<1024x512xf16>, %w: !tile.view<512x256xf16>, %bias: !tile.view<256xf16>, %y: !tile.view<1024x256xf16>) grid (%i = 8, %j = 2) attributes {tile.options = {wgmma = 1 : i64}} {
     %zero = tile.full 0.0 : !tile.tile<128x128xf32>
     %c0 = arith.constant 0 : index
     %c1 = arith.constant 1 : index
@@ -59,7 +59,7 @@ module attributes {stepwell.target = "sm_90a"} {
 // CHECK-LABEL: tile.func @transposed(
 // CHECK: tile.shared_transpose %{{.*}} : !tile.shared<64x64xf16, #tile.layout<transpose(swizzled(64, 64, 16, 128))>>
 module attributes {stepwell.target = "sm_90a"} {
-  tile.func @transposed(%x: !tile.view<64x512xf16>, %w: !tile.view<64x512xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) {
+  tile.func @transposed(%x: !tile.view<64x512xf16>, %w: !tile.view<64x512xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) attributes {tile.options = {wgmma = 1 : i64}} {
     %zero = tile.full 0.0 : !tile.tile<64x64xf32>
     %c0 = arith.constant 0 : index
     %c1 = arith.constant 1 : index
@@ -84,7 +84,7 @@ module attributes {stepwell.target = "sm_90a"} {
 // CHECK-SAME: tile.not_specialised = "rows are not 16 bytes"
 // CHECK: tile.dot
 module attributes {stepwell.target = "sm_90a"} {
-  tile.func @ragged(%x: !tile.view<64x100xf16>, %w: !tile.view<100x64xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) {
+  tile.func @ragged(%x: !tile.view<64x100xf16>, %w: !tile.view<100x64xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) attributes {tile.options = {wgmma = 1 : i64}} {
     %zero = tile.full 0.0 : !tile.tile<64x64xf32>
     %c0 = arith.constant 0 : index
     %c1 = arith.constant 1 : index
@@ -109,7 +109,24 @@ module attributes {stepwell.target = "sm_90a"} {
 // CHECK-NOT: tile.launch
 // CHECK: tile.dot
 module attributes {stepwell.target = "sm_80"} {
-  tile.func @ampere(%x: !tile.view<64x64xf16>, %w: !tile.view<64x64xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) {
+  tile.func @ampere(%x: !tile.view<64x64xf16>, %w: !tile.view<64x64xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) attributes {tile.options = {wgmma = 1 : i64}} {
+    %zero = tile.full 0.0 : !tile.tile<64x64xf32>
+    %a = tile.load %x[0, 0] over [0, 1] : !tile.tile<64x64xf16>
+    %b = tile.load %w[0, 0] over [0, 1] : !tile.tile<64x64xf16>
+    %d = tile.dot %a, %b, %zero : !tile.tile<64x64xf32>
+    tile.store %d, %y[0, 0] over [0, 1]
+    tile.return
+  }
+}
+
+// -----
+
+// Nobody asked.
+// CHECK-LABEL: tile.func @plain(
+// CHECK-NOT: tile.launch
+// CHECK: tile.dot
+module attributes {stepwell.target = "sm_90a"} {
+  tile.func @plain(%x: !tile.view<64x64xf16>, %w: !tile.view<64x64xf16>, %y: !tile.view<64x64xf32>) grid (%i = 1) {
     %zero = tile.full 0.0 : !tile.tile<64x64xf32>
     %a = tile.load %x[0, 0] over [0, 1] : !tile.tile<64x64xf16>
     %b = tile.load %w[0, 0] over [0, 1] : !tile.tile<64x64xf16>
