@@ -181,7 +181,7 @@ class Target:
 
     @property
     def has_wgmma(self) -> bool:
-        """Whether it has TMA, warpgroups' products and their register budgets (sm_90a)."""
+        """Whether it has TMA and the products of warpgroups (sm_90a)."""
         return self.sm == 90 and self.arch_specific
 
     def has(self, feature: str) -> bool:
