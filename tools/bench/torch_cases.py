@@ -201,11 +201,11 @@ def qwen3_moe() -> nn.Module:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=32,
+        head_dim=32,  # pyright: ignore[reportCallIssue]
         num_experts=8,
         num_experts_per_tok=2,
         vocab_size=1000,
-        experts_implementation="batched_mm",
+        experts_implementation="batched_mm",  # pyright: ignore[reportCallIssue]
     )
     return Only(Qwen3MoeForCausalLM(config), ("input_ids",), use_cache=False)
 
@@ -263,7 +263,10 @@ def speech(batch: int, length: int) -> tuple[torch.Tensor, ...]:
 def t5() -> nn.Module:
     """T5-small, 2 layers."""
     config = T5Config(
-        num_layers=2, vocab_size=1000, decoder_start_token_id=0, pad_token_id=0
+        num_layers=2,
+        vocab_size=1000,
+        decoder_start_token_id=0,
+        pad_token_id=0,  # pyright: ignore[reportCallIssue]
     )
     names = ("input_ids", "attention_mask", "decoder_input_ids")
     return Only(T5ForConditionalGeneration(config), names, use_cache=False)
@@ -301,11 +304,11 @@ def captions(batch: int, length: int) -> tuple[torch.Tensor, ...]:
 
 def detr() -> nn.Module:
     """DETR on a ResNet-50, 2 layers each way."""
-    backbone = ResNetConfig(out_features=["stage4"])
+    backbone = ResNetConfig(out_features=["stage4"])  # pyright: ignore[reportCallIssue]
     config = DetrConfig(
-        use_timm_backbone=False,
-        use_pretrained_backbone=False,
-        backbone=None,
+        use_timm_backbone=False,  # pyright: ignore[reportCallIssue]
+        use_pretrained_backbone=False,  # pyright: ignore[reportCallIssue]
+        backbone=None,  # pyright: ignore[reportCallIssue]
         backbone_config=backbone,
         encoder_layers=2,
         decoder_layers=2,

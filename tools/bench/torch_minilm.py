@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from tokenizers import Tokenizer
 from torch import nn
 
-import stepwell.tools.bench.torchvision_ops
+import stepwell.tools.bench.torchvision_ops  # pyright: ignore[reportUnusedImport]
 import stepwell.torch
 from stepwell.tools.models import model_path
 
@@ -126,7 +126,7 @@ def _correlation(
 ) -> float:
     place = {word: index for index, word in enumerate(words)}
     cosines = [float(vectors[place[a]] @ vectors[place[b]]) for a, b, _ in pairs]
-    return float(spearmanr(cosines, [people for *_, people in pairs]).statistic)
+    return float(spearmanr(cosines, [people for *_, people in pairs]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def main() -> int:

@@ -164,7 +164,7 @@ def settled(module: Any, inputs: Sequence[Any]) -> Any:
 
 def cases() -> Sequence[Any]:
     """The models. Importing transformers imports torchvision, if there is one."""
-    import stepwell.tools.bench.torchvision_ops  # noqa: F401
+    import stepwell.tools.bench.torchvision_ops  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from stepwell.tools.bench.torch_cases import CASES
 
     return CASES

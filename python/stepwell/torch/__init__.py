@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 try:
-    import torch as _torch  # noqa: F401
+    import torch as _torch  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ImportError:
     from stepwell.errors import MissingExtraError
 

@@ -213,7 +213,7 @@ def refusals(program: Program, settings: Settings) -> dict[Node, str]:
     refused: dict[Node, str] = {}
     for issue in unsupported(program.module):
         node = issue.fx_node
-        if node is not None and (owner := owners.get(node.graph, node)) is not None:
+        if node is not None and (owner := owners.get(node.graph, node)) is not None:  # pyright: ignore[reportUnnecessaryComparison]
             refused[owner] = issue.what.removesuffix(f" at {place_of(node)}")
     for node in graph.nodes:
         if node.op == "call_function" and (reason := _user_reason(node, settings)):

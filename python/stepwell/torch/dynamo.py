@@ -49,9 +49,9 @@ def backend(
     from stepwell.frontends.torch import decomposition_table
 
     settings = settings_from({**(options or {}), **extra})
-    split = exported_program._split_decomp_table_to_cia_and_python_decomp
+    split = exported_program._split_decomp_table_to_cia_and_python_decomp  # pyright: ignore[reportPrivateUsage]
     composite, table = split(decomposition_table())
-    keep_whole = exported_program._override_composite_implicit_decomp
+    keep_whole = exported_program._override_composite_implicit_decomp  # pyright: ignore[reportPrivateUsage]
     with torch.no_grad(), keep_whole(composite):
         run = aot_autograd(
             fw_compiler=lambda graph, _: CapturedGraph(graph, settings),
@@ -176,7 +176,7 @@ def _inference_only(run: Callable[..., Any]) -> Callable[..., Any]:
             return results
         return type(results)(_guarded(result, anchor) for result in results)
 
-    return torch._dynamo.disable(call, reason="the engines are called as they are")
+    return torch._dynamo.disable(call, reason="the engines are called as they are")  # pyright: ignore[reportPrivateUsage]
 
 
 def _guarded(result: Any, anchor: torch.Tensor) -> Any:

@@ -268,7 +268,7 @@ def _constant(text: str) -> Any:
 
 
 def _function_name(target: Any) -> str:
-    if isinstance(target, torch._ops.OpOverload):
+    if isinstance(target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
         return str(target)
     name = f"{target.__module__}.{target.__name__}"
     if name not in _FUNCTIONS:
@@ -284,7 +284,7 @@ def _function(name: str) -> Any:
         return _FUNCTIONS[name]
     space, op, overload = name.split(".")
     found = getattr(getattr(getattr(torch.ops, space), op), overload)
-    if not isinstance(found, torch._ops.OpOverload):
+    if not isinstance(found, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
         raise ValueError(f"expected an op of torch, got {name!r}")
     return found
 

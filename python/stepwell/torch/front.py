@@ -127,7 +127,12 @@ def _compile_exported(
     state = {name: state[name] for name in signature.arguments if name in state}
     graph, graph_report = compile_program(program, settings.for_device(device), title)
     return CompiledModule(
-        graph, signature, (in_spec, out_spec), names, state, graph_report
+        graph,
+        signature,
+        (in_spec, out_spec),
+        names,
+        state,
+        graph_report,  # pyright: ignore[reportArgumentType]
     )
 
 

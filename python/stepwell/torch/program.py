@@ -96,7 +96,7 @@ def program_of(exported: ExportedProgram) -> tuple[Program, Signature]:
         elif spec.target in changed:
             arguments.append(str(spec.target))
         else:
-            weights[name] = state[str(spec.target)]
+            weights[name] = state[str(spec.target)]  # pyright: ignore[reportArgumentType]
     mutations = [
         users[str(spec.target)]
         if spec.kind is OutputKind.USER_INPUT_MUTATION

@@ -90,7 +90,7 @@ class Report:
 
 def op_name(target: Any) -> str:
     """`aten.add.Tensor` for an ATen op; the plain name of anything else."""
-    if isinstance(target, torch._ops.OpOverload):
+    if isinstance(target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
         return str(target)
     return getattr(target, "__name__", str(target))
 

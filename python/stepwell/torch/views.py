@@ -67,7 +67,7 @@ def is_view(node: Node) -> bool:
     """Whether a call gives another view of its first operand."""
     target = node.target
     return (
-        isinstance(target, torch._ops.OpOverload)
+        isinstance(target, torch._ops.OpOverload)  # pyright: ignore[reportPrivateUsage]
         and target.is_view
         and isinstance(node.meta.get("val"), torch.Tensor)
         and bool(node.args)
