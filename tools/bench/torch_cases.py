@@ -265,8 +265,8 @@ def t5() -> nn.Module:
     config = T5Config(
         num_layers=2,
         vocab_size=1000,
-        decoder_start_token_id=0,
-        pad_token_id=0,  # pyright: ignore[reportCallIssue]
+        decoder_start_token_id=0,  # pyright: ignore[reportCallIssue]
+        pad_token_id=0,
     )
     names = ("input_ids", "attention_mask", "decoder_input_ids")
     return Only(T5ForConditionalGeneration(config), names, use_cache=False)

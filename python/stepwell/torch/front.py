@@ -131,8 +131,8 @@ def _compile_exported(
         signature,
         (in_spec, out_spec),
         names,
-        state,
-        graph_report,  # pyright: ignore[reportArgumentType]
+        state,  # pyright: ignore[reportArgumentType]
+        graph_report,
     )
 
 
