@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,7 @@ def vision(name: str) -> Network:
     """A network of torchvision on pictures of 224 x 224."""
 
     def make() -> torch.nn.Module:
-        import torchvision
-
+        torchvision = import_module("torchvision")  # not a dependency
         return getattr(torchvision.models, name)()
 
     def inputs(batch: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -379,8 +380,7 @@ def timm_model(name: str) -> Callable[[], nn.Module]:
     """A model of timm."""
 
     def make() -> nn.Module:
-        import timm
-
+        timm = import_module("timm")  # not a dependency
         return timm.create_model(name, num_classes=100)
 
     return make
@@ -390,8 +390,7 @@ def vision_model(name: str, **config: Any) -> Callable[[], nn.Module]:
     """A model of torchvision."""
 
     def make() -> nn.Module:
-        import torchvision
-
+        torchvision = import_module("torchvision")  # not a dependency
         found = {"weights": None, "num_classes": 100, **config}
         models = torchvision.models
         maker = getattr(models, name, None) or getattr(models.segmentation, name)
