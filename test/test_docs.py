@@ -1,4 +1,4 @@
-"""The code blocks of README and docs run, page by page, in the order they stand.
+"""README and docs: their code blocks run, and their links lead somewhere.
 
 Blocks marked `python` run in one process per page; blocks marked `sh` run as a shell
 script, with the package's commands on the PATH. A block that must not run is marked
@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)|(?<![\w/-])(\d\d-[a-z-]+\.md)")
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md"])
 
 
 def code_blocks(page: Path) -> list[tuple[str, str]]:
@@ -50,6 +51,28 @@ def test_code_blocks_of_the_page_run(page: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def dangling(page: Path, text: str) -> list[str]:
+    """Links to files, and names of guides, in a page's text that do not exist."""
+    targets = [link or f"{ROOT}/docs/{guide}" for link, guide in LINK.findall(text)]
+    return [target for target in targets if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    assert not dangling(page, page.read_text())
+
+
+def test_a_dangling_link_is_noticed() -> None:
+    text = "[one](docs/99-none.md#part) `98-none.md` [two](README.md) [web](https://x)"
+    missing = dangling(ROOT / "README.md", text)
+    assert missing == ["docs/99-none.md", f"{ROOT}/docs/98-none.md"]
+
+
+def test_guides_are_numbered_in_reading_order() -> None:
+    numbers = [int(page.name[:2]) for page in sorted(ROOT.glob("docs/[0-9]*.md"))]
+    assert numbers == list(range(len(numbers)))
 
 
 def test_a_block_that_fails_is_noticed() -> None:

@@ -67,7 +67,7 @@ class AssignSchedulesPass(ModulePass):
     """Schedule all kernels of a module.
 
     With `wgmma`, products that fit get tiles for `specialise-warps` on `sm_90a`. It is
-    not the default: ResNet-50 was wrong on hardware with it (docs/06-tile.md).
+    not the default: ResNet-50 was wrong on hardware with it (docs/05-tile.md).
     """
 
     name = "assign-schedules"

@@ -2,7 +2,7 @@
 
 The blocks are persistent. One thread of the producer's warpgroup feeds the ring by TMA;
 each consumer warpgroup sums 64 rows in registers, computes the kernel's epilogue on
-them, and stores them through a staging buffer. `docs/06-tile.md` tells it op by op.
+them, and stores them through a staging buffer. `docs/05-tile.md` tells it op by op.
 """
 
 from __future__ import annotations
