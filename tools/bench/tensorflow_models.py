@@ -1,20 +1,19 @@
 """TensorFlow models on the CPU beside TensorFlow: error, import and build time.
 
 Usage: python tools/bench/tensorflow_models.py [--only NAME] [--write]
+           [--jobs 1] [--resume FILE]
 
 Keras applications with random weights and statistics on small images, recurrent and
 attention models, control flow, and basic-pitch, whose judge is its own ONNX twin. Every
-model is a process of its own. `--write` puts the table into
+model is a process of its own. `--resume` keeps the rows in a file, one line of JSON
+each, and measures only those that it lacks. `--write` puts the table into
 docs/benchmarks/tensorflow.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,68 +26,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+
+from stepwell.tools.bench.model_table import (
+    PAGES,
+    Bench,
+    Row,
+    chosen,
+    column,
+    markdown,
+    median_ms,
+    parser_of,
+    peak_gb,
+    show,
+)
 
 if TYPE_CHECKING:
     from stepwell.tools.bench.tensorflow_cases import Case
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "tensorflow.md"
-TIMEOUT_S = 900
-COLUMNS = (
-    "model",
-    "relative error",
-    "load s",
-    "import s",
-    "build s",
-    "kernels",
-    "host calls",
-    "transposes",
-    "ms",
-    "TensorFlow ms",
-    "GB",
-)
+PAGE = PAGES / "tensorflow.md"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One model; `failure` says why there are no numbers."""
+@dataclass(frozen=True, kw_only=True)
+class TensorFlowRow(Row):
+    """One model."""
 
-    model: str
-    error: float = float("inf")
-    load_s: float = 0.0
-    import_s: float = 0.0
-    build_s: float = 0.0
-    kernels: int = 0
-    host_calls: int = 0
-    transposes: int = 0
-    ours_ms: float = 0.0
-    theirs_ms: float = 0.0
-    memory_gb: float = 0.0
-    is_right: bool = False
-    failure: str = ""
-
-    def cells(self) -> tuple[str, ...]:
-        """The row as text, in the order of `COLUMNS`."""
-        if self.failure:
-            return (self.model, self.failure, *[""] * (len(COLUMNS) - 2))
-        return (
-            self.model,
-            f"{self.error:.1e}",
-            f"{self.load_s:.1f}",
-            f"{self.import_s:.2f}",
-            f"{self.build_s:.1f}",
-            str(self.kernels),
-            str(self.host_calls),
-            str(self.transposes),
-            f"{self.ours_ms:.2f}",
-            f"{self.theirs_ms:.2f}",
-            f"{self.memory_gb:.1f}",
-        )
+    error: float = column("relative error", ".1e", float("inf"))
+    load_s: float = column("load s", ".1f")
+    import_s: float = column("import s", ".2f")
+    build_s: float = column("build s", ".1f")
+    kernels: int = column("kernels")
+    host_calls: int = column("host calls")
+    transposes: int = column("transposes")
+    ours_ms: float = column("ms", ".2f")
+    theirs_ms: float = column("TensorFlow ms", ".2f")
+    memory_gb: float = column("GB", ".1f")
 
 
-def measure(name: str) -> Row:
+def measure(name: str) -> TensorFlowRow:
     """Build and run one model."""
     import tensorflow as tf
 
@@ -125,19 +99,19 @@ def measure(name: str) -> Row:
     results = engine.run(feeds)
     ours = [np.asarray(results[key]) for key in sorted(results)]
     error = relative_error(matched(ours, judged), judged)
-    return Row(
-        name,
-        error,
-        load_s,
-        stages[1][1] - stages[0][1],
-        build_s,
-        engine.kernel_count,
-        sum(engine.inspect().host_calls.values()),
-        transposes_of(engine),
-        median_ms(lambda: engine.run(feeds)),
-        median_ms(judge),
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        error <= case.tolerance,
+    return TensorFlowRow(
+        model=name,
+        error=error,
+        load_s=load_s,
+        import_s=stages[1][1] - stages[0][1],
+        build_s=build_s,
+        kernels=engine.kernel_count,
+        host_calls=sum(engine.inspect().host_calls.values()),
+        transposes=transposes_of(engine),
+        ours_ms=median_ms(lambda: engine.run(feeds)),
+        theirs_ms=median_ms(judge),
+        memory_gb=peak_gb(),
+        is_right=error <= case.tolerance,
     )
 
 
@@ -212,41 +186,6 @@ def transposes_of(engine: Any) -> int:
     return sum(name.startswith("transpose") for name in names)
 
 
-def median_ms(call: Callable[[], Any], runs: int = 10) -> float:
-    """The median time of warm calls in milliseconds."""
-    call()
-    times: list[float] = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))
-
-
-def measure_apart(name: str) -> Row:
-    """`measure` in a process of its own; what goes wrong there is in the row."""
-    command = [sys.executable, __file__, "--child", name]
-    try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Row(name, failure=f"not done in {TIMEOUT_S} s")
-    lines = result.stdout.strip().splitlines()
-    if result.returncode == 0 and lines:
-        return Row(**json.loads(lines[-1]))
-    words = result.stderr.strip().splitlines()
-    Console(stderr=True).print(f"[red]{name}", *words[-12:], sep="\n")
-    return Row(name, failure=next(iter(reversed(words)), "no output"))
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     """The page of docs/benchmarks/."""
     import keras
@@ -275,29 +214,17 @@ medians of warm calls. {right} of {len(rows)} models are within 1e-4.
 """
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table."""
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*row.cells(), style="" if row.is_right else "red")
-    Console(width=140).print(table)
-
-
 def main(arguments: list[str]) -> int:
     """Returns 1 if a model fails or is above its tolerance."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", help="names of the models to run")
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = parser_of(__doc__).parse_args(arguments)
     if options.child:
-        print(json.dumps(asdict(measure(options.child))))
+        print(json.dumps(asdict(measure(*options.child))))
         return 0
     from stepwell.tools.bench.tensorflow_cases import CASES
 
-    names = [case.name for case in CASES]
-    wanted = [name for name in names if not options.only or name in options.only]
-    rows = [measure_apart(name) for name in track(wanted, description="models")]
+    wanted = chosen([case.name for case in CASES], options.only)
+    bench = Bench(__file__, TensorFlowRow)
+    rows = bench.measure_all([(name,) for name in wanted], options.jobs, options.resume)
     show(rows)
     if options.write:
         PAGE.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Transformers are cut to two layers, and images are small: what is measured is that every
 op comes through, and how long that takes. Needs transformers, torchvision and timm;
-where torchvision does not fit torch, `torchvision_ops` must be imported before this.
+`torchvision_ops.register` must have been called before this is imported.
 """
 
 from __future__ import annotations

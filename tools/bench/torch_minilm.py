@@ -22,8 +22,8 @@ from scipy.stats import spearmanr
 from tokenizers import Tokenizer
 from torch import nn
 
-import stepwell.tools.bench.torchvision_ops  # pyright: ignore[reportUnusedImport]
 import stepwell.torch
+from stepwell.tools.bench import torchvision_ops
 from stepwell.tools.models import model_path
 
 BATCH = 32
@@ -67,6 +67,7 @@ def encoder() -> Encoder:
     Raises:
         RuntimeError: the weights are not those of the model.
     """
+    torchvision_ops.register()
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(model_path("minilm_config.json"))

@@ -13,83 +13,53 @@ torchvision and timm.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import platform
-import resource
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "torch.md"
-MODES = ("static", "dynamic")
-TIMEOUT_S = 900
-COLUMNS = (
-    "model",
-    "shapes",
-    "relative error",
-    "export s",
-    "import s",
-    "build s",
-    "kernels",
-    "host calls",
-    "ms",
-    "torch ms",
-    "GB",
+from stepwell.tools.bench import torchvision_ops
+from stepwell.tools.bench.model_table import (
+    PAGES,
+    Bench,
+    Row,
+    chosen,
+    column,
+    markdown,
+    median_ms,
+    parser_of,
+    peak_gb,
+    show,
 )
 
-
-@dataclass(frozen=True)
-class Row:
-    """One model in one mode; `failure` says why there are no numbers."""
-
-    model: str
-    mode: str
-    error: float = float("inf")
-    export_s: float = 0.0
-    import_s: float = 0.0
-    build_s: float = 0.0
-    kernels: int = 0
-    host_calls: int = 0
-    ours_ms: float = 0.0
-    theirs_ms: float = 0.0
-    memory_gb: float = 0.0
-    is_right: bool = False
-    failure: str = ""
-
-    def cells(self) -> tuple[str, ...]:
-        """The row as text, in the order of `COLUMNS`."""
-        if self.failure:
-            return (self.model, self.mode, self.failure, *[""] * (len(COLUMNS) - 3))
-        return (
-            self.model,
-            self.mode,
-            f"{self.error:.1e}",
-            f"{self.export_s:.1f}",
-            f"{self.import_s:.2f}",
-            f"{self.build_s:.1f}",
-            str(self.kernels),
-            str(self.host_calls),
-            f"{self.ours_ms:.2f}",
-            f"{self.theirs_ms:.2f}",
-            f"{self.memory_gb:.1f}",
-        )
+MODES = ("static", "dynamic")
 
 
-def measure(name: str, mode: str, target: str) -> Row:
+@dataclass(frozen=True, kw_only=True)
+class TorchRow(Row):
+    """One model in one mode."""
+
+    mode: str = column("shapes", default="", is_key=True)
+    error: float = column("relative error", ".1e", float("inf"))
+    export_s: float = column("export s", ".1f")
+    import_s: float = column("import s", ".2f")
+    build_s: float = column("build s", ".1f")
+    kernels: int = column("kernels")
+    host_calls: int = column("host calls")
+    ours_ms: float = column("ms", ".2f")
+    theirs_ms: float = column("torch ms", ".2f")
+    memory_gb: float = column("GB", ".1f")
+
+
+def measure(name: str, mode: str, target: str) -> TorchRow:
     """Export, build and run one model."""
     import torch
 
@@ -123,23 +93,22 @@ def measure(name: str, mode: str, target: str) -> Row:
         module = module.to(device)
         results = [flatten(engine(*inputs)) for inputs in runs]
         error = max(map(relative_error, results, expected))
-        ours = median_ms(lambda: engine(*runs[0]), device)
-        theirs = median_ms(lambda: module(*runs[0]), device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    summary = engine.inspect()
-    return Row(
-        name,
-        mode,
-        error,
-        export_s,
-        stages[1][1] - stages[0][1],
-        build_s,
-        engine.kernel_count,
-        sum(summary.host_calls.values()),
-        ours,
-        theirs,
-        peak,
-        error <= case.tolerance,
+        finish = torch.cuda.synchronize if device == "cuda" else lambda: None
+        ours = median_ms(lambda: engine(*runs[0]), finish)
+        theirs = median_ms(lambda: module(*runs[0]), finish)
+    return TorchRow(
+        model=name,
+        mode=mode,
+        error=error,
+        export_s=export_s,
+        import_s=stages[1][1] - stages[0][1],
+        build_s=build_s,
+        kernels=engine.kernel_count,
+        host_calls=sum(engine.inspect().host_calls.values()),
+        ours_ms=ours,
+        theirs_ms=theirs,
+        memory_gb=peak_gb(),
+        is_right=error <= case.tolerance,
     )
 
 
@@ -164,7 +133,7 @@ def settled(module: Any, inputs: Sequence[Any]) -> Any:
 
 def cases() -> Sequence[Any]:
     """The models. Importing transformers imports torchvision, if there is one."""
-    import stepwell.tools.bench.torchvision_ops  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    torchvision_ops.register()
     from stepwell.tools.bench.torch_cases import CASES
 
     return CASES
@@ -204,58 +173,6 @@ def flatten(outputs: Any) -> list[np.ndarray[Any, Any]]:
     return [np.asarray(getattr(outputs, "cpu", lambda: outputs)())]
 
 
-def median_ms(call: Any, device: str, runs: int = 10) -> float:
-    """The median time of warm calls in milliseconds."""
-    import torch
-
-    def finish() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    call()
-    finish()
-    times: list[float] = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        call()
-        finish()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))
-
-
-def measure_apart(name: str, mode: str, target: str) -> Row:
-    """`measure` in a process of its own; what goes wrong there is in the row."""
-    command = [sys.executable, __file__, "--child", name]
-    command += ["--mode", mode, "--target", target]
-    try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Row(name, mode, failure=f"not done in {TIMEOUT_S} s")
-    lines = result.stdout.strip().splitlines()
-    if result.returncode == 0 and lines:
-        return Row(**json.loads(lines[-1]))
-    words = result.stderr.strip().splitlines()
-    Console(stderr=True).print(f"[red]{name} {mode}", *words[-12:], sep="\n")
-    return Row(name, mode, failure=next(iter(reversed(words)), "no output"))
-
-
-def read_rows(path: Path | None) -> dict[tuple[str, str], Row]:
-    """The rows of an earlier run, by model and mode; the last one of each counts."""
-    if path is None or not path.exists():
-        return {}
-    rows = [Row(**json.loads(line)) for line in path.read_text().splitlines()]
-    return {(row.model, row.mode): row for row in rows}
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     """The page of docs/benchmarks/."""
     import torch
@@ -283,52 +200,25 @@ within 1e-4.
 """
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table."""
-    table = Table(*COLUMNS)
-    for row in rows:
-        style = "" if row.is_right else "red"
-        table.add_row(*row.cells(), style=style)
-    Console(width=140).print(table)
-
-
 def main(arguments: list[str]) -> int:
     """Returns 1 if a model fails or is above its tolerance."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", help="names of the models to run")
+    parser = parser_of(__doc__)
     parser.add_argument("--mode", choices=MODES, action="append")
     parser.add_argument("--target", default="cpu")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    modes = options.mode or MODES
     if options.child:
-        print(json.dumps(asdict(measure(options.child, modes[0], options.target))))
+        print(json.dumps(asdict(measure(*options.child, options.target))))
         return 0
-    names = [case.name for case in cases()]
-    wanted = [name for name in names if not options.only or name in options.only]
-    runs = [(name, mode, options.target) for name in wanted for mode in modes]
-    known = read_rows(options.resume)
-
-    def measured(run: tuple[str, str, str]) -> Row:
-        if run[:2] in known:
-            return known[run[:2]]
-        row = measure_apart(*run)
-        if options.resume is not None:
-            with options.resume.open("a") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-        return row
-
-    with ThreadPoolExecutor(options.jobs) as pool:
-        found = pool.map(measured, runs)
-        rows = list(track(found, description="models", total=len(runs)))
+    wanted = chosen([case.name for case in cases()], options.only)
+    keys = [(name, mode) for name in wanted for mode in options.mode or MODES]
+    bench = Bench(__file__, TorchRow, ("--target", options.target))
+    rows = bench.measure_all(keys, options.jobs, options.resume)
     show(rows)
     if options.write:
         name = "torch" if options.target == "cpu" else f"torch-{options.target}"
-        path = PAGE.with_stem(name)
-        path.write_text(page(rows, [a for a in arguments if a != "--write"]))
+        (PAGES / f"{name}.md").write_text(
+            page(rows, [a for a in arguments if a != "--write"])
+        )
     return int(not all(row.is_right for row in rows))
 
 

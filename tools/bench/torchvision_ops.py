@@ -1,7 +1,8 @@
 """torchvision of PyPI beside a torch for the CPU.
 
 Its compiled operators were built for another torch and do not load; the package then
-wants two of them defined before it can be imported. Import this module first.
+wants two of them defined before it, or transformers, can be imported: call `register`
+first.
 """
 
 from __future__ import annotations
@@ -11,8 +12,19 @@ from pathlib import Path
 
 import torch
 
+NAMES = ("nms", "qnms")
 LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 """Holds the definitions; they end with it."""
+
+
+def register() -> None:
+    """Define the two operators, unless they are there."""
+    if operators_load():
+        return
+    for name in NAMES:
+        if not hasattr(torch.ops.torchvision, name):
+            arguments = "Tensor dets, Tensor scores, float threshold"
+            LIBRARY.define(f"{name}({arguments}) -> Tensor")
 
 
 def operators_load() -> bool:
@@ -27,9 +39,3 @@ def operators_load() -> bool:
     except OSError:
         pass
     return False
-
-
-if not operators_load():
-    for _name in ("nms", "qnms"):
-        _arguments = "Tensor dets, Tensor scores, float threshold"
-        LIBRARY.define(f"{_name}({_arguments}) -> Tensor")

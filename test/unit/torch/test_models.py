@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-import stepwell.tools.bench.torchvision_ops  # before transformers, which needs it
 import stepwell.torch
+from stepwell.tools.bench import torchvision_ops
 from stepwell.torch import Input
 
+torchvision_ops.register()  # before transformers, which needs it
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     transformers = pytest.importorskip("transformers")
