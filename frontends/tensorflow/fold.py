@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from xdsl.ir import Attribute
@@ -39,24 +40,42 @@ from stepwell.frontends.values import Contents, as_dim_array, dim_array, is_symb
 RANGE_LIMIT = 4096
 
 
-def scalars(fold: Fold) -> Fold:
-    """`fold`, of integers and of scalars only."""
+@dataclass(frozen=True)
+class Folding:
+    """How an op's outputs are computed at import.
+
+    Args:
+        now: as the node is imported, from inputs that are known already.
+        later: when a builder insists on the contents.
+    """
+
+    now: Fold
+    later: Fold
+
+
+def always(fold: Fold) -> Folding:
+    """`fold`, whatever the inputs are."""
+    return Folding(fold, fold)
+
+
+def scalars(fold: Fold) -> Folding:
+    """`fold`, of integers and of scalars only, unless it is asked for."""
 
     def apply(node: Node, *inputs: Contents) -> Contents | list[Contents] | None:
         is_weight = any(x.dtype.kind not in "Oiub" and x.ndim for x in inputs)
         return None if is_weight else fold(node, *inputs)
 
-    return apply
+    return Folding(apply, fold)
 
 
-def integers(fold: Fold) -> Fold:
-    """`fold`, of integers and dims only."""
+def integers(fold: Fold) -> Folding:
+    """`fold`, of integers and dims only, unless it is asked for."""
 
     def apply(node: Node, *inputs: Contents) -> Contents | list[Contents] | None:
         is_plain = all(x.dtype.kind in "Oiub" for x in inputs)
         return fold(node, *inputs) if is_plain else None
 
-    return apply
+    return Folding(apply, fold)
 
 
 def floor_divide(left: Dim, right: Dim) -> Dim | None:
@@ -246,7 +265,7 @@ def folded_element(node: Node, contents: Contents) -> Attribute:
     return node.element_of(index)
 
 
-FOLDS: dict[str, Fold] = {
+FOLDS: dict[str, Folding] = {
     "Abs": scalars(numeric(np.abs, absolute)),
     "Add": scalars(numeric(np.add, lambda a, b: a + b)),
     "AddV2": scalars(numeric(np.add, lambda a, b: a + b)),
@@ -254,8 +273,8 @@ FOLDS: dict[str, Fold] = {
     "Mul": scalars(numeric(np.multiply, lambda a, b: a * b)),
     "RealDiv": scalars(numeric(np.divide)),
     "FloorDiv": scalars(numeric(np.floor_divide, floor_divide)),
-    "TruncateDiv": exact(truncate_divide),
-    "FloorMod": exact(modulo),
+    "TruncateDiv": always(exact(truncate_divide)),
+    "FloorMod": always(exact(modulo)),
     "Neg": scalars(numeric(np.negative, lambda a: -a)),
     "Minimum": scalars(numeric(np.minimum, dim_min)),
     "Maximum": scalars(numeric(np.maximum, dim_max)),
@@ -269,9 +288,9 @@ FOLDS: dict[str, Fold] = {
     "Greater": scalars(swapped(less)),
     "LessEqual": scalars(negated(less, swap=True)),
     "GreaterEqual": scalars(negated(less)),
-    "LogicalAnd": logical(np.logical_and),
-    "LogicalOr": logical(np.logical_or),
-    "LogicalNot": logical(np.logical_not),
+    "LogicalAnd": always(logical(np.logical_and)),
+    "LogicalOr": always(logical(np.logical_or)),
+    "LogicalNot": always(logical(np.logical_not)),
     "Select": scalars(where),
     "SelectV2": scalars(where),
     "Cast": scalars(cast),
@@ -289,11 +308,11 @@ FOLDS: dict[str, Fold] = {
     "BroadcastTo": integers(broadcast_to),
     "Transpose": integers(transpose),
     "ReverseV2": integers(reverse),
-    "Range": range_,
-    "Sum": reduction(dim_sum),
-    "Prod": reduction(dim_product),
-    "Max": reduction(dim_max),
-    "Min": reduction(dim_min),
-    "All": boolean_reduction(np.all),
-    "Any": boolean_reduction(np.any),
+    "Range": always(range_),
+    "Sum": always(reduction(dim_sum)),
+    "Prod": always(reduction(dim_product)),
+    "Max": always(reduction(dim_max)),
+    "Min": always(reduction(dim_min)),
+    "All": always(boolean_reduction(np.all)),
+    "Any": always(boolean_reduction(np.any)),
 }

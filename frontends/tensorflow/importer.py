@@ -254,9 +254,9 @@ class Importer:
 
     def build(self, node: Node, rule: Rule) -> Sequence[Item | None]:
         """The outputs of a node: folded contents, or what its rule makes."""
-        fold = FOLDS.get(node.op_type)
-        if fold is not None:
-            folded = folded_outputs(node, fold, folded_element)
+        folding = FOLDS.get(node.op_type)
+        if folding is not None:
+            folded = folded_outputs(node, folding.now, folded_element)
             if folded is not None:
                 return [each for each in folded if isinstance(each, Tensor)]
         built = rule.build(node)
@@ -272,8 +272,8 @@ class Importer:
         for value in values:
             if isinstance(value, Tensor) and not value.sources:
                 value.sources = sources
-        if fold is not None:
-            remember(node, fold, values)
+        if folding is not None:
+            remember(node, folding.later, values)
         return values
 
 

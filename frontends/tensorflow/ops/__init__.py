@@ -12,6 +12,7 @@ from stepwell.frontends.tensorflow.ops import (
     normalisation,
     pooling,
     reduction,
+    resampling,
     shape,
     structure,
 )
@@ -26,6 +27,7 @@ FAMILIES = (
     reduction,
     shape,
     movement,
+    resampling,
     indexing,
     control,
     lists,
