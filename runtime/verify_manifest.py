@@ -121,15 +121,20 @@ class _Verifier:
         _require(0 <= index < count, f"a {what} below {count}", index)
 
     def boundary(self, place: str, index: int, value: int) -> None:
-        """An input is a value in that input's place; an output is any value."""
+        """An input is a value in that input's place. An output is any value; one in an
+        output's buffer may be several outputs, and that one among them."""
         self.index("value", value, len(self.manifest.values))
         found = self.manifest.values[value]
-        if place == "input" or found.place == "output":
+        if place == "input":
             _require(
                 (found.place, found.index) == (place, index),
-                f"{place} {index} at value {value}",
+                f"input {index} at value {value}",
                 f"{found.place} {found.index}",
             )
+        elif found.place == "output":
+            self.index("output", found.index, len(self.manifest.outputs))
+            owner = self.manifest.outputs[found.index].value
+            _require(owner == value, f"output {found.index} at value {value}", owner)
 
     def value(self, index: int, value: Value) -> None:
         m = self.manifest

@@ -27,6 +27,7 @@ from stepwell.runtime.manifest import (
     Launch,
     Segment,
     TargetInfo,
+    TensorInfo,
     Value,
     Weight,
 )
@@ -259,11 +260,21 @@ def values(*changed):
         ({"threads": -1}, "threads"),
         ({"kernels": (Kernel("scale", 3, 1, (), ()),)}, "1 symbols of scale"),
         ({"code": None}, "code for the kernels"),
+        (
+            {"outputs": (TensorInfo("x", 0), TensorInfo("y", 3))},
+            "output 0 at value 3 in the manifest, got 0",
+        ),
     ],
 )
 def test_inconsistent_manifests_are_refused_on_loading(build, change, message):
     with pytest.raises(EngineFileError, match=message):
         engine_file.from_bytes(engine_file.to_bytes(build(**change)))
+
+
+def test_one_value_may_be_several_outputs(build):
+    outputs = (TensorInfo("y", 3), TensorInfo("x", 0), TensorInfo("again", 3))
+    data = engine_file.to_bytes(build(outputs=outputs))
+    assert engine_file.from_bytes(data).manifest.outputs == outputs
 
 
 def test_symbols_that_nothing_binds(build):
