@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from stepwell.errors import ModelError, OptionError
 
 from .checker import MemoryChecker
 from .machine import Launch, Machine, Wave, grid_clusters
-from .memory import SHARED_LIMIT, GlobalMemory
+from .memory import RESERVED, SHARED_LIMIT, GlobalMemory
 from .parser import parse
 from .provenance import Provenance
 from .registers import NUMPY_TYPES
@@ -29,6 +30,8 @@ from .translate import (
 
 WAVE_THREADS = 4096
 """Threads that run side by side, if the grid has so many."""
+WORKSPACE = 64
+"""Bytes that a cooperative launch gives the barrier of its grid."""
 Triple = tuple[int, int, int]
 Argument = int | float | bytes | np.generic | NDArray
 
@@ -118,6 +121,8 @@ class Module:
         self.device = device
         self.syntax = parse(ptx)
         self.provenance = Provenance.of(ptx)
+        self._grid_barrier = "%envreg" in ptx
+        self._reserved = RESERVED if "%reserved_smem" in ptx else 0
         placed = [
             variable
             for variable in self.syntax.variables.values()
@@ -185,13 +190,14 @@ class Module:
             raise OptionError(f"expected a kernel of {names}, got {entry!r}")
         shape, blocks = triple(block), triple(grid)
         size = triple(cluster or function.directives.get("reqnctapercluster") or 1)
-        used = self.program.shared_size + shared
+        used = self.program.shared_size + shared + self._reserved
         if used > SHARED_LIMIT:
             raise OptionError(f"expected {SHARED_LIMIT} bytes shared, got {used}")
         machine = self.device.machine
         before = machine.instructions
         require(self.program, entry)
         parameters = self._parameters(function, args)
+        workspace = self._workspace(math.prod((*shape, *blocks)))
         launch = Launch(
             self.program.layout,
             blocks,
@@ -205,6 +211,7 @@ class Module:
             *self._for_checker(entry),
             provenance=self.provenance,
             dynamic=shared,
+            workspace=workspace,
         )
         machine.statistics = statistics
         if statistics is not None:
@@ -214,7 +221,15 @@ class Module:
         finally:
             machine.statistics = None
             machine.memory.free(parameters)
+            if workspace:
+                machine.memory.free(workspace)
         return machine.instructions - before
+
+    def _workspace(self, threads: int) -> int:
+        """Memory for a barrier of the grid, if all of it runs at once; the pointer."""
+        if not self._grid_barrier or threads > WAVE_THREADS:
+            return 0
+        return self.device.upload(np.zeros(WORKSPACE, np.uint8))
 
     def _for_checker(self, entry: str) -> tuple[int, frozenset[int]]:
         """What a launch tells the checker: the granule of memory, and registers."""

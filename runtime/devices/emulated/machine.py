@@ -184,6 +184,12 @@ class Machine:
     checker: Checker | None = None
     sink: Callable[[str], object] = sys.stdout.write
     statistics: Observer | None = None
+    _time: int = 0
+
+    def time(self) -> int:
+        """A clock: instructions, and later at each look at it."""
+        self._time = max(self._time + 1, self.instructions)
+        return self._time
 
     def run(self, wave: Wave, code: list[Step]) -> None:
         """Run the blocks of a wave to their end, and all that is in flight then."""
@@ -270,10 +276,10 @@ class Machine:
                 assert step.operation is not None
                 step.operation(threads, mask)
                 if wave.stopped:
-                    if wave.held or group.wait is not None:
-                        _leave_behind(wave, group, mask, pc)
-                    group.pc = pc + (not wave.held)
-                    wave.stopped = wave.held = False
+                    held, wave.stopped, wave.held = wave.held, False, None
+                    if held is not None or group.wait is not None:
+                        _leave_behind(wave, group, mask if held is None else held, pc)
+                    group.pc = pc + (held is None)
                     self.instructions += done * group.warps
                     return False
                 pc += 1
@@ -355,9 +361,11 @@ def _meet(wave: Wave, group: Group) -> None:
 
 
 def _leave_behind(wave: Wave, group: Group, mask: Mask, pc: int) -> None:
-    """Threads whose guard failed go on without those that stand still."""
+    """Those who need not stand still go on: their guard failed, or they were served."""
+    if mask is group.mask:
+        return
     others = group.mask & ~mask
-    if mask is not group.mask and others.any():
+    if others.any():
         group.mask = mask
         group.measure()
         wave.group(pc + 1, group.threads.start, others, group.stack)

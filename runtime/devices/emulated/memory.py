@@ -22,6 +22,8 @@ SHARED_BASE = 0x0100_0000_0000
 LOCAL_BASE = 0x0200_0000_0000
 SHARED_STRIDE = 1 << 18
 SHARED_LIMIT = 227 * 1024
+RESERVED = 1024
+"""Bytes of shared memory that belong to the system: they follow the program's."""
 ALIGNMENT = 512
 """Of global allocations, as cudaMalloc's (256 is promised)."""
 UNWRITTEN = 0xCD

@@ -20,6 +20,7 @@ TOKEN = re.compile(
   | (?P<string>"[^"]*")
   | (?P<float>0[fF][0-9a-fA-F]{8}|0[dD][0-9a-fA-F]{16}|\d+\.\d*(?:[eE][+-]?\d+)?)
   | (?P<int>0[xX][0-9a-fA-F]+U?|0[bB][01]+U?|\d+U?)
+  | (?P<directive>\.(?:reg|param|shared|global|const|local)(?=\.))
   | (?P<word>[%$._a-zA-Z][\w$%]*(?:(?:\.|::)[\w$%]+)*)
   | (?P<mark>[{}()\[\],;:@!|<>=+\-*~])
     """,

@@ -30,6 +30,8 @@ Mask = NDArray[np.bool_]
 Triple = tuple[int, int, int]
 SPECIAL: dict[str, Callable[[Threads], NDArray]] = {}
 """Special registers: name to the value for all threads of a range."""
+LOOKS = 8
+"""Reads of the same at one place after which others get their turn."""
 VOLATILE = ("%clock", "%clock64", "%clock_hi", "%globaltimer")
 """Special registers that change while threads run."""
 
@@ -43,7 +45,8 @@ class Launch:
     of the stack's pointer. `granule` is the narrowest access in bytes, and
     `product_rows` the rows of registers that wgmma uses: both for the checker.
     `provenance` names what lines came from; `dynamic` counts the shared bytes that the
-    launch gives.
+    launch gives; `workspace` is the generic address of what a barrier of the whole grid
+    needs, 0 if there is none.
     """
 
     layout: Layout
@@ -59,6 +62,7 @@ class Launch:
     product_rows: frozenset[int] = frozenset()
     provenance: Provenance = field(default_factory=Provenance)
     dynamic: int = 0
+    workspace: int = 0
 
     def index_of(self, block: int) -> Triple:
         """The index of a block, by its number in the order that blocks run in."""
@@ -245,10 +249,20 @@ class Threads:
         self.wave.current.tired = True
         self.wave.stopped = True
 
-    def hold(self, reason: str) -> None:
-        """Try the running instruction again later: some of its threads are not here."""
+    def look(self, what: str, found: bytes) -> None:
+        """Note what a read found that others may change: who finds the same polls."""
+        wave = self.wave
+        key = wave.line, self.start, self.stop
+        before, times = wave.looks.get(key, (b"", 0))
+        times = times + 1 if before == found else 0
+        wave.looks[key] = found, times
+        if times >= LOOKS:
+            self.poll(f"polls {what}")
+
+    def hold(self, reason: str, lanes: Mask) -> None:
+        """Let threads try the running instruction again later; it waits for others."""
         self.poll(reason)
-        self.wave.held = True
+        self.wave.held = lanes
 
     def describe(self, lane: int) -> str:
         """A thread, for messages."""
@@ -310,6 +324,7 @@ class Wave:
         for threads in self.ranges.values():
             threads.forget()
         self.arrived = np.zeros(blocks * BARRIERS, np.int64)
+        self.at_barrier = np.full(self.count, -1)
         self.generation = np.zeros(blocks * BARRIERS, np.int64)
         self.reductions: dict[tuple[int, int], list[int]] = {}
         self.cluster_arrived = np.zeros(self.count, np.bool_)
@@ -317,7 +332,9 @@ class Wave:
         self.cluster_phase = np.zeros(self.count, np.int64)
         self.frames: dict[tuple[str, int], Any] = {}
         self.effects = self.line = 0
-        self.stopped = self.held = False
+        self.stopped = False
+        self.looks: dict[tuple[int, int, int], tuple[bytes, int]] = {}
+        self.held: Mask | None = None
         self.current: Group | None = None
         self.groups: list[Group] = []
         self.group(launch.entry, 0, ~self.exited, ())

@@ -76,7 +76,12 @@ def atomic(one: Instruction, scope: Scope) -> Operation:
             old = np.empty(mask.shape, raw.dtype)
             old[mask] = before.view(raw.dtype)
             write(threads, mask, old.view(NUMPY_TYPES[type_]))
-        threads.wave.effects += 1
+        found = before.view(raw.dtype)
+        if np.array_equal(found, raw[offsets // size]):
+            place = memory.label(int(offsets[0]))
+            threads.look(place, offsets.tobytes() + found.tobytes())
+        else:
+            threads.wave.effects += 1
 
     return by_space(run)
 

@@ -17,6 +17,7 @@ from stepwell.runtime.devices.emulated.machine import (
     Operation,
     Threads,
     Wait,
+    Wave,
 )
 from stepwell.runtime.devices.emulated.syntax import Instruction, Not
 from stepwell.runtime.devices.emulated.translate import (
@@ -52,7 +53,15 @@ def barrier(one: Instruction, scope: Scope) -> Operation:
     def run(threads: Threads, mask: Mask) -> None:
         arrive(threads, mask, number, count, not arrive_only)
 
-    return run
+    return _aligned(one, run)
+
+
+def _aligned(one: Instruction, operation: Operation) -> Operation:
+    """An operation that all lanes of a warp do together, unless it may be divergent."""
+    if one.opcode == "barrier" and "aligned" not in one.modifiers:
+        return operation
+    everyone = np.array(FULL, np.uint32)
+    return converged(lambda threads: everyone, operation)
 
 
 def arrive(
@@ -70,11 +79,13 @@ def arrive(
     wave = threads.wave
     which = _barriers_of(threads, mask, number)
     wanted = None if count is None else uniform(count, threads, mask)
-    # A barrier counts warps: every thread of a warp that arrives.
-    places = which.reshape(-1, WARP)
-    rows = np.flatnonzero(np.logical_or.reduce(mask.reshape(-1, WARP), axis=1))
-    first = mask.reshape(-1, WARP)[rows].argmax(axis=1)
-    np.add.at(wave.arrived, places[rows, first], WARP)
+    if wanted is not None and wanted % WARP:
+        raise DeviceError(
+            f"expected a barrier of whole warps, got {wanted} threads",
+            where=threads.describe(int(mask.argmax())),
+        )
+    np.copyto(wave.at_barrier[threads.start : threads.stop], which, where=mask)
+    _count_warps(wave)
     wave.effects += 1
     checker = threads.device.checker
     if checker is not None:
@@ -82,6 +93,7 @@ def arrive(
     generation = wave.generation[which]
 
     def ready() -> Mask:
+        _count_warps(wave)
         full = (
             np.repeat(wave.live_threads(), BARRIERS)
             if wanted is None
@@ -112,6 +124,16 @@ def arrive(
         )
 
     threads.wait(Wait(reason, ready, resume))
+
+
+def _count_warps(wave: Wave) -> None:
+    """A barrier counts warps: those whose threads have all arrived, or ended."""
+    there = wave.at_barrier.reshape(-1, WARP)
+    arrived = (there >= 0).any(axis=1)
+    arrived &= ((there >= 0) | wave.exited.reshape(-1, WARP)).all(axis=1)
+    if arrived.any():
+        np.add.at(wave.arrived, there[arrived].max(axis=1), WARP)
+        there[arrived] = -1
 
 
 def _barriers_of(threads: Threads, mask: Mask, number: Read) -> NDArray[np.int64]:
@@ -160,33 +182,76 @@ def _reduction(one: Instruction, scope: Scope) -> Operation:
 
         arrive(threads, mask, number, count, True, finish)
 
-    return run
+    return _aligned(one, run)
 
 
 def converged(members: Read, operation: Operation) -> Operation:
-    """An operation of the lanes of a member mask: it waits until they are all here."""
+    """An operation of the lanes of a member mask: it waits until they are all here.
+
+    Lanes of one warp that give different masks are apart from one another. Raises
+    DeviceError for a thread that its own mask does not name.
+    """
 
     def run(threads: Threads, mask: Mask) -> None:
-        if mask is not threads.everyone and not (mask | threads.exited).all():
-            wanted = lanes_of(members, threads, mask)
-            missing = wanted & ~mask & ~threads.exited
-            if missing.any():
-                lanes = np.unique(np.flatnonzero(missing) % WARP)[:8]
-                threads.hold(f"waits for lanes {lanes} of its warp")
-                return
-        operation(threads, mask)
+        given = members(threads)
+        if given.ndim == 0 and given == FULL and _complete(threads, mask):
+            operation(threads, mask)
+            return
+        words = np.broadcast_to(given, mask.shape)
+        left, waiting = mask, np.zeros_like(mask)
+        while left.any():
+            mine, ready = _meeting(words, threads, left)
+            waiting |= mine & ~ready
+            ready &= mine
+            if ready.any():
+                operation(threads, mask if ready.all() else ready)
+            left = left & ~mine
+        if waiting.any():
+            threads.hold(_absent(words, threads, waiting), waiting)
 
     return run
 
 
-def lanes_of(members: Read, threads: Threads, mask: Mask) -> Mask:
-    """The threads that the member masks of the threads of `mask` name."""
-    words = np.broadcast_to(members(threads), mask.shape).astype(np.uint64)
-    per_warp = np.bitwise_or.reduce(
-        np.where(mask, words, np.uint64(0)).reshape(-1, WARP), axis=1
-    )
-    bits = per_warp[:, None] >> np.arange(WARP, dtype=np.uint64) & np.uint64(1)
-    return bits.astype(np.bool_).reshape(-1)
+FULL = 0xFFFFFFFF
+
+
+def _complete(threads: Threads, mask: Mask) -> bool:
+    """Whether all threads are there that have not ended."""
+    return mask is threads.everyone or bool((mask | threads.exited).all())
+
+
+def _meeting(words: Mask, threads: Threads, left: Mask) -> tuple[Mask, Mask]:
+    """The threads that give the same member mask as the first of their warp's.
+
+    And which warps (thread by thread) have all the threads there that they name.
+    """
+    rows, by_warp = left.reshape(-1, WARP), words.reshape(-1, WARP)
+    word = by_warp[np.arange(len(rows)), rows.argmax(axis=1)]
+    mine = rows & (by_warp == word[:, None])
+    named = (word[:, None] >> LANES & 1).astype(np.bool_)
+    stray = mine & ~named
+    if stray.any():
+        lane = int(stray.argmax())
+        raise DeviceError(
+            f"lane {lane % WARP} is not in the member mask "
+            f"{int(words[lane]):#010x} that it gives",
+            where=threads.describe(lane),
+        )
+    missing = (named & ~mine & ~threads.exited.reshape(-1, WARP)).any(axis=1)
+    return mine.reshape(-1), np.repeat(~missing, WARP)
+
+
+LANES = np.arange(WARP, dtype=np.uint32)
+
+
+def _absent(words: Mask, threads: Threads, waiting: Mask) -> str:
+    """Whom the first of the waiting threads waits for."""
+    lane = int(waiting.argmax())
+    start = lane // WARP * WARP
+    here = waiting[start : start + WARP] & (words[start : start + WARP] == words[lane])
+    gone = threads.exited[start : start + WARP]
+    named = (words[lane] >> LANES & 1).astype(np.bool_)
+    return f"waits for lanes {np.flatnonzero(named & ~here & ~gone)[:8]} of its warp"
 
 
 def _cluster_barrier(one: Instruction) -> Operation:

@@ -57,14 +57,14 @@ def indexed_branch(one: Instruction, scope: Scope) -> Step:
     return Step(one.line, one.name, jump=go)
 
 
-@jump("exit", "trap")
+@jump("exit", "trap", "brkpt")
 def end(one: Instruction, scope: Scope) -> Step:
-    """`exit` ends threads; `trap` ends the kernel with an error."""
+    """`exit` ends threads; `trap` and `brkpt` end the kernel with an error."""
 
     def go(threads: Threads, group: Group, mask: Mask) -> Targets:
-        if one.opcode == "trap":
+        if one.opcode != "exit":
             raise DeviceError(
-                "the kernel executed trap",
+                f"the kernel executed {one.opcode}",
                 where=threads.describe(int(np.flatnonzero(mask)[0])),
             )
         np.logical_or(threads.exited, mask, threads.exited)

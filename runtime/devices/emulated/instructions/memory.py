@@ -64,6 +64,9 @@ def load(one: Instruction, scope: Scope) -> Operation:
         memory, offsets = checked(threads, mask, where(threads, mask), width, kind)
         view = memory.view(size)
         index = offsets // size
+        if kind == "strong read":
+            found = offsets.tobytes() + view[index].tobytes()
+            threads.look(memory.label(int(offsets[0])), found)
         if mask is threads.everyone:
             for write in writes:
                 write(threads, mask, view.take(index).view(dtype))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.runtime.devices.emulated.machine import WARP, Threads, Wave
+from stepwell.runtime.devices.emulated.memory import RESERVED
 from stepwell.runtime.devices.emulated.translate import SPECIAL
 
 Triple = tuple[int, int, int]
@@ -76,7 +77,19 @@ def _rank(threads: Threads) -> NDArray:
 
 
 def _time(threads: Threads) -> NDArray:
-    return np.array(threads.device.instructions)
+    threads.wave.effects += 1  # who waits for time to pass does not wait in vain
+    return np.array(threads.device.time())
+
+
+def _workspace(shift: int, threads: Threads) -> NDArray:
+    return np.array(threads.wave.launch.workspace >> shift & 0xFFFFFFFF)
+
+
+def _reserved(offset: int, threads: Threads) -> NDArray:
+    return np.array(threads.wave.launch.shared - RESERVED + offset)
+
+
+ENVIRONMENT = 32
 
 
 OTHERS: dict[str, Callable[[Threads], NDArray]] = {
@@ -101,5 +114,13 @@ OTHERS: dict[str, Callable[[Threads], NDArray]] = {
     "%lanemask_le": partial(_mask, np.less_equal),
     "%lanemask_gt": partial(_mask, np.greater),
     "%lanemask_ge": partial(_mask, np.greater_equal),
+    **{f"%envreg{n}": lambda threads: np.array(0) for n in range(ENVIRONMENT)},
+    "%envreg1": partial(_workspace, 32),
+    "%envreg2": partial(_workspace, 0),
+    "%reserved_smem_offset_begin": partial(_reserved, 0),
+    "%reserved_smem_offset_end": partial(_reserved, RESERVED),
+    "%reserved_smem_offset_cap": partial(_reserved, RESERVED),
+    "%reserved_smem_offset_0": partial(_reserved, 0),
+    "%reserved_smem_offset_1": partial(_reserved, RESERVED // 2),
 }
 SPECIAL.update(OTHERS)
