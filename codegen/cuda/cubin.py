@@ -45,27 +45,49 @@ def assemble(ptx: str, target: Target, folder: Path | None = None) -> bytes:
     Raises:
         CompileError: nvJitLink is not installed, or refuses the text.
     """
-    tool = ptxas()
-    maker = _version(str(tool)) if tool else f"nvJitLink {_linker().version()}"
-    key = hashlib.sha256(f"{maker} {target.name}\n{ptx}".encode()).hexdigest()
-    path = (folder or cache_folder()) / f"{key}.cubin"
+    path = (folder or cache_folder()) / f"{content_key(ptx, target)}.cubin"
     with suppress(OSError):
         return path.read_bytes()
-    cubin = _run_ptxas(tool, ptx, target) if tool else None
-    if cubin is None:
-        cubin, _ = _link(_linker(), ptx, target)
+    cubin, _ = assemble_with_log(ptx, target)
     _keep(path, cubin)
     return cubin
 
 
+def content_key(ptx: str, target: Target) -> str:
+    """The name of what an assembler makes of a PTX text.
+
+    Raises:
+        CompileError: there is no assembler.
+    """
+    tool = ptxas()
+    maker = _version(str(tool)) if tool else f"nvJitLink {_linker().version()}"
+    return hashlib.sha256(f"{maker} {target.name}\n{ptx}".encode()).hexdigest()
+
+
+def assemble_with_log(ptx: str, target: Target) -> tuple[bytes, str]:
+    """The cubin of a PTX text, and what the assembler says of it; nothing is kept.
+
+    Raises:
+        CompileError: as `assemble`.
+    """
+    tool = ptxas()
+    done = _run_ptxas(tool, ptx, target) if tool else None
+    return _link(_linker(), ptx, target) if done is None else done
+
+
 def ptxas() -> Path | None:
-    """NVIDIA's assembler, on the path or in a Python package."""
-    found = shutil.which("ptxas")
+    """NVIDIA's assembler, if there is one."""
+    return nvidia_tool("ptxas")
+
+
+def nvidia_tool(name: str) -> Path | None:
+    """A program of NVIDIA's, on the path or in a Python package."""
+    found = shutil.which(name)
     if found:
         return Path(found)
     package = importlib.util.find_spec("nvidia")
     for folder in (package.submodule_search_locations or ()) if package else ():
-        for path in sorted(Path(folder).glob("*/bin/ptxas"), reverse=True):
+        for path in sorted(Path(folder).glob(f"*/bin/{name}"), reverse=True):
             return path
     return None
 
@@ -78,14 +100,14 @@ def _version(tool: str) -> str:
     return done.stdout
 
 
-def _run_ptxas(tool: Path, ptx: str, target: Target) -> bytes | None:
-    """The cubin; None if this `ptxas` is too old for the PTX."""
+def _run_ptxas(tool: Path, ptx: str, target: Target) -> tuple[bytes, str] | None:
+    """The cubin and the log; None if this `ptxas` is too old for the PTX."""
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "kernels.ptx"), Path(folder, "kernels.cubin")
         source.write_text(ptx)
-        command = [tool, f"-arch={target.name}", source, "-o", result]
-        done = subprocess.run(command, capture_output=True, check=False)
-        return result.read_bytes() if done.returncode == 0 else None
+        command = [tool, f"-arch={target.name}", "-v", source, "-o", result]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return (result.read_bytes(), done.stderr) if done.returncode == 0 else None
 
 
 def _linker() -> Any:
@@ -117,28 +139,23 @@ class Resources:
 
 
 _PROPERTIES = re.compile(
-    r"Function properties for (\w+)\s+ptxas[ .]*(\d+) bytes stack frame, "
+    r"Function properties for (\w+)\s+(?:ptxas[ .]*)?(\d+) bytes stack frame, "
     r"(\d+) bytes spill stores.*?Used (\d+) registers",
     re.DOTALL,
 )
 
 
-def resources(ptx: str, target: Target) -> Mapping[str, Resources]:
-    """What each kernel of a PTX text takes, by its symbol.
-
-    Raises:
-        CompileError: as `assemble`.
-    """
-    _, log = _link(_linker(), ptx, target, "-verbose")
+def resources(log: str) -> Mapping[str, Resources]:
+    """What each kernel takes, by its symbol, read off the assembler's log."""
     return {
         name: Resources(int(registers), int(spills), int(stack))
         for name, stack, spills, registers in _PROPERTIES.findall(log)
     }
 
 
-def _link(linker: Any, ptx: str, target: Target, *more: str) -> tuple[bytes, str]:
+def _link(linker: Any, ptx: str, target: Target) -> tuple[bytes, str]:
     """The cubin and the assembler's log."""
-    options = [f"-arch={target.name}", *more]
+    options = [f"-arch={target.name}", "-verbose"]
     handle = linker.create(len(options), options)
     data = ptx.encode() + b"\0"
     try:

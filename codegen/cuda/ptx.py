@@ -15,7 +15,6 @@ from .intrinsics import CUDA_INTRINSICS
 
 TRIPLE = "nvptx64-nvidia-cuda"
 
-
 LONG = 1000
 """Lines of LLVM IR above which LLVM's own passes cost more than they bring.
 
@@ -29,8 +28,10 @@ products of warpgroups need LLVM to keep their sums in place.
 def _machine(cpu: str, ptx: int, level: int) -> Any:
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
-    # Division of f32 as `div.full`, within 2 ulp (PTX ISA, "div").
+    # `div.full` within 2 ulp and `sqrt.approx` within 1 (PTX ISA, "div" and "sqrt"):
+    # with correct rounding both call a subroutine.
     binding.set_option("", "-nvptx-prec-divf32=1")
+    binding.set_option("", "-nvptx-prec-sqrtf32=0")
     target = binding.Target.from_triple(TRIPLE)
     return target.create_target_machine(cpu=cpu, features=f"+ptx{ptx}", opt=level)
 

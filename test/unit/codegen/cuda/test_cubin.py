@@ -64,6 +64,17 @@ def test_an_assembler_that_is_too_old_is_passed_over(
     assert cubin.assemble(PTX, SM_80, tmp_path).startswith(b"\x7fELF")
 
 
-def test_resources_of_a_kernel(no_ptxas: None) -> None:
-    taken = cubin.resources(PTX, SM_80)["nothing"]
+def expect_resources() -> None:
+    code, log = cubin.assemble_with_log(PTX, SM_80)
+    assert code.startswith(b"\x7fELF")
+    taken = cubin.resources(log)["nothing"]
     assert taken.registers > 0 and taken.spills == taken.stack == 0
+
+
+def test_resources_of_a_kernel_by_nvjitlink(no_ptxas: None) -> None:
+    expect_resources()
+
+
+@pytest.mark.skipif(cubin.ptxas() is None, reason="needs ptxas")
+def test_resources_of_a_kernel_by_ptxas() -> None:
+    expect_resources()
