@@ -18,7 +18,7 @@ from stepwell.errors import ModelError, OptionError
 
 from .inplace import functional_name, is_sound
 from .ops import TABLE
-from .overloads import find_overload, is_mutable, schema_of
+from .overloads import find_overload, is_mutable, rule_name, schema_of
 from .whole import whole_recurrent_layers
 
 
@@ -91,11 +91,14 @@ def decompose(exported: ExportedProgram) -> ExportedProgram:
 
 
 def needs_decomposition(exported: ExportedProgram) -> bool:
-    """Whether a call of the graph has no rule, or changes memory that others share."""
+    """Whether a call of the graph has no rule, changes memory that others share, or
+    casts its operands by itself (autocast)."""
     for module in exported.graph_module.modules():
         if not isinstance(module, torch.fx.GraphModule):
             continue
         for node in module.graph.nodes:
+            if rule_name(node.target) == "wrap_with_autocast" and node.args[2]:
+                return True  # its casts are not in the graph yet
             if schema_of(node.target) is None:
                 continue
             if is_mutable(node.target) and not is_sound(node):

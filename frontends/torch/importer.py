@@ -153,6 +153,8 @@ class GraphImporter:
             self.ops[target] += 1
             if rule is None:
                 raise UnsupportedError("the op is not supported")
+            if any(map(_is_complex, (node, *node.all_input_nodes))):
+                raise UnsupportedError("complex numbers")
             arguments = self.arguments(node, values)
             if _is_poisoned(arguments):
                 return POISON
@@ -220,6 +222,12 @@ def _has_effect(node: fx.Node) -> bool:
 
 
 EFFECTS = ("aten._assert_scalar.default",)
+
+
+def _is_complex(node: fx.Node) -> bool:
+    """Whether a node stands for complex numbers."""
+    known = node.meta.get("val")
+    return isinstance(known, torch.Tensor) and known.is_complex()
 
 
 def _is_poisoned(value: Any) -> bool:
