@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -151,6 +152,23 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def write_section(page: Path, text: str) -> None:
+    """Put a section into a page, in the place of the one with the same heading."""
+    parts = re.split(r"(?m)^(?=#)", page.read_text() if page.exists() else "")
+    sections = {part.partition("\n")[0]: part.strip() for part in parts if part}
+    sections[text.partition("\n")[0]] = text.strip()
+    page.write_text("\n\n".join(sections.values()) + "\n")
+
+
+def told(arguments: Sequence[str]) -> list[str]:
+    """The arguments without those that say how to measure, which pages leave out."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--write", action="store_true")
+    for name in ("--jobs", "--resume"):
+        parser.add_argument(name)
+    return parser.parse_known_args(arguments)[1]
 
 
 def show(rows: Sequence[Row]) -> None:

@@ -131,9 +131,9 @@ def image(size: int) -> Callable[[int, int], tuple[torch.Tensor, ...]]:
     return lambda batch, _: (torch.randn(batch, 3, size, size),)
 
 
-def bert() -> nn.Module:
-    """BERT-base, 2 layers."""
-    config = BertConfig(num_hidden_layers=2, vocab_size=1000)
+def bert(layers: int = 2, vocabulary: int = 1000) -> nn.Module:
+    """BERT-base, cut to a few layers."""
+    config = BertConfig(num_hidden_layers=layers, vocab_size=vocabulary)
     names = ("input_ids", "attention_mask")
     return Only(BertModel(config), names, ("last_hidden_state", "pooler_output"))
 

@@ -1,10 +1,11 @@
 """all-MiniLM-L6-v2 through the front door, judged by people: WordSim-353.
 
-Usage: python tools/bench/torch_minilm.py
+Usage: python tools/bench/torch_minilm.py [--json] [--write]
 
 Embeds the words of the collection with torch and with the compiled module, and prints
 Spearman's correlation of their cosines with the people's scores. Returns 1 if the two
-differ by more than 0.001. Needs transformers and scipy.
+differ by more than 0.001. `--write` puts them into docs/benchmarks/torch.md. Needs
+transformers and scipy.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from torch import nn
 
 import stepwell.torch
 from stepwell.tools.bench import torchvision_ops
+from stepwell.tools.bench.model_table import PAGES, write_section
 from stepwell.tools.models import model_path
 
 BATCH = 32
@@ -130,17 +133,34 @@ def _correlation(
     return float(spearmanr(cosines, [people for *_, people in pairs]).statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def main() -> int:
+def section(found: Score) -> str:
+    """The section of the page of PyTorch models."""
+    return f"""## MiniLM, judged by people
+
+Command: `python tools/bench/torch_minilm.py`, {date.today()},
+torch {torch.__version__}.
+
+all-MiniLM-L6-v2 with its trained weights and its tokenizer embeds the words of
+WordSim-353, {BATCH} at a time. Spearman's correlation of cosines with the people's
+scores is {found.theirs:.4f} with torch and {found.ours:.4f} with stepwell, on
+{found.pairs} pairs; elements of the embeddings, which are unit vectors, differ by at
+most {found.largest_error:.1e}.
+"""
+
+
+def main(arguments: list[str]) -> int:
     """Prints the scores; 1 if they differ."""
     found = score()
     Console().print(
         f"{found.pairs} pairs: Spearman {found.theirs:.4f} with torch, "
         f"{found.ours:.4f} with stepwell, embeddings within {found.largest_error:.1e}"
     )
-    if "--json" in sys.argv:
+    if "--json" in arguments:
         print(json.dumps(asdict(found)))
+    if "--write" in arguments:
+        write_section(PAGES / "torch.md", section(found))
     return int(not found.is_right)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

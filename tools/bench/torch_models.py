@@ -38,6 +38,8 @@ from stepwell.tools.bench.model_table import (
     parser_of,
     peak_gb,
     show,
+    told,
+    write_section,
 )
 
 MODES = ("static", "dynamic")
@@ -178,7 +180,7 @@ def flatten(outputs: Any) -> list[np.ndarray[Any, Any]]:
 
 
 def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
-    """The page of docs/benchmarks/."""
+    """The first section of the page; others write those behind it."""
     import torch
     import transformers
 
@@ -220,9 +222,7 @@ def main(arguments: list[str]) -> int:
     show(rows)
     if options.write:
         name = "torch" if options.target == "cpu" else f"torch-{options.target}"
-        (PAGES / f"{name}.md").write_text(
-            page(rows, [a for a in arguments if a != "--write"])
-        )
+        write_section(PAGES / f"{name}.md", page(rows, told(arguments)))
     return int(not all(row.is_right for row in rows))
 
 
