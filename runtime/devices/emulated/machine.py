@@ -276,10 +276,7 @@ class Machine:
                 assert step.operation is not None
                 step.operation(threads, mask)
                 if wave.stopped:
-                    held, wave.stopped, wave.held = wave.held, False, None
-                    if held is not None or group.wait is not None:
-                        _leave_behind(wave, group, mask if held is None else held, pc)
-                    group.pc = pc + (held is None)
+                    _stand_still(wave, group, mask, pc)
                     self.instructions += done * group.warps
                     return False
                 pc += 1
@@ -360,15 +357,30 @@ def _meet(wave: Wave, group: Group) -> None:
             return
 
 
-def _leave_behind(wave: Wave, group: Group, mask: Mask, pc: int) -> None:
-    """Those who need not stand still go on: their guard failed, or they were served."""
-    if mask is group.mask:
+def _stand_still(wave: Wave, group: Group, mask: Mask, pc: int) -> None:
+    """Part a group that an instruction has stopped.
+
+    Who is held tries it again; who waits, or has polled, stands behind it; who was
+    served beside those that are held, or whose guard failed, goes on.
+    """
+    held, wave.stopped, wave.held = wave.held, False, None
+    group.pc = pc + (held is None)
+    if held is None and group.wait is None:
         return
-    others = group.mask & ~mask
-    if others.any():
-        group.mask = mask
+    start, stays = group.threads.start, mask if held is None else held
+    if mask is not group.mask:
+        wave.group(pc + 1, start, group.mask & ~mask, group.stack)
+    if held is not None:
+        served = mask & ~held
+        if group.wait is None:
+            wave.group(pc + 1, start, served, group.stack)
+        else:  # the wait is of this range of threads
+            behind = Group(pc + 1, group.threads, served, group.stack, group.wait)
+            wave.groups.append(behind)
+            group.wait = None
+    if stays is not group.mask:
+        group.mask = stays
         group.measure()
-        wave.group(pc + 1, group.threads.start, others, group.stack)
 
 
 def _woken(wave: Wave, group: Group) -> Group | None:
