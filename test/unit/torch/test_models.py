@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 import stepwell.torch
 from stepwell.tools.bench import torchvision_ops
@@ -26,6 +27,13 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 VOCABULARY = 50
+SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 
 
 def ids(*shape):
@@ -55,27 +63,16 @@ def check(module, specs, runs):
         with torch.no_grad():
             expected = module(*inputs)
         ours = compiled(*inputs)
-        for a, b in zip(as_tuple(ours), as_tuple(expected), strict=True):
+        for a, b in zip(tree_leaves(ours), tree_leaves(expected), strict=True):
             assert a.shape == b.shape
             assert (a - b).abs().max() <= 1e-4 * b.abs().max()
-
-
-def as_tuple(result):
-    """A tensor or tuple of them as a tuple."""
-    return result if isinstance(result, tuple) else (result,)
+    return compiled
 
 
 class Bert(nn.Module):
     def __init__(self):
         super().__init__()
-        config = BertConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=48,
-        )
-        self.bert = BertModel(config)
+        self.bert = BertModel(BertConfig(**SMALL))
 
     def forward(self, tokens, mask):
         output = self.bert(tokens, mask)
@@ -90,18 +87,11 @@ def test_an_encoder_with_a_mask():
 
 
 class DecodeStep(nn.Module):
-    """Keys and values of two layers come in, and go out one longer."""
+    """Keys and values of each layer come in, and go out one longer."""
 
-    def __init__(self):
+    def __init__(self, **config):
         super().__init__()
-        config = LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-        )
+        config = LlamaConfig(**{**SMALL, "num_key_value_heads": 2, **config})
         self.model = LlamaForCausalLM(config)
 
     def forward(self, tokens, mask, cache):
@@ -112,36 +102,46 @@ class DecodeStep(nn.Module):
             use_cache=True,
         )
         layers = output.past_key_values.layers
-        return output.logits, *[x for each in layers for x in (each.keys, each.values)]
+        return output.logits, [(each.keys, each.values) for each in layers]
 
 
-def test_a_decode_step_with_its_cache():
-    def inputs(batch, length):
-        cache = [tuple(torch.randn(2, batch, 2, length, 8)) for _ in range(2)]
-        mask = torch.ones(batch, length + 1, dtype=torch.int64)
-        return ids(batch, 1), mask, cache
+def step_inputs(batch, length, layers=2):
+    """A token, the mask, and keys and values of `length` tokens before it."""
+    cache = [tuple(torch.randn(2, batch, 2, length, 8)) for _ in range(layers)]
+    mask = torch.ones(batch, length + 1, dtype=torch.int64)
+    return ids(batch, 1), mask, cache
 
+
+def test_a_decode_step_with_a_cache_of_any_length():
     past = ranged(BATCH, 2, LENGTH, 8)
     specs = [
         ranged(BATCH, 1, dtype=torch.int64),
         ranged(BATCH, (3, 8, 21), dtype=torch.int64),
         [(past, past), (past, past)],
     ]
-    check(DecodeStep(), specs, [inputs(2, 7), inputs(1, 2), inputs(3, 15)])
+    step = DecodeStep()
+    compiled = check(step, specs, [step_inputs(2, 7), step_inputs(1, 2)])
+    text, length = ids(3, 9), 4
+    with torch.no_grad():
+        cache = step.model(text[:, :length], use_cache=True).past_key_values.layers
+        cache = [(layer.keys, layer.values) for layer in cache]
+        whole = step.model(text).logits
+    for place in range(length, 9):
+        mask = torch.ones(3, place + 1, dtype=torch.int64)
+        logits, cache = compiled(text[:, place : place + 1], mask, cache)
+        torch.testing.assert_close(logits[:, 0], whole[:, place], rtol=1e-4, atol=1e-5)
+
+
+def test_a_decode_step_with_a_cache_of_one_length():
+    inputs = step_inputs(2, 7, layers=1)
+    check(DecodeStep(num_hidden_layers=1), list(inputs), [inputs])
 
 
 class Translator(nn.Module):
     def __init__(self):
         super().__init__()
-        config = T5Config(
-            vocab_size=VOCABULARY,
-            d_model=32,
-            d_kv=8,
-            d_ff=48,
-            num_layers=1,
-            num_heads=4,
-            decoder_start_token_id=0,
-        )
+        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+        config = T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0, **sizes)
         self.model = T5ForConditionalGeneration(config)
 
     def forward(self, source, target):
