@@ -42,17 +42,22 @@ class TensorList:
         dims: the shape of an element as far as it is known.
         element: the element type.
         stack: the elements; None if none was set yet.
-        growing: whether elements are pushed to it, rather than set.
     """
 
     length: Dim
     dims: tuple[Dim | None, ...] | None
     element: Attribute
     stack: Tensor | None = None
-    growing: bool = False
 
 
-Item: TypeAlias = Tensor | Resource | TensorList
+@dataclass(eq=False)
+class ComplexTensor:
+    """Complex numbers, as floats with a last dim of 2: real and imaginary part."""
+
+    parts: Tensor
+
+
+Item: TypeAlias = Tensor | Resource | TensorList | ComplexTensor
 """What an output of a node stands for."""
 
 
@@ -162,6 +167,23 @@ class Node(GraphNode):
         if not isinstance(value, Resource):
             raise self.unsupported("a resource other than a frozen variable")
         return value
+
+    def tensor(self, index: int) -> Tensor:
+        """Input `index`, a tensor of numbers that are not complex."""
+        match self.inputs[index] if index < len(self.inputs) else None:
+            case ComplexTensor():
+                raise self.unsupported(f"{self.op_type} of complex numbers")
+            case TensorList():
+                raise self.unsupported(f"{self.op_type} of a list of tensors")
+            case _:
+                return super().tensor(index)
+
+    def complex_x(self, index: int = 0) -> SSAValue:
+        """The parts of input `index`, complex numbers."""
+        found = self.inputs[index]
+        if not isinstance(found, ComplexTensor):
+            raise self.unsupported("complex numbers that no supported op makes")
+        return self.importer.ssa(found.parts)
 
     def tensor_list(self, index: int = 0) -> TensorList:
         """Input `index`, a list of tensors."""

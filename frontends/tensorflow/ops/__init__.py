@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from stepwell.frontends.tensorflow.ops import (
+    blocks,
     contraction,
     control,
     elementwise,
     indexing,
     lists,
+    matrices,
     movement,
     normalisation,
     pooling,
+    quantization,
     reduction,
     resampling,
+    selection,
     shape,
+    spectral,
     structure,
 )
 from stepwell.frontends.tensorflow.registry import OpTable
@@ -27,8 +32,13 @@ FAMILIES = (
     reduction,
     shape,
     movement,
+    blocks,
     resampling,
     indexing,
+    matrices,
+    selection,
+    spectral,
+    quantization,
     control,
     lists,
 )

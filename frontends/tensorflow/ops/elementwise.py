@@ -9,13 +9,13 @@ import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import is_float, numpy_dtype
+from stepwell.dialects.dtypes import bit_width, is_float, numpy_dtype
 from stepwell.dialects.shapes import dims_of, element_of
 from stepwell.frontends.emit import like, reshape, value
 from stepwell.frontends.tensorflow.node import Item, Node
 from stepwell.frontends.tensorflow.ops.normalisation import as_batch_norm
-from stepwell.frontends.tensorflow.ops.rows import binary, unary
-from stepwell.frontends.tensorflow.registry import Output, Rule
+from stepwell.frontends.tensorflow.ops.rows import binary, described, op_name, unary
+from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 
 UNARY = {
     "Abs": nn.AbsOp,
@@ -187,6 +187,18 @@ def truncate_modulo(node: Node) -> Operation:
     return nn.ModOp(node.x(0), node.x(1), fmod=True)
 
 
+def shift(op: Callable[..., Operation]) -> Build:
+    """Bits moved by as many places as the second input says, within the width."""
+
+    def build(node: Node) -> Operation:
+        x, places = node.x(0), node.x(1)
+        most = like(node, bit_width(element_of(x)) - 1, places)
+        held = nn.MinimumOp(nn.MaximumOp(places, like(node, 0, places)), most)
+        return op(x, held)
+
+    return described(build, f"One `{op_name(op)}`.")
+
+
 def is_finite(node: Node) -> Operation:
     """Neither infinite nor NaN."""
     x = node.x()
@@ -308,6 +320,8 @@ RULES = (
     Rule("Mod", truncate_modulo),
     Rule("TruncateMod", truncate_modulo),
     Rule("Round", unary(nn.RoundOp)),
+    Rule("LeftShift", shift(nn.ShiftLeftOp)),
+    Rule("RightShift", shift(nn.ShiftRightOp)),
     Rule("IsFinite", is_finite),
     Rule("Relu6", relu6),
     Rule("Elu", elu),

@@ -7,9 +7,10 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import dims_of, element_of
-from stepwell.frontends.emit import broadcast, cast, like, reshape, scalar, value
+from stepwell.frontends.emit import broadcast, cast, like, reshape, transpose, value
 from stepwell.frontends.tensorflow.node import Node
-from stepwell.frontends.tensorflow.registry import Output, Rule
+from stepwell.frontends.tensorflow.ops.rows import described
+from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 
 
 def gather(node: Node) -> Output:
@@ -19,11 +20,24 @@ def gather(node: Node) -> Output:
     x, indices = node.x(0), node.x(1)
     if batch == 0:
         return nn.GatherOp(x, indices, axis=axis)
-    batch %= len(dims_of(indices))
-    if axis != batch:
-        raise node.unsupported(f"a gather of {batch} batch dims along axis {axis}")
+    return batched_gather(x, indices, axis, batch % (len(dims_of(indices)) + 1))
+
+
+def batched_gather(x: SSAValue, indices: SSAValue, axis: int, batch: int) -> Output:
+    """Slices along `axis`, by indices of their own in each of the batch dims.
+
+    `nn.gather_nd` picks along the first dim behind the batch dims: `axis` is moved
+    there, and the dims that it jumped over are moved back.
+    """
+    rank, count = len(dims_of(x)), len(dims_of(indices)) - batch
+    between = list(range(batch, axis))
+    x = transpose(x, [*range(batch), axis, *between, *range(axis + 1, rank)])
     tuples = reshape(indices, [*dims_of(indices), 1])
-    return nn.GatherNdOp(x, tuples, batch_dims=batch)
+    found = value(nn.GatherNdOp(x, tuples, batch_dims=batch))
+    picked = list(range(batch, batch + count))
+    skipped = [batch + count + i for i in range(len(between))]
+    rest = range(batch + count + len(between), len(dims_of(found)))
+    return transpose(found, [*range(batch), *skipped, *picked, *rest])
 
 
 def gather_variable(node: Node) -> Output:
@@ -56,44 +70,19 @@ def scatter_nd(node: Node) -> Operation:
     return nn.ScatterNdOp(zeros, indices, updates, reduction="add")
 
 
-def scatter(reduction: str) -> object:
+def scatter(reduction: str) -> Build:
     """Updates written, or combined, into a copy of a tensor."""
 
     def build(node: Node) -> Operation:
         return nn.ScatterNdOp(node.x(0), node.x(1), node.x(2), reduction=reduction)
 
-    build.__doc__ = f"One `nn.scatter_nd` of reduction {reduction}."
-    return build
+    return described(build, f"One `nn.scatter_nd` of reduction {reduction}.")
 
 
 def scatter_sub(node: Node) -> Operation:
     """Updates subtracted from a copy of a tensor."""
     updates = nn.NegOp(node.x(2))
     return nn.ScatterNdOp(node.x(0), node.x(1), updates, reduction="add")
-
-
-def band_part(node: Node) -> Operation:
-    """The diagonals from `lower` below to `upper` above; -1 is all of them."""
-    x = node.x()
-    lower, upper = (int(node.constant(i).item()) for i in (1, 2))
-    *_, rows, columns = dims_of(x)
-    row = value(nn.IotaOp([rows, 1], axis=0))
-    column = value(nn.IotaOp([1, columns], axis=1))
-    distance = value(nn.SubOp(column, row))
-    keep: list[Operation] = []
-    if lower >= 0:
-        keep.append(bounded(node, distance, -lower, "ge"))
-    if upper >= 0:
-        keep.append(bounded(node, distance, upper, "le"))
-    zero = like(node, 0, x)
-    for mask in keep:
-        x = value(nn.SelectOp(mask, x, zero))
-    return x.owner if isinstance(x.owner, Operation) else nn.AddOp(x, zero)
-
-
-def bounded(node: Node, x: SSAValue, bound: int, predicate: str) -> Operation:
-    """Whether the integers `x` are above or below a bound."""
-    return nn.CompareOp(x, scalar(node, bound, element_of(x)), predicate=predicate)
 
 
 def where(node: Node) -> Output:
@@ -113,27 +102,6 @@ def invert_permutation(node: Node) -> Output:
     return nn.ScatterNdOp(numbers, rows, numbers)
 
 
-def segment_sum(node: Node) -> Output:
-    """Rows added up by the number of their segment."""
-    data, segments = node.x(0), node.x(1)
-    (count,) = node.sizes(2)
-    rest = dims_of(data)[len(dims_of(segments)) :]
-    zeros = broadcast(like(node, 0, data), [count, *rest])
-    rows = reshape(segments, [*dims_of(segments), 1])
-    return nn.ScatterNdOp(zeros, rows, data, reduction="add")
-
-
-def diagonal_part(node: Node) -> Output:
-    """The main diagonal of matrices."""
-    x = node.x()
-    *outer, rows, columns = dims_of(x)
-    if rows != columns:
-        raise node.unsupported("the diagonal of a matrix that is not square")
-    index = value(nn.IotaOp([1, rows], axis=1))
-    index = broadcast(reshape(index, [*[1] * len(outer), rows, 1]), [*outer, rows, 1])
-    return reshape(value(nn.GatherElementsOp(x, index, axis=-1)), [*outer, rows])
-
-
 SCATTERS = {
     "TensorScatterAdd": "add",
     "TensorScatterMax": "max",
@@ -151,13 +119,10 @@ RULES = (
     Rule("OneHot", one_hot),
     Rule("ScatterNd", scatter_nd, ignores=IGNORED),
     *(
-        Rule(name, scatter(reduction), ignores=IGNORED)  # type: ignore[arg-type]
+        Rule(name, scatter(reduction), ignores=IGNORED)
         for name, reduction in SCATTERS.items()
     ),
     Rule("TensorScatterSub", scatter_sub, ignores=IGNORED),
-    Rule("MatrixBandPart", band_part),
     Rule("Where", where),
     Rule("InvertPermutation", invert_permutation),
-    Rule("UnsortedSegmentSum", segment_sum),
-    Rule("MatrixDiagPart", diagonal_part),
 )

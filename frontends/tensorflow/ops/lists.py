@@ -85,17 +85,37 @@ def get_item(node: Node) -> Output:
 def set_item(node: Node) -> Item:
     """The list with one element replaced."""
     items, x = node.tensor_list(), node.x(2)
-    if node.attribute("resize_if_index_out_of_bounds") and items.growing:
-        raise node.unsupported("a list that grows where it is written")
     dims = dims_of(x)
     row = reshape(x, [1, *dims])
     index = scalar_dim(node.known_now(1))
+    may_grow = bool(node.attribute("resize_if_index_out_of_bounds"))
     if isinstance(index, int) and isinstance(items.length, int):
+        if may_grow:
+            items = grown(node, items, index + 1, dims)
         return with_stack(items, with_row(node, items, index, row))
+    if may_grow:
+        raise node.unsupported(
+            "a list that grows where it is written",
+            fix="give the TensorArray its size, or write to it in order",
+        )
     old = stack_of(node, items, dims)
     at = reshape(cast(node.x(1), i64), [1, 1])
     new = value(nn.ScatterNdOp(old, at, row))
     return with_stack(items, new)
+
+
+def grown(
+    node: Node, items: TensorList, length: int, dims: Sequence[Dim]
+) -> TensorList:
+    """The list with zeros behind it, so that it has at least `length` elements."""
+    assert isinstance(items.length, int)
+    if items.length >= length:
+        return items
+    if items.stack is None:
+        return replace(items, length=length)
+    low, high = [0] * (len(dims) + 1), [length - items.length, *[0] * len(dims)]
+    whole = nn.PadOp(stack_of(node, items), low=low, high=high)
+    return with_stack(items, value(whole))
 
 
 def with_row(node: Node, items: TensorList, index: int, row: SSAValue) -> SSAValue:

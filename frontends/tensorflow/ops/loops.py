@@ -241,7 +241,8 @@ def find_scans(loop: Loop) -> dict[int, Ref]:
         if node.op == "TensorListPushBack" and item.length == 0:
             found[index] = body.inputs(node)[1]
         is_next = node.op == "TensorListSetItem" and is_iteration(loop, operands[1])
-        if is_next and item.stack is None and item.length == loop.trips:
+        grows = node.attr["resize_if_index_out_of_bounds"].b and item.length == 0
+        if is_next and item.stack is None and (grows or item.length == loop.trips):
             found[index] = body.inputs(node)[2]
     return found
 

@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim, bounds, dims_of
 from stepwell.frontends.bounds import slice_bounds
-from stepwell.frontends.emit import cut, reshape, transpose, value
+from stepwell.frontends.emit import cut, reshape, value
 from stepwell.frontends.tensorflow.node import Node
 from stepwell.frontends.tensorflow.registry import Output, Rule
 from stepwell.frontends.tensorflow.slicing import Part, SliceSpec, kept_dims
@@ -234,88 +234,6 @@ def roll(node: Node) -> Output:
     return x
 
 
-def space_to_batch(node: Node) -> Output:
-    """Blocks of pixels become samples, after padding."""
-    block, pads = node.sizes(1), node.known(2)
-    if pads is None:
-        raise node.unknown(2)
-    count, rank = len(block), node.rank()
-    rows = pads.reshape(-1, 2).tolist()
-    low = [0, *(row[0] for row in rows), *[0] * (rank - 1 - count)]
-    high = [0, *(row[1] for row in rows), *[0] * (rank - 1 - count)]
-    x = node.x()
-    if any((*low, *high)):
-        x = value(nn.PadOp(x, low=low, high=high))
-    batch, *sizes = dims_of(x)
-    split_dims: list[Dim] = [batch]
-    for size, part in zip(sizes, block, strict=False):
-        split_dims += [size // part, part]
-    split_dims += sizes[count:]
-    blocks = [2 * i + 2 for i in range(count)]
-    kept = [2 * i + 1 for i in range(count)]
-    perm = [*blocks, 0, *kept, *range(2 * count + 1, len(split_dims))]
-    moved = transpose(reshape(x, split_dims), perm)
-    for part in block:
-        batch = batch * part
-    inner = [size // part for size, part in zip(sizes, block, strict=False)]
-    return reshape(moved, [batch, *inner, *sizes[count:]])
-
-
-def batch_to_space(node: Node) -> Output:
-    """Samples become blocks of pixels, of which the borders are cropped."""
-    block, crops = node.sizes(1), node.known(2)
-    if crops is None:
-        raise node.unknown(2)
-    count = len(block)
-    batch, *sizes = node.dims()
-    for part in block:
-        batch = batch // part
-    split_dims = [*block, batch, *sizes]
-    perm = [count]
-    for i in range(count):
-        perm += [count + 1 + i, i]
-    perm += range(2 * count + 1, len(split_dims))
-    moved = transpose(reshape(node.x(), split_dims), perm)
-    wide = [size * part for size, part in zip(sizes, block, strict=False)]
-    x = reshape(moved, [batch, *wide, *sizes[count:]])
-    for axis, (low, high) in enumerate(crops.reshape(-1, 2).tolist(), 1):
-        if low != 0 or high != 0:
-            x = cut(x, axis, low, dims_of(x)[axis] - high)
-    return x
-
-
-def depth_to_space(node: Node) -> Output:
-    """Blocks of channels become blocks of pixels."""
-    block = node.attribute("block_size")
-    if node.attribute("data_format") == "NCHW":
-        n, c, h, w = node.dims()
-        c = c // (block * block)
-        split_dims, perm = [n, block, block, c, h, w], [0, 3, 4, 1, 5, 2]
-        whole = [n, c, h * block, w * block]
-    else:
-        n, h, w, c = node.dims()
-        c = c // (block * block)
-        split_dims, perm = [n, h, w, block, block, c], [0, 1, 3, 2, 4, 5]
-        whole = [n, h * block, w * block, c]
-    return reshape(transpose(reshape(node.x(), split_dims), perm), whole)
-
-
-def space_to_depth(node: Node) -> Output:
-    """Blocks of pixels become channels."""
-    block = node.attribute("block_size")
-    if node.attribute("data_format") == "NCHW":
-        n, c, h, w = node.dims()
-        split_dims = [n, c, h // block, block, w // block, block]
-        perm = [0, 3, 5, 1, 2, 4]
-        whole = [n, c * block * block, h // block, w // block]
-    else:
-        n, h, w, c = node.dims()
-        split_dims = [n, h // block, block, w // block, block, c]
-        perm = [0, 1, 3, 2, 4, 5]
-        whole = [n, h // block, w // block, c * block * block]
-    return reshape(transpose(reshape(node.x(), split_dims), perm), whole)
-
-
 RULES = (
     Rule("ConcatV2", concat),
     Rule("Concat", concat),
@@ -331,8 +249,4 @@ RULES = (
     Rule("ReverseV2", reverse),
     Rule("ReverseSequence", reverse_sequence),
     Rule("Roll", roll),
-    Rule("SpaceToBatchND", space_to_batch),
-    Rule("BatchToSpaceND", batch_to_space),
-    Rule("DepthToSpace", depth_to_space),
-    Rule("SpaceToDepth", space_to_depth),
 )

@@ -146,6 +146,15 @@ def local_response(node: Node) -> Output:
     return transpose(y, [0, 2, 3, 1])
 
 
+def contrast(node: Node) -> Operation:
+    """Images drawn away from the mean of each channel, or towards it."""
+    x, factor = node.x(0), node.x(1)
+    rank = len(dims_of(x))
+    axes = [rank - 3, rank - 2]
+    mean = value(nn.ReduceOp(x, kind="mean", axes=axes, keepdims=True))
+    return nn.AddOp(mean, nn.MulOp(nn.SubOp(x, mean), factor))
+
+
 RULES = (
     *(
         Rule(name, fused_batch_norm, ignores=("exponential_avg_factor",))
@@ -155,4 +164,5 @@ RULES = (
     Rule("LogSoftmax", log_softmax),
     Rule("L2Loss", l2_loss),
     Rule("LRN", local_response),
+    Rule("AdjustContrastv2", contrast),
 )

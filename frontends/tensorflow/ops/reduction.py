@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.ir import Operation
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import is_float
+from stepwell.dialects.shapes import product
 from stepwell.frontends.emit import cast, value
 from stepwell.frontends.tensorflow.node import Node
 from stepwell.frontends.tensorflow.ops.rows import described
@@ -31,10 +34,17 @@ def reduce(kind: str) -> Build:
         if not axes:
             return node.tensor(0)
         if kind == "mean" and not is_float(node.element_of()):
-            raise node.unsupported("a mean of integers")
+            return integer_mean(node, axes, keepdims)
         return nn.ReduceOp(node.x(), kind=kind, axes=axes, keepdims=keepdims)
 
     return described(build, f"One `nn.reduce` of kind {kind}.")
+
+
+def integer_mean(node: Node, axes: Sequence[int], keepdims: bool) -> Operation:
+    """The sum divided by the number of elements, towards zero."""
+    count = product([node.dims()[axis] for axis in axes])
+    total = nn.ReduceOp(node.x(), kind="sum", axes=axes, keepdims=keepdims)
+    return nn.DivOp(total, cast(node.builder.dim_value(count), node.element_of()))
 
 
 def euclidean_norm(node: Node) -> Operation:
