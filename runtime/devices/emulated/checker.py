@@ -106,8 +106,6 @@ class MemoryChecker:
         self.now += 1
         ordering = self._order()
         ordering.now = self.now
-        if step.meets:
-            ordering.meet(group.threads, mask)
         if step.name.startswith("fence.proxy.async"):
             ordering.fence(group.threads, mask)
         found = self._registers.step(group.threads, mask, step, self.now)
@@ -122,6 +120,10 @@ class MemoryChecker:
                 where=group.threads.describe(int(mask.argmax())),
                 fix=found.fix,
             )
+
+    def met(self, threads: Threads, mask: Mask) -> None:
+        """Lanes have met at a barrier of their warp."""
+        self._order().meet(threads, mask)
 
     def release(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:
         """The threads publish what they did, each under a key."""
@@ -236,8 +238,8 @@ class MemoryChecker:
     def _shadow(self, memory: Memory) -> Shadow:
         if memory is self._order().wave.shared:
             if self._shared is None:
-                columns = self._order().columns
-                self._shared = Shadow.of(memory.size, self._granule, columns)
+                warps = self._order().warps
+                self._shared = Shadow.of(memory.size, self._granule, warps)
             return self._shared
         found = self._globals.get(self._granule)
         if found is None or found.size < memory.size:

@@ -61,8 +61,8 @@ class Step:
 
     `operation` acts on threads; `jump` decides where threads go next and returns, for
     each target, the mask of those who go there; neither falls through. A `target` is
-    where all threads go whose guard holds. `guard` reads the predicate. An instruction
-    that `meets` waits for the lanes that it names; `registers` lists what it uses.
+    where all threads go whose guard holds. `guard` reads the predicate.
+    `registers` lists what it uses.
     """
 
     line: int
@@ -71,7 +71,6 @@ class Step:
     jump: Callable[[Threads, Group, Mask], Targets] | None = None
     guard: Callable[[Threads], Mask] | None = None
     target: int | None = None
-    meets: bool = False
     registers: Callable[[], Registers] = lambda: NO_REGISTERS
 
 
@@ -127,6 +126,10 @@ class Checker(Protocol):
 
     def has_read(self, memory: Memory, at: Offsets) -> None:
         """An asynchronous read is done."""
+        ...
+
+    def met(self, threads: Threads, mask: Mask) -> None:
+        """The lanes of each warp in the mask have met."""
         ...
 
     def release(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:

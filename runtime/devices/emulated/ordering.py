@@ -1,10 +1,11 @@
-"""Happens-before: what the warps of a wave know of one another.
+"""Happens-before: what the threads of a wave know of one another.
 
-Time counts executed instructions. `known[w, c]` is the time up to which warp w knows
-what column c did: a warp of w's cluster, its copy engine, or all other clusters.
-Barriers, mbarriers and atomics publish what a warp knows and hand it on. Within a warp
-only a convergent instruction or a barrier orders its lanes: `met` is when each thread
-last took part in one. Between clusters only atomics order anything (`Grid`).
+Time counts executed instructions. `known[w, c, l]` is the time up to which all lanes of
+warp w know what lane l of column c did; a column is a warp of w's cluster, its copy
+engine, or all other clusters. What single lanes know beyond that is kept apart, until
+the warp meets. Barriers and mbarriers publish what threads did and know, thread by
+thread, and hand it on; so do atomics, warp by warp. Between clusters only atomics order
+anything (`Grid`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Grid:
 
 def _raise(table: Times, rows: Times, values: Times) -> None:
     """`table[row] = max(table[row], value)` for each of the rows, with repetitions."""
+    if not rows.size:
+        return
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
@@ -60,9 +63,10 @@ class Ordering:
     now: int
     known: Times = field(init=False)
     shown: Times = field(init=False)
-    met: Times = field(init=False)
     fenced: Times = field(init=False)
     column: Times = field(init=False)
+    _more: NDArray[np.bool_] = field(init=False)
+    _beyond: dict[int, Times] = field(default_factory=dict[int, Times])
     _tables: dict[str, tuple[Times, Times]] = field(init=False)
     _mbarriers: dict[int, int] = field(default_factory=dict[int, int])
 
@@ -72,12 +76,12 @@ class Ordering:
         warps = wave.count // WARP
         number, block = np.arange(warps) // wave.blocks, wave.block_of[::WARP]
         self.column = block % blocks * wave.warps + number
-        self.columns = wave.warps * blocks + 2
+        self.warps = wave.warps * blocks
         self.cluster = self.first // blocks + block // blocks
-        self.known = np.full((warps, self.columns), -1, np.int64)
+        self.known = np.full((warps, self.warps + 2, WARP), -1, np.int64)
         self.shown = self.known.copy()
-        self.met = np.full(wave.count, -1, np.int64)
-        self.fenced = self.met.copy()
+        self.fenced = np.full(wave.count, -1, np.int64)
+        self._more = np.zeros(wave.count, np.bool_)
         self._tables = {}
         # The number of a warp in the whole grid.
         self.grid_warp = (self.first + block) * wave.warps + number
@@ -85,31 +89,66 @@ class Ordering:
     @property
     def engine(self) -> int:
         """The column of the copy engine."""
-        return self.columns - 2
+        return self.warps
 
     @property
     def others(self) -> int:
         """The column of what atomics of other clusters have published."""
-        return self.columns - 1
+        return self.warps + 1
+
+    def knows(self, thread: Times, column: Times, lane: Times) -> Times:
+        """The times up to which threads know what lanes of columns did."""
+        found = self.known[thread // WARP, column, lane]
+        more = self._more[thread]
+        if more.any():
+            for one in np.unique(thread[more]).tolist():
+                mine = thread == one
+                beyond = self._beyond[one][column[mine], lane[mine]]
+                found[mine] = np.maximum(found[mine], beyond)
+        return found
+
+    def thread_at(self, near: Times, column: Times, lane: Times) -> Times:
+        """The threads of the wave at columns and lanes of the clusters of warps."""
+        wave, blocks = self.wave, self.wave.launch.blocks
+        cluster = wave.block_of[near * WARP] // blocks
+        rank, number = column // wave.warps, column % wave.warps
+        block = cluster * blocks + rank
+        return (number * wave.blocks + block) * WARP + lane
 
     def published(self, warps: Times, when: Times, later: Times) -> NDArray[np.bool_]:
         """Whether atomics order accesses of other clusters before warps of this wave.
 
         `warps` are numbers in the grid, `later` in the wave.
         """
-        width = self.columns - 2
-        released = self.grid.released[warps // width, warps % width]
-        return (released >= when) & (self.known[later, self.others] >= when)
+        released = self.grid.released[warps // self.warps, warps % self.warps]
+        return (released >= when) & (self.known[later, self.others, 0] >= when)
 
     def meet(self, threads: Threads, mask: Mask) -> None:
-        """A convergent instruction: the lanes of each warp have met."""
-        np.copyto(self.met[threads.start : threads.stop], self.now, where=mask)
+        """The lanes of each warp in the mask know what they all did and knew."""
+        whole, parts = self._parted(threads, mask, np.zeros(mask.size, np.int64))
+        for warp in whole[self._more.reshape(-1, WARP)[whole].any(axis=1)]:
+            for thread in range(warp * WARP, warp * WARP + WARP):
+                if self._more[thread]:
+                    beyond = self._beyond.pop(thread)
+                    self.known[warp] = np.maximum(self.known[warp], beyond)
+                    self._more[thread] = False
+        self.known[whole, self.column[whole]] = self.now
+        for warp in np.unique(parts // WARP):
+            lanes = parts[parts // WARP == warp]
+            clocks = np.maximum.reduce([self._clock(thread) for thread in lanes])
+            clocks[self.column[warp], lanes % WARP] = self.now
+            for thread in lanes.tolist():
+                self._more[thread] = True
+                self._beyond[thread] = clocks.copy()
 
     def fence(self, threads: Threads, mask: Mask) -> None:
         """A fence of the asynchronous proxy."""
         np.copyto(self.fenced[threads.start : threads.stop], self.now, where=mask)
         warps = self.warps_of(threads, mask)
         self.shown[warps] = np.maximum(self.shown[warps], self.known[warps])
+        for thread in self._singular(threads, mask):
+            warp, beyond = thread // WARP, self._beyond[thread]
+            self.shown[warp] = np.maximum(self.shown[warp], beyond)
 
     @staticmethod
     def warps_of(threads: Threads, mask: Mask) -> NDArray[np.int64]:
@@ -118,38 +157,109 @@ class Ordering:
         return np.flatnonzero(present) + threads.start // WARP
 
     def release(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
-        """The warps publish what they did and know, under keys (one per thread)."""
-        self.meet(threads, mask)
-        warps, rows = self._pairs(threads, mask, kind, keys)
-        self.known[warps, self.column[warps]] = self.now
-        known, shown = self._table(kind)
-        _raise(known, rows, self.known[warps])
-        _raise(shown, rows, self.shown[warps])
+        """The threads publish what they did and know, under keys (one per thread)."""
         if kind == "atomic":
-            released = self.known[warps, : self.columns - 2]
-            _raise(self.grid.released, self.cluster[warps], released)
+            self._release_atomic(threads, mask, keys)
+            return
+        rows = self._rows(kind, keys)
+        at = np.zeros(mask.size, np.int64)
+        at[mask] = rows
+        whole, parts = self._parted(threads, mask, at)
+        known, shown = self._table(kind)
+        at_first = at.reshape(-1, WARP)[:, 0][whole - threads.start // WARP]
+        clocks = self.known[whole]
+        clocks[np.arange(whole.size), self.column[whole]] = self.now
+        for thread in self._singular(threads, mask):
+            place = np.flatnonzero(whole == thread // WARP)
+            clocks[place] = np.maximum(clocks[place], self._beyond[thread])
+        _raise(known, at_first, clocks)
+        _raise(shown, at_first, self.shown[whole])
+        for thread in parts:
+            row, warp = at[thread - threads.start], thread // WARP
+            clock = self._clock(thread)
+            clock[self.column[warp], thread % WARP] = self.now
+            known[row] = np.maximum(known[row], clock)
+            shown[row] = np.maximum(shown[row], self.shown[warp])
 
     def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
-        """The warps take over what was published under keys."""
-        self.meet(threads, mask)
-        warps, rows = self._pairs(threads, mask, kind, keys)
-        known, shown = self._table(kind)
-        _raise(self.known, warps, known[rows])
-        _raise(self.shown, warps, shown[rows])
+        """The threads take over what was published under keys."""
         if kind == "atomic":
-            self.known[warps, self.others] = self.now
+            self._acquire_atomic(threads, mask, keys)
+            return
+        at = np.zeros(mask.size, np.int64)
+        at[mask] = self._rows(kind, keys)
+        whole, parts = self._parted(threads, mask, at)
+        known, shown = self._table(kind)
+        rows = at.reshape(-1, WARP)[:, 0][whole - threads.start // WARP]
+        self.known[whole] = np.maximum(self.known[whole], known[rows])
+        self.shown[whole] = np.maximum(self.shown[whole], shown[rows])
+        for thread in parts.tolist():
+            row, warp = at[thread - threads.start], thread // WARP
+            self._beyond[thread] = np.maximum(self._clock(thread), known[row])
+            self._more[thread] = True
+            self.shown[warp] = np.maximum(self.shown[warp], shown[row])
 
     def landed(self, key: int) -> None:
         """The copy engine publishes, under an mbarrier, that a copy has landed."""
-        known, _ = self._table("mbarrier")
-        known[self._mbarrier_row(key), self.engine] = self.now
+        row = self._mbarrier_row(key)
+        self._table("mbarrier")[0][row, self.engine] = self.now
 
-    def _pairs(
-        self, threads: Threads, mask: Mask, kind: str, keys: Times
-    ) -> tuple[Times, Times]:
+    def _clock(self, thread: int) -> Times:
+        """A copy of what a thread knows."""
+        shared = self.known[thread // WARP]
+        if self._more[thread]:
+            return np.maximum(shared, self._beyond[thread])
+        return shared.copy()
+
+    def _singular(self, threads: Threads, mask: Mask) -> list[int]:
+        """The threads of a mask that know more than their warps."""
+        if not self._beyond:
+            return []
+        here = mask & self._more[threads.start : threads.stop]
+        return (np.flatnonzero(here) + threads.start).tolist()
+
+    def _parted(
+        self, threads: Threads, mask: Mask, at: Times
+    ) -> tuple[Times, NDArray[np.int64]]:
+        """Warps all of whose threads are here and go to one row, and other threads."""
+        here, rows = mask.reshape(-1, WARP), at.reshape(-1, WARP)
+        there = here | threads.exited.reshape(-1, WARP)
+        lead = rows[np.arange(len(rows)), here.argmax(axis=1)]
+        alike = ((rows == lead[:, None]) | ~here).all(axis=1)
+        whole = here.any(axis=1) & there.all(axis=1) & alike
+        rows[whole, 0] = lead[whole]
+        parts = np.flatnonzero((here & ~whole[:, None]).reshape(-1))
+        first = threads.start // WARP
+        return np.flatnonzero(whole) + first, parts + threads.start
+
+    # Atomics, whose addresses are many: clocks of whole warps.
+
+    def _release_atomic(self, threads: Threads, mask: Mask, keys: Times) -> None:
+        warps, rows = self._pairs(threads, mask, keys)
+        clocks = self.known[warps].max(axis=2)
+        for thread in self._singular(threads, mask):
+            place = np.flatnonzero(warps == thread // WARP)
+            beyond = self._beyond[thread].max(axis=1)
+            clocks[place] = np.maximum(clocks[place], beyond)
+        clocks[np.arange(warps.size), self.column[warps]] = self.now
+        known, shown = self._table("atomic")
+        _raise(known, rows, clocks)
+        _raise(shown, rows, self.shown[warps].max(axis=2))
+        _raise(self.grid.released, self.cluster[warps], clocks[:, : self.warps])
+
+    def _acquire_atomic(self, threads: Threads, mask: Mask, keys: Times) -> None:
+        warps, rows = self._pairs(threads, mask, keys)
+        for own, table in zip(
+            (self.known, self.shown), self._table("atomic"), strict=True
+        ):
+            _raise(own, warps, np.repeat(table[rows][:, :, None], WARP, axis=2))
+        self.known[warps, self.others] = self.now
+
+    def _pairs(self, threads: Threads, mask: Mask, keys: Times) -> tuple[Times, Times]:
         """The (warp, row of the table) pairs of the threads of a mask."""
         lanes = np.flatnonzero(mask)
-        rows = self._rows(kind, keys, threads.block_of[lanes])
+        cluster = threads.block_of[lanes] // self.wave.launch.blocks
+        rows = cluster * ADDRESSES + keys // 4 % ADDRESSES
         warps = (lanes + threads.start) // WARP
         if warps.size == 1:
             return warps, rows
@@ -157,14 +267,11 @@ class Ordering:
         pairs = np.unique(warps * size + rows)
         return pairs // size, pairs % size
 
-    def _rows(self, kind: str, keys: Times, blocks: Times) -> Times:
+    def _rows(self, kind: str, keys: Times) -> Times:
         if kind == "mbarrier":
             known, back = np.unique(keys, return_inverse=True)
             rows = np.array([self._mbarrier_row(int(key)) for key in known])
             return rows[back]
-        if kind == "atomic":
-            cluster = blocks // self.wave.launch.blocks
-            return cluster * ADDRESSES + keys // 4 % ADDRESSES
         return keys
 
     def _mbarrier_row(self, key: int) -> int:
@@ -183,12 +290,13 @@ class Ordering:
         found = self._tables.get(kind)
         if found is None:
             wave = self.wave
-            rows = {
-                "barrier": wave.blocks * BARRIERS,
-                "cluster": wave.clusters,
-                "mbarrier": 64,
-                "atomic": wave.clusters * ADDRESSES,
+            columns = self.warps + 2
+            shape = {
+                "barrier": (wave.blocks * BARRIERS, columns, WARP),
+                "cluster": (wave.clusters, columns, WARP),
+                "mbarrier": (64, columns, WARP),
+                "atomic": (wave.clusters * ADDRESSES, columns),
             }[kind]
-            empty = np.full((rows, self.columns), -1, np.int64)
+            empty = np.full(shape, -1, np.int64)
             found = self._tables[kind] = (empty, empty.copy())
         return found

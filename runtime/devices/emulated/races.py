@@ -7,7 +7,7 @@ granules that it touches, by what `ordering.py` knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from stepwell.errors import DeviceError
 from .machine import Threads, Wave
 from .memory import Memory
 from .ordering import Ordering
-from .shadow import ENGINE, IN_FLIGHT, NOBODY, Last, Shadow
+from .shadow import ENGINE, IN_FLIGHT, NOBODY, Shadow
 from .wave import WARP
 
 Offsets = NDArray[np.int64]
 Bits = Sequence[NDArray]
+Found = tuple[Offsets, Offsets, NDArray[np.int32]]
+"""An earlier access: who, when, at which line."""
 
 
 class Race(DeviceError):
@@ -45,6 +47,11 @@ class Access:
     kind: str
     bits: Bits = ()
     each: int = 1
+
+    def chosen(self, places: Offsets) -> Access:
+        """Some of the entries, in any order."""
+        thread, name = self.thread[places], self.name[places]
+        return replace(self, at=self.at[places], thread=thread, name=name)
 
     @property
     def shared(self) -> bool:
@@ -115,11 +122,11 @@ class Rules:
         if one.kind in ("write", "copy"):
             racy &= self._differs(one, racy)
         if one.kind == "read" and (racy & atomic).any():
-            finding = self._race(one, racy & atomic, shadow.writes, "write")
+            finding = self._write_race(one, racy & atomic)
             self.suspects.add(one, racy & atomic, finding)
             racy &= ~atomic
         if racy.any():
-            raise self._race(one, racy, shadow.writes, "write")
+            raise self._write_race(one, racy)
         if one.kind == "async":
             self._check_shown(one, who, when)
         if one.kind in ("read", "async"):
@@ -143,28 +150,28 @@ class Rules:
 
     def _check_reads(self, one: Access) -> None:
         """Raise Race if a write is not behind the reads of the same bytes."""
-        shadow, at = one.shadow, one.at
-        order = self.order
-        if shadow.times is not None:
-            warp = one.thread // WARP
-            times = shadow.times[at] - 1
-            unknown = times > order.known[warp]
-            unknown[np.arange(at.size), order.column[warp]] = False
-            racy = np.logical_or.reduce(unknown, axis=1)
-            if racy.any():
-                raise self._race(one, racy, shadow.reads, "read")
-        lasts = [shadow.reads]
-        if shadow.first_reads is not None:
-            lasts.append(shadow.first_reads)
-        for last in lasts:
-            who, when = last.who(at), last.when(at)
-            racy = who != NOBODY
-            if racy.any():
-                racy &= ~self._ordered(one, who, when)
-            if shadow.times is not None:  # the lanes of one warp
-                racy &= who // WARP == one.thread // WARP
-            if racy.any():
-                raise self._race(one, racy, last, "read")
+        shadow, at, order = one.shadow, one.at, self.order
+        if shadow.readers is not None:
+            for places, entries in shadow.readers.chains(at):
+                who, when, _ = shadow.readers.entry(entries)
+                racy = ~self._ordered(one.chosen(places), who, when)
+                if racy.any():
+                    first = int(racy.argmax())
+                    found = shadow.readers.entry(entries[first : first + 1])
+                    raise self._race(one, int(places[first]), found, "read")
+            return
+        times = shadow.times[at].astype(np.int64) - 1
+        index, column = np.nonzero(times > -1)
+        if not index.size:
+            return
+        lane, when = shadow.lanes[at[index], column], times[index, column]
+        who = order.thread_at(one.thread[index] // WARP, column, lane)
+        racy = ~self._ordered(one.chosen(index), who, when)
+        if racy.any():
+            first = int(racy.argmax())
+            line = shadow.reads.line(at[index[first : first + 1]])
+            found = who[first : first + 1], when[first : first + 1], line
+            raise self._race(one, int(index[first]), found, "read")
 
     def _ordered(
         self, one: Access, who: Offsets, when: NDArray[np.int64]
@@ -183,11 +190,8 @@ class Rules:
         thread = np.where(here, thread, 0)
         warp, theirs = one.thread // WARP, thread // WARP
         column = np.where(who == ENGINE, order.engine, order.column[theirs])
-        ordered = order.known[warp, column] >= when
-        lanes = here & (theirs == warp)
-        if lanes.any():
-            met = np.minimum(order.met[one.thread], order.met[thread])
-            ordered = np.where(lanes, (met > when) | (when == self.order.now), ordered)
+        ordered = order.knows(one.thread, column, thread % WARP) >= when
+        ordered |= here & (theirs == warp) & (when == order.now)
         if not one.shared:
             size = wave.launch.blocks
             mine = one.name // (WARP * wave.warps) // size
@@ -205,7 +209,7 @@ class Rules:
         thread = np.maximum(who, 0)
         warp, theirs = one.thread // WARP, thread // WARP
         shown = order.fenced[thread] > when
-        shown |= order.shown[warp, order.column[theirs]] >= when
+        shown |= order.shown[warp, order.column[theirs], thread % WARP] >= when
         shown |= (warp == theirs) & (order.fenced[one.thread] > when)
         hidden = (who >= 0) & ~shown
         if hidden.any():
@@ -240,24 +244,22 @@ class Rules:
         """This is now the last access. Raises Race if it is one of itself."""
         shadow, line = one.shadow, one.threads.wave.line
         if one.kind == "read":
-            if shadow.first_reads is not None:
-                fresh = one.at[shadow.first_reads.who(one.at) == NOBODY]
-                names = one.name[shadow.first_reads.who(one.at) == NOBODY]
-                shadow.first_reads.put(fresh, names, when, line)
-            else:
-                assert shadow.times is not None
-                column = self.order.column[one.thread // WARP]
-                shadow.times[one.at, column] = when + 1
+            if shadow.readers is not None:
+                shadow.readers.add(one.at, one.name, when, line)
+                return
+            column = self.order.column[one.thread // WARP]
+            shadow.times[one.at, column] = when + 1
+            shadow.lanes[one.at, column] = one.thread % WARP
             shadow.reads.put(one.at, one.name, when, line)
             return
         atomic = one.kind in ("atomic", "strong write")
         shadow.writes.put(one.at, one.name, when, -line if atomic else line)
         if not atomic:
             self._check_same_instruction(one)
-        shadow.reads.forget(one.at)
-        if shadow.first_reads is not None:
-            shadow.first_reads.forget(one.at)
-        if shadow.times is not None:
+        if shadow.readers is not None:
+            shadow.readers.forget(one.at)
+        else:
+            shadow.reads.forget(one.at)
             shadow.times[one.at] = 0
 
     def _check_same_instruction(self, one: Access) -> None:
@@ -275,14 +277,17 @@ class Rules:
             np.maximum.at(greatest, back, each)
             if (racy & (least != greatest)[back]).any():
                 racy &= (least != greatest)[back]
-                raise self._race(one, racy, one.shadow.writes, "write")
+                raise self._write_race(one, racy)
 
-    def _race(
-        self, one: Access, racy: NDArray[np.bool_], last: Last, before: str
-    ) -> Race:
+    def _write_race(self, one: Access, racy: NDArray[np.bool_]) -> Race:
+        """The race of the first of these entries with the last write."""
         first = int(racy.argmax())
-        at = one.at[first : first + 1]
-        who, line = int(last.who(at)[0]), abs(int(last.line(at)[0]))
+        at, writes = one.at[first : first + 1], one.shadow.writes
+        found = writes.who(at), writes.when(at), writes.line(at)
+        return self._race(one, first, found, "write")
+
+    def _race(self, one: Access, first: int, last: Found, before: str) -> Race:
+        who, line = int(last[0][0]), abs(int(last[2][0]))
         wave = one.threads.wave
         place = wave.place(line)
         if who == ENGINE:
@@ -291,7 +296,7 @@ class Rules:
                 f"issued at {place} writes, without a wait for its mbarrier",
                 where=self._where(one, first),
             )
-        if int(last.when(at)[0]) == IN_FLIGHT:
+        if int(last[1][0]) == IN_FLIGHT:
             return Race(
                 f"race: {_verb(one.kind)} {_label(one, first)}, which the cp.async "
                 f"issued at {place} writes, without a wait for its group",

@@ -6,6 +6,7 @@ Threads are numbered through the grid for global memory, through the wave for sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,32 +80,123 @@ class Last:
 
 
 @dataclass
+class Readers:
+    """All reads of each granule since its last write, as chains of entries.
+
+    `_head` is the youngest entry of a granule's chain; 0 ends a chain. Entries up to
+    `_since` belong to earlier launches.
+    """
+
+    _head: NDArray[np.int64]
+    _who: NDArray[np.int64]
+    _when: NDArray[np.int64]
+    _line: NDArray[np.int32]
+    _next: NDArray[np.int64]
+    _since: int = 0
+    _count: int = 0
+
+    @staticmethod
+    def of(granules: int) -> Readers:
+        """Nobody yet."""
+        empty = np.zeros(1024, np.int64)
+        return Readers(
+            np.zeros(granules, np.int64),
+            empty,
+            empty.copy(),
+            np.zeros(1024, np.int32),
+            empty.copy(),
+        )
+
+    def begin(self) -> None:
+        """Forget everything: a launch begins."""
+        self._since += self._count
+        self._count = 0
+
+    def add(self, at: Offsets, who: Offsets, when: int, line: int) -> None:
+        """Remember reads; a thread that was the last reader already stays one entry."""
+        heads = np.maximum(self._head[at] - self._since, 0)
+        again = (heads > 0) & (self._who[heads] == who)
+        self._when[heads[again]] = when
+        self._line[heads[again]] = line
+        fresh = np.flatnonzero(~again)
+        if not fresh.size or self._count + fresh.size > MOST_READS:
+            return
+        order = fresh[np.argsort(at[fresh], kind="stable")]
+        places = at[order]
+        self._reserve(fresh.size)
+        new = np.arange(self._count + 1, self._count + 1 + fresh.size)
+        self._count += fresh.size
+        self._who[new], self._when[new], self._line[new] = who[order], when, line
+        chained = np.diff(places, prepend=-1) == 0
+        self._next[new] = np.where(chained, new - 1, heads[order])
+        self._head[places] = new + self._since
+
+    def chains(self, at: Offsets) -> Iterator[tuple[Offsets, Offsets]]:
+        """The youngest reads of granules, then those before them, and so on.
+
+        Places in `at`, and entries; see `entry`.
+        """
+        entries = np.maximum(self._head[at] - self._since, 0)
+        places = np.flatnonzero(entries)
+        while places.size:
+            found = entries[places]
+            yield places, found
+            entries[places] = self._next[found]
+            places = places[entries[places] > 0]
+
+    def entry(self, entries: Offsets) -> tuple[Offsets, Offsets, NDArray[np.int32]]:
+        """Who read, when, at which line."""
+        return self._who[entries], self._when[entries], self._line[entries]
+
+    def forget(self, at: Offsets) -> None:
+        """Nobody."""
+        self._head[at] = 0
+
+    def _reserve(self, more: int) -> None:
+        size = self._who.size
+        if self._count + more < size:
+            return
+        for name in ("_who", "_when", "_line", "_next"):
+            old = getattr(self, name)
+            new = np.zeros(2 * (size + more), old.dtype)
+            new[:size] = old
+            setattr(self, name, new)
+
+
+MOST_READS = 1 << 24
+"""Reads of global memory of one launch that are remembered."""
+
+
+@dataclass
 class Shadow:
     """What is remembered of a memory.
 
-    Of reads: for shared memory, the last one of each warp of the cluster (`times`);
-    for global memory the first and the last reader since the last write. `busy` counts
-    asynchronous reads that are under way, `busy_line` is where one was issued.
+    Of reads: for shared memory, the last one of each warp of the cluster (`times`, and
+    which lane's it was in `lanes`); for global memory, all since the last write
+    (`readers`). `busy` counts asynchronous reads that are under way, `busy_line` is
+    where one was issued.
     """
 
     granule: int
     writes: Last
     reads: Last
-    first_reads: Last | None
-    times: NDArray[np.int32] | None
+    readers: Readers | None
+    times: NDArray[np.int32]
+    lanes: NDArray[np.int8]
     busy: NDArray[np.int16]
     busy_line: NDArray[np.int32]
 
     @staticmethod
-    def of(size: int, granule: int, columns: int = 0) -> Shadow:
-        """Nothing touched; with `columns`, reads are remembered for each of so many."""
+    def of(size: int, granule: int, warps: int = 0) -> Shadow:
+        """Nothing touched; with `warps`, reads are remembered for each of so many."""
         count = -(-size // granule)
         return Shadow(
             granule,
             Last.of(count),
-            Last.of(count),
-            None if columns else Last.of(count),
-            np.zeros((count, columns), np.int32) if columns else None,
+            Last.of(count if warps else 0),
+            None if warps else Readers.of(count),
+            np.zeros((count, warps), np.int32),
+            np.zeros((count, warps), np.int8),
             np.zeros(count, np.int16),
             np.zeros(count, np.int32),
         )
@@ -120,14 +212,14 @@ class Shadow:
         for last in (self.writes, self.reads):
             last.clear(each, kept)
         self.busy.reshape(-1, each)[:, :kept] = 0
-        if self.times is not None:
-            self.times.reshape(-1, each, self.times.shape[1])[:, :kept] = 0
+        self.times.reshape(-1, each, self.times.shape[1])[:, :kept] = 0
 
     def begin(self, now: int) -> None:
         """Forget everything: a launch begins."""
-        for last in (self.writes, self.reads, self.first_reads):
-            if last is not None:
-                last.since = now
+        for last in (self.writes, self.reads):
+            last.since = now
+        if self.readers is not None:
+            self.readers.begin()
 
     def granules(self, offsets: Offsets, width: int) -> tuple[Offsets, int]:
         """The granules of accesses (access after access), and how many each has."""

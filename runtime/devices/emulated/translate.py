@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -381,23 +382,20 @@ def _scope(program: Program, function: Function, first: int) -> Scope:
 
 def _step(one: Instruction, scope: Scope) -> Step:
     guard = scope.guard(one)
-    notes = (_meets(one), lambda: _registers(one, scope))
+    registers = partial(_registers, one, scope)
     builder = BUILDERS.get(one.opcode)
     try:
         if one.opcode in JUMPS:
             step = JUMPS[one.opcode](one, scope)
-            return Step(one.line, one.name, None, step.jump, guard, step.target, *notes)
+            return Step(
+                one.line, one.name, None, step.jump, guard, step.target, registers
+            )
         if builder is None:
             raise unsupported(one)
         operation = builder(one, scope)
     except ModelError as error:
         raise ModelError(error.summary, where=f"PTX line {one.line}") from None
-    return Step(one.line, one.name, operation, None, guard, None, *notes)
-
-
-def _meets(one: Instruction) -> bool:
-    """Whether an instruction waits for other lanes of the warp."""
-    return one.opcode in ("bar", "barrier") or "sync" in one.modifiers
+    return Step(one.line, one.name, operation, None, guard, None, registers)
 
 
 NO_RESULT = ("st", "red", "stmatrix", "cp", "bar", "barrier", "bra", "wgmma", "call")

@@ -43,7 +43,7 @@ def barrier(one: Instruction, scope: Scope) -> Operation:
     if "cluster" in one.modifiers:
         return _cluster_barrier(one)
     if "warp" in one.modifiers:
-        return converged(scope.read(one.operands[0], "b32"), lambda threads, mask: None)
+        return _warp_barrier(scope.read(one.operands[0], "b32"))
     if "red" in one.modifiers:
         return _reduction(one, scope)
     number = scope.read(one.operands[0], "u32")
@@ -242,6 +242,52 @@ def _meeting(words: Mask, threads: Threads, left: Mask) -> tuple[Mask, Mask]:
 
 
 LANES = np.arange(WARP, dtype=np.uint32)
+
+
+def _warp_barrier(members: Read) -> Operation:
+    """`bar.warp.sync`: the lanes of a member mask, each at any of these barriers."""
+
+    def run(threads: Threads, mask: Mask) -> None:
+        given = members(threads)
+        if given.ndim == 0 and given == FULL and _complete(threads, mask):
+            _meet(threads, mask)
+            return
+        words = np.broadcast_to(given, mask.shape)
+        left = mask
+        while left.any():  # every lane is in its own mask
+            left = left & ~_meeting(words, threads, left)[0]
+        wave, here = threads.wave, slice(threads.start, threads.stop)
+        np.copyto(wave.members[here], words, where=mask)
+        wave.effects += 1
+
+        def ready() -> Mask:
+            _open_warp_barriers(wave)
+            return wave.members[here] == 0
+
+        threads.wait(Wait(lambda: _absent(words, threads, mask), ready))
+
+    return run
+
+
+def _open_warp_barriers(wave: Wave) -> None:
+    """Let the lanes go on whose mask names only lanes that gave it too, or ended."""
+    by_warp = wave.members.reshape(-1, WARP)
+    rows = np.flatnonzero(by_warp.any(axis=1))
+    words, gone = by_warp[rows], wave.exited.reshape(-1, WARP)[rows]
+    named = (words[:, :, None] >> LANES & 1).astype(np.bool_)
+    there = (words[:, :, None] == words[:, None, :]) | gone[:, None, :]
+    opened = (there | ~named).all(axis=2) & (words != 0)
+    everyone = wave.range(0, wave.count)
+    full = np.zeros((by_warp.shape), np.bool_)
+    for word in np.unique(words[opened]):  # of each warp, one set of lanes at a time
+        full[rows] = opened & (words == word)
+        _meet(everyone, full.reshape(-1))
+    by_warp[rows] = np.where(opened, 0, words)
+
+
+def _meet(threads: Threads, mask: Mask) -> None:
+    if threads.device.checker is not None:
+        threads.device.checker.met(threads, mask)
 
 
 def _absent(words: Mask, threads: Threads, waiting: Mask) -> str:

@@ -8,6 +8,7 @@ from planted import run
 
 from stepwell.errors import DeviceError
 from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.runtime.devices.emulated.checker import Race
 from stepwell.runtime.devices.emulated.machine import Deadlock
 
 LANE = np.arange(128) % 32
@@ -47,7 +48,7 @@ out:
 
 def test_lanes_go_on_whose_group_is_complete():
     """The odd lanes need not wait for the even ones, half of whom never come."""
-    with pytest.raises(Deadlock, match="waits for lanes .16 18 20") as caught:
+    with pytest.raises(Deadlock, match=r"waits for lanes .16 18 20") as caught:
         run(GROUPS_THAT_COME_APART.format(late="bar.warp.sync %r6;"))
     assert "threads 0..110 (32): waits for lanes" in str(caught.value)
 
@@ -196,3 +197,91 @@ def test_brkpt_ends_the_kernel():
     with pytest.raises(DeviceError, match="executed brkpt"):
         run("brkpt;")
     run("setp.eq.u32 %p1, %r1, 1000; @%p1 brkpt;")
+
+
+BRANCHES = """
+  st.shared.u32 [%r4], %r1;
+  and.b32 %r5, %r1, 1;
+  setp.eq.u32 %p1, %r5, 0;
+  @%p1 bra even;
+  bar.warp.sync -1;
+  bra out;
+even:
+  bar.warp.sync {members};
+out:
+  xor.b32 %r5, %r2, 4;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u32 %r6, [%r5];
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_lanes_meet_at_barriers_of_different_branches():
+    np.testing.assert_array_equal(
+        run(BRANCHES.format(members="-1")), np.arange(128) ^ 1
+    )
+    with pytest.raises(Race, match="with the write of thread"):
+        run(BRANCHES.format(members="0x55555555"))
+
+
+ELECTED = """
+  setp.eq.u32 %p1, %r1, 0;
+  @%p1 mbarrier.init.shared.b64 [bar], 2;
+  bar.sync 0;
+  and.b32 %r5, %r1, 31;
+  setp.eq.u32 %p2, %r5, 0;
+  setp.lt.u32 %p3, %r1, 64;
+  @!%p3 bra consume;
+  st.shared.u32 [%r4], %r1;
+  {before}
+  @%p2 mbarrier.arrive.shared.b64 _, [bar];
+  bra out;
+consume:
+  {who} bra read;
+again:
+  mbarrier.try_wait.parity.shared.b64 %p1, [bar], 0;
+  @!%p1 bra again;
+read:
+  {behind}
+  ld.shared.u32 %r6, [%r4+-256];
+  st.global.u32 [%rd3], %r6;
+out:
+"""
+MEET = "bar.warp.sync -1;"
+
+
+def test_a_lane_that_arrives_for_its_warp():
+    """It publishes only what it knows: the others' writes if they have met."""
+    got = run(ELECTED.format(before=MEET, who="@!%p3 bra again; @%p3", behind=""))
+    np.testing.assert_array_equal(got[64:], np.arange(64))
+    with pytest.raises(Race, match=r"with the write of thread \(1, 0, 0\)"):
+        run(ELECTED.format(before="", who="@!%p3 bra again; @%p3", behind=""))
+
+
+def test_a_lane_that_waits_for_its_warp():
+    got = run(ELECTED.format(before=MEET, who="@!%p2", behind=MEET))
+    np.testing.assert_array_equal(got[64:], np.arange(64))
+    with pytest.raises(Race, match=r"with the write of thread \(1, 0, 0\)"):
+        run(ELECTED.format(before=MEET, who="@!%p2", behind=""))
+
+
+SERVED = """
+  mov.u32 %r5, 0;
+  setp.ne.u32 %p1, %r1, 3;
+  @%p1 bra out;
+again:
+  add.u32 %r5, %r5, 1;
+  setp.lt.u32 %p2, %r5, 7000;
+  @%p2 bra again;
+out:
+  st.shared.u32 [%r4], %r1;
+  bar.sync 0;
+  xor.b32 %r5, %r2, 128;
+  add.u32 %r5, %r5, %r3;
+  ld.shared.u32 %r6, [%r5];
+  st.global.u32 [%rd3], %r6;
+"""
+
+
+def test_warps_wait_at_a_barrier_while_a_lane_of_another_is_busy():
+    np.testing.assert_array_equal(run(SERVED), np.arange(128) ^ 32)

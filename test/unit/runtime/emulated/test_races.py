@@ -22,18 +22,31 @@ NEIGHBOUR = """
 """
 
 
+PAIRS = """
+  and.b32 %r7, %r1, 30;
+  mov.u32 %r8, {bits};
+  shl.b32 %r7, %r8, %r7;
+  bar.warp.sync %r7;
+"""
+
+
 @pytest.mark.parametrize(
-    "sync",
-    ["bar.warp.sync -1;", "bar.sync 0;", "shfl.sync.idx.b32 %r7, %r1, 0, 31, -1;"],
+    "sync", ["bar.warp.sync -1;", "bar.sync 0;", PAIRS.format(bits=3)]
 )
 def test_lanes_of_a_warp_that_meet(sync):
     got = run(NEIGHBOUR.format(sync=sync))
     np.testing.assert_array_equal(got, np.arange(128) ^ 1)
 
 
-def test_race_of_lanes_of_a_warp():
+VOTE = "shfl.sync.idx.b32 %r7, %r1, 0, 31, -1;"
+ALONE = "and.b32 %r7, %r1, 31; mov.u32 %r8, 1; shl.b32 %r7, %r8, %r7;"
+
+
+@pytest.mark.parametrize("sync", ["", VOTE, ALONE + "bar.warp.sync %r7;"])
+def test_race_of_lanes_of_a_warp(sync):
+    """Neither an exchange of registers nor a meeting of others orders memory."""
     with pytest.raises(Race, match="with the write of thread"):
-        run(NEIGHBOUR.format(sync=""))
+        run(NEIGHBOUR.format(sync=sync))
 
 
 ACROSS = """
@@ -313,3 +326,24 @@ def test_nodes_of_lines():
         "{ not": "in c",
     }.items():
         assert found.place(places[line]) == f"PTX line {places[line]}, {name}"
+
+
+CHAIN = """
+  cvt.u64.u32 %rd2, %r1;
+  {loads}
+  {sync}
+  setp.eq.u32 %p1, %r1, 0;
+  @%p1 st.global.u32 [%rd1], 5;
+"""
+
+
+def test_every_reader_of_global_memory_counts():
+    """Warp 0 is the first and the last to read what its thread 0 writes then."""
+    ends = "setp.eq.u32 %p2, %r1, 0; @%p2 ld.global.u32 %r5, [%rd1];"
+    amid = "setp.eq.u32 %p3, %r1, {0}; @%p3 ld.global.u32 %r6, [%rd1];"
+    loads = ends + amid.format(64) + amid.format(96) + ends
+    run(CHAIN.format(loads=loads, sync="bar.sync 0;"))
+    with pytest.raises(Race, match=r"with the read of thread \((64|96), 0, 0\)"):
+        run(CHAIN.format(loads=loads, sync=""))
+    alone = ends + amid.format(0) + ends
+    run(CHAIN.format(loads=alone, sync=""))
