@@ -66,13 +66,13 @@ def schedule_kernel(kernel: KernelOp, target: Target, ranges: Ranges) -> Schedul
 class AssignSchedulesPass(ModulePass):
     """Schedule all kernels of a module.
 
-    With `wgmma`, products that fit get tiles for `specialise-warps` on `sm_90a`. It is
-    not the default: ResNet-50 was wrong on hardware with it (docs/05-tile.md).
+    Products that fit get tiles for `specialise-warps` on `sm_90a`; without `wgmma`, for
+    `mma.sync`.
     """
 
     name = "assign-schedules"
 
-    wgmma: bool = False
+    wgmma: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Set the `schedule` of each kernel that has none."""

@@ -65,6 +65,24 @@ class GpuExecutable:
         """Where constant `index` is."""
         return self._base + self._offsets[index]
 
+    def launch(self, one: BoundLaunch) -> GpuLaunch:
+        """A launch as the driver takes it, with its tensor maps encoded."""
+        kernel = self.kernels[one.kernel]
+        views: list[int | bytes] = list(one.addresses)
+        for tensor_map in kernel.maps:
+            request = _request(tensor_map, one.addresses[tensor_map.view], one.sizes)
+            views[tensor_map.view] = self.gpu.encode(request)
+        _check_sizes(kernel, one)
+        return GpuLaunch(
+            self.functions[one.kernel],
+            one.cells,
+            kernel.threads,
+            kernel.shared,
+            kernel.cluster,
+            tuple(views),
+            tuple(one.integers),
+        )
+
     def workspace(self) -> GpuWorkspace:
         """Memory, stream and segments for a new context."""
         with self.gpu.activate():
@@ -129,12 +147,16 @@ class GpuWorkspace:
 
 
 class GpuSegment:
-    """The launches of a segment; when a value moves, those on it are made anew."""
+    """The launches of a segment; when a value moves, those on it are made anew.
+
+    Attributes:
+        launches: those whose grid is not empty.
+    """
 
     def __init__(self, workspace: GpuWorkspace, spec: SegmentSpec) -> None:
-        self._workspace = workspace
-        self._launches = [one for one in spec.launches if one.cells > 0]
-        number = {id(one): i for i, one in enumerate(self._launches)}
+        self.workspace = workspace
+        self.launches = [one for one in spec.launches if one.cells > 0]
+        number = {id(one): i for i, one in enumerate(self.launches)}
         self._numbers = [i for i, one in enumerate(spec.launches) if id(one) in number]
         self._dynamic = [
             (
@@ -151,52 +173,40 @@ class GpuSegment:
 
     def run(self, values: GpuValues) -> None:
         """Run all launches, at the values' present addresses."""
-        if self._launches:
-            self._point(values).run()
+        if self.launches:
+            self._recorded(values).run()
 
     def run_observed(self, values: GpuValues, observe: LaunchObserver) -> None:
         """Run launch by launch."""
-        if self._launches:
+        if self.launches:
             numbers = self._numbers
-            self._point(values).run_observed(
+            self._recorded(values).run_observed(
                 lambda index, *time: observe(numbers[index], *time)
             )
 
-    def _point(self, values: GpuValues) -> Any:
-        """The recording, with every moving value where it is now."""
+    def point(self, values: GpuValues) -> set[int]:
+        """Give all launches the values' present addresses; returns those that moved."""
         moved: set[int] = set()
         for value, places in self._dynamic:
             address = values.address(value)
             for launch, at in places:
-                addresses = self._launches[launch].addresses
+                addresses = self.launches[launch].addresses
                 if addresses[at] != address:
                     addresses[at] = address
                     moved.add(launch)
-        if self._recording is None:
-            launches = [self._launch(one) for one in self._launches]
-            self._recording = self._workspace.queue.record(launches)
-        else:
-            for launch in sorted(moved):
-                self._recording.replace(launch, self._launch(self._launches[launch]))
-        return self._recording
+        return moved
 
-    def _launch(self, one: BoundLaunch) -> GpuLaunch:
-        executable = self._workspace.executable
-        kernel = executable.kernels[one.kernel]
-        views: list[int | bytes] = list(one.addresses)
-        for tensor_map in kernel.maps:
-            request = _request(tensor_map, one.addresses[tensor_map.view], one.sizes)
-            views[tensor_map.view] = executable.gpu.encode(request)
-        _check_sizes(kernel, one)
-        return GpuLaunch(
-            executable.functions[one.kernel],
-            one.cells,
-            kernel.threads,
-            kernel.shared,
-            kernel.cluster,
-            tuple(views),
-            tuple(one.integers),
-        )
+    def _recorded(self, values: GpuValues) -> Any:
+        """The recording, with every moving value where it is now."""
+        moved, launch = self.point(values), self.workspace.executable.launch
+        if self._recording is None:
+            self._recording = self.workspace.queue.record(
+                [launch(one) for one in self.launches]
+            )
+        else:
+            for number in sorted(moved):
+                self._recording.replace(number, launch(self.launches[number]))
+        return self._recording
 
 
 def _request(one: TensorMap, address: int, sizes: Mapping[str, int]) -> MapRequest:

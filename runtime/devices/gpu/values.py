@@ -105,7 +105,7 @@ class GpuValues:
         """The contents of a value on the host."""
         array = self._host(index)
         if array is None:
-            array = self._queue.download([self._download(index)])[0]
+            array = self._queue.download([self.location(index)])[0]
         return array
 
     def _host(self, index: int) -> Array | None:
@@ -120,7 +120,8 @@ class GpuValues:
             return alias_of(source, value, self._bindings)
         return None
 
-    def _download(self, index: int) -> Download:
+    def location(self, index: int) -> Download:
+        """Where a value is on the device, and of what shape."""
         value = self._values[index]
         shape = value.shape(self._bindings)
         return Download(self.address(index), shape, value.dtype)
@@ -244,7 +245,7 @@ class GpuValues:
             i: array for i in set(numbers) if (array := self._host(i)) is not None
         }
         missing = [i for i in dict.fromkeys(numbers) if i not in arrays]
-        read = self._queue.download([self._download(i) for i in missing])
+        read = self._queue.download([self.location(i) for i in missing])
         fresh = dict(zip(missing, read, strict=True))
         return [self._own(i, arrays, fresh) for i in numbers]
 
