@@ -1,12 +1,12 @@
-"""One ResNet-50, narrow, in PyTorch and in Keras: Keras's own plan (strides in the
-first convolution of a block, biases everywhere)."""
+"""ResNet-50 in PyTorch and in Keras, by Keras's plan: strides in the first convolution
+of a block, biases everywhere."""
 
 import torch
 from torch import nn
 
 BLOCKS = (3, 4, 6, 3)
-WIDTHS = (4, 8, 16, 32)
-CLASSES = 10
+WIDTHS = (64, 128, 256, 512)
+CLASSES = 1000
 EPSILON = 1.001e-5
 
 
@@ -70,25 +70,11 @@ def torch_resnet():
 
 
 def keras_resnet(size):
-    """The same plan out of `keras.applications`' own parts, for NHWC images."""
+    """`keras.applications.ResNet50` for NHWC images, its weights between 0.5 and 2."""
+    import keras
     import numpy as np
-    from keras.src.applications import resnet
 
-    def stages(x):
-        for stage, (count, width) in enumerate(zip(BLOCKS, WIDTHS, strict=True)):
-            x = resnet.stack_residual_blocks_v1(
-                x, width, count, stride1=2 if stage else 1, name=f"conv{stage + 2}"
-            )
-        return x
-
-    model = resnet.ResNet(
-        stages,
-        preact=False,
-        use_bias=True,
-        weights=None,
-        input_shape=(size, size, 3),
-        classes=CLASSES,
-    )
+    model = keras.applications.ResNet50(weights=None, input_shape=(size, size, 3))
     rng = np.random.default_rng(0)
     model.set_weights([rng.uniform(0.5, 2, each.shape) for each in model.get_weights()])
     return model
