@@ -35,7 +35,7 @@ class Tile:
     @property
     def width(self) -> int:
         """Bytes of an element."""
-        return WIDTHS[self.element]
+        return int("".join(filter(str.isdigit, self.element))) // 8
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -81,23 +81,12 @@ class Tile:
         )
 
 
-WIDTHS = {
-    "uint8": 1,
-    "uint16": 2,
-    "uint32": 4,
-    "int32": 4,
-    "uint64": 8,
-    "int64": 8,
-    "float16": 2,
-    "float32": 4,
-    "float64": 8,
-    "bfloat16": 2,
-    "float32_ftz": 4,
-    "tfloat32": 4,
-    "tfloat32_ftz": 4,
-}
+ELEMENTS = (
+    *("uint8", "uint16", "uint32", "int32", "uint64", "int64", "float16", "float32"),
+    *("float64", "bfloat16", "float32_ftz", "tfloat32", "tfloat32_ftz"),
+)
 TILES = (
-    *(Tile(e, (40, 9), (16, 4), (3, 2)) for e in WIDTHS),
+    *(Tile(e, (40, 9), (16, 4), (3, 2)) for e in ELEMENTS),
     *(Tile(e, (40, 9), (16, 4), (32, 7)) for e in ("uint8", "float16", "uint64")),
     *(
         Tile(e, (40, 9), (16, 4), (-5, 7), oob_fill="nan")

@@ -9,7 +9,7 @@ import numpy as np
 
 from .form import HEADER, Form
 from .matrices import bound_of, listed, metadata, words
-from .values import Source
+from .values import Array, Source
 
 KERNEL = """.extern .shared .align 1024 .b8 s[];
 .visible .entry k(.param .u64 in0, .param .u64 in1, .param .u64 in2, .param .u64 in3,
@@ -139,68 +139,79 @@ class Case:
         return bits | SWIZZLE_BITS[self.swizzle] << 62
 
 
-def form(case: Case) -> Form:
-    """The form of a case."""
-    registers = case.columns // (4 if case.d == "f16" else 2)
-    size = 2 * A_SIZE + 32768
-    types = f"{case.d}.{case.a}.{case.b}"
-    sat = ".satfinite" if case.saturate else ""
+SIZE = 2 * A_SIZE + 32768
+
+
+def opcode_of(case: Case) -> str:
+    """The instruction with its modifiers."""
     opcode = "wgmma.mma_async" + ("" if case.sparse is None else ".sp")
     text = f"{opcode}.sync.aligned.m64n{case.columns}k{case.depth}"
+    text += f".{case.d}.{case.a}.{case.b}"
     if case.a == "b1":
-        text += f".{types}.and.popc"
-    else:
-        text += f"{sat}.{types}" if not sat else f".{types}{sat}"
-    tail = "%p"
+        return f"{text}.and.popc"
+    return f"{text}.satfinite" if case.saturate else text
+
+
+def tail_of(case: Case) -> str:
+    """The operands behind the descriptors: scales, and flags of transposition."""
+    parts = ["%p"]
     if case.is_float:
-        tail += f", {case.signs[0]}, {case.signs[1]}"
+        parts += map(str, case.signs)
         if case.a in ("f16", "bf16"):
-            flags = case.transposed[1:] if case.held else case.transposed
-            tail += "".join(f", {flag}" for flag in flags)
-    bounds = "\n".join(
-        f"  ld.global.b32 %d{i}, [%at+{4 * i}];" for i in range(registers)
-    )
-    stores = "\n".join(
-        f"  st.global.b32 [%at+{4 * i}], %d{i};" for i in range(registers)
-    )
-    ptx = KERNEL.format(
+            parts += map(str, case.transposed[1:] if case.held else case.transposed)
+    return ", ".join(parts)
+
+
+def kernel_of(case: Case, registers: int) -> str:
+    """The kernel's PTX."""
+    places = [f"%d{i}, [%at+{4 * i}]" for i in range(registers)]
+    stores = [f"[%at+{4 * i}], %d{i}" for i in range(registers)]
+    return HEADER + KERNEL.format(
         registers=registers,
-        size=size,
+        size=SIZE,
         step=4 * registers,
-        loads=bounds,
-        stores=stores,
+        loads="\n".join(f"  ld.global.b32 {place};" for place in places),
+        stores="\n".join(f"  st.global.b32 {place};" for place in stores),
         a_start=case.start,
         b_start=A_SIZE + case.start,
         a_bits=case.descriptor(0),
         b_bits=case.descriptor(1),
         keep=case.keep,
-        text=text,
+        text=opcode_of(case),
         d=listed("d", registers),
         a=listed("a", 4) if case.held else "%left",
-        tail=tail,
+        tail=tail_of(case),
         sparse="" if case.sparse is None else f"%e, {case.sparse}, ",
     )
+
+
+def inputs_of(case: Case, registers: int) -> tuple[Array, ...]:
+    """Shared memory, first sums, a left operand for registers, metadata."""
     source = Source(case.name)
     left = words(source, case.a, A_SIZE // 4, case.numbers)
-    right = words(source, case.b, (size - A_SIZE) // 4, case.numbers)
-    shared = np.concatenate([left, right])
+    right = words(source, case.b, (SIZE - A_SIZE) // 4, case.numbers)
     start = words(source, case.d, 128 * registers, case.numbers)
     if case.d == "s32" and not case.saturate:
         start = (start.view("i4") >> 4).view("u4")
     held = words(source, case.a, 128 * 4, case.numbers)
     places = metadata(source, "halves" if case.a == "tf32" else "pairs", 128)
-    inputs = (shared, start.reshape(128, registers), held.reshape(128, 4), places)
-    kind = {"f32": "f32", "f16": "f16x2", "s32": ""}[case.d]
+    shared = np.concatenate([left, right])
+    return shared, start.reshape(128, registers), held.reshape(128, 4), places
+
+
+def form(case: Case) -> Form:
+    """The form of a case."""
+    registers = case.columns // (4 if case.d == "f16" else 2)
     bound = None
     if case.numbers != "integers":
         bound = bound_of(case.a, case.b, case.d, case.depth)
     return Form(
-        *("wgmma", case.name, HEADER + ptx, inputs),
+        *("wgmma", case.name, kernel_of(case, registers), inputs_of(case, registers)),
         np.zeros((128, registers), "u4"),
-        kind,
+        {"f32": "f32", "f16": "f16x2", "s32": ""}[case.d],
         bound,
         threads=128,
-        shared=size,
+        shared=SIZE,
     )
 
 
