@@ -148,7 +148,7 @@ def forms() -> Iterator[Form]:
 def _multicast() -> Iterator[Form]:
     """A box to both blocks, with the swizzle that it has in each."""
     for tile in (
-        Tile("uint32", (24, 9), (16, 8), (12, 3)),
+        Tile("uint32", (24, 20), (16, 16), (12, 7)),
         Tile("float16", (64, 20), (64, 8), (0, 5), "128B"),
     ):
         coordinates = ", ".join(str(c) for c in tile.at)

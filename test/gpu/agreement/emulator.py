@@ -36,9 +36,9 @@ def encoded(one: Map, pointer: int) -> bytes:
     )
 
 
-def emulate(form: Form) -> Array | str:
+def emulate(form: Form, check: bool = False) -> Array | str:
     """The output's contents after the kernel, or why there are none."""
-    device = EmulatedDevice(limit=LIMIT)
+    device = EmulatedDevice(limit=LIMIT, check=check)
     try:
         module = device.load(form.ptx)
         buffers = [device.upload(array) for array in (*form.inputs, form.output)]

@@ -28,22 +28,28 @@ def canonical(form: Form, raw: Array) -> int:
     return zlib.crc32(bits.tobytes())
 
 
-def save(path: Path, forms: dict[str, Form], outcomes: dict[str, Any]) -> None:
-    """Keep the outcomes of the forms that have one."""
-    ran = {
-        key: form for key, form in forms.items() if not isinstance(outcomes[key], str)
-    }
+def save(
+    path: Path, forms: dict[str, Form], outcomes: dict[str, Any], known: Sums
+) -> None:
+    """Keep the outcomes of the forms that have one, and what is `known` of others."""
+    sums = dict(known)
+    for key, found in outcomes.items():
+        if not isinstance(found, str):
+            bound = forms[key].bound
+            sums[key] = canonical(forms[key], found) if bound is None else found
+    rows = [key for key in forms if key in sums]
     arrays = {
-        f"r{index}": outcomes[key]
-        for index, (key, form) in enumerate(ran.items())
-        if form.bound is not None
+        f"r{index}": sums[key]
+        for index, key in enumerate(rows)
+        if not isinstance(sums[key], int)
     }
-    sums = [canonical(form, outcomes[key]) for key, form in ran.items()]
     np.savez_compressed(
         path,
-        names=np.array(list(ran)),
-        digests=np.array([form.digest for form in ran.values()], "u4"),
-        sums=np.array(sums, "u4"),
+        names=np.array(rows),
+        digests=np.array([forms[key].digest for key in rows], "u4"),
+        sums=np.array(
+            [one if isinstance(one := sums[key], int) else 0 for key in rows], "u4"
+        ),
         **arrays,
     )
 
