@@ -34,6 +34,7 @@ from stepwell.dialects.shapes import (
     DimsAttr,
     Ranges,
     dim_max,
+    dims_of,
     evaluate,
     is_zero_or_more,
     ranges_of,
@@ -55,9 +56,17 @@ TYPICAL_SIZE = 64
 
 @dataclass
 class Slot:
-    """Memory of the arena, shared by storages that are never alive together."""
+    """Memory of the arena, shared by storages that are never alive together.
+
+    Args:
+        nbytes: its size.
+        late: the symbols of the size that the run binds, not its inputs. There is no
+            slot before they are bound, so that all members need the same ones.
+        members: the storages.
+    """
 
     nbytes: Dim
+    late: frozenset[str]
     members: list[Storage]
 
     def fits(self, storage: Storage) -> bool:
@@ -156,29 +165,36 @@ def _operand_that_dies(
     return None
 
 
-def assign_slots(storages: Iterable[Storage], ranges: Ranges) -> list[Slot]:
-    """Slots for all storages: the largest first, each into the first that is free."""
+def assign_slots(
+    storages: Iterable[Storage], ranges: Ranges, early: frozenset[str]
+) -> list[Slot]:
+    """Slots for all storages: the largest first, each into the first that is free.
+
+    `early` are the symbols that inputs bind.
+    """
     slots: list[Slot] = []
     order = sorted(storages, key=lambda one: (-_typical(one.nbytes, ranges), one.begin))
     for storage in order:
-        free = [slot for slot in slots if slot.fits(storage)]
+        late = symbols_of(storage.nbytes) - early
+        free = [one for one in slots if one.late == late and one.fits(storage)]
         slot = next((one for one in free if _holds(one, storage, ranges)), None)
-        if slot is None and free and _is_known(storage.nbytes, ranges):
+        if slot is None and free:
             slot = min(free, key=lambda one: _typical(one.nbytes, ranges))
             slot.nbytes = dim_max(slot.nbytes, storage.nbytes)
         if slot is None:
-            slots.append(slot := Slot(storage.nbytes, []))
+            slots.append(slot := Slot(storage.nbytes, late, []))
         slot.members.append(storage)
     return slots
 
 
+def early_symbols(function: FuncOp) -> frozenset[str]:
+    """The symbols that the sizes of the inputs bind."""
+    dims = (dim for argument in function.args for dim in dims_of(argument))
+    return frozenset[str]().union(*map(symbols_of, dims))
+
+
 def _holds(slot: Slot, storage: Storage, ranges: Ranges) -> bool:
     return is_zero_or_more(slot.nbytes - storage.nbytes, ranges)
-
-
-def _is_known(size: Dim, ranges: Ranges) -> bool:
-    """Whether a slot's size may be made to depend on `size`."""
-    return symbols_of(size) <= ranges.keys()
 
 
 def _typical(size: Dim, ranges: Ranges) -> int:
@@ -238,7 +254,7 @@ class PlanMemoryPass(ModulePass):
         if self.in_place:
             storages = merge_in_place(storages, outputs)
         inside = [one for one in storages if one.root not in outputs]
-        slots = assign_slots(inside, ranges)
+        slots = assign_slots(inside, ranges, early_symbols(function))
         places = dict.fromkeys(outputs, OUTPUT_SLOT)
         for number, slot in enumerate(slots):
             places |= {storage.root: number for storage in slot.members}

@@ -156,6 +156,18 @@ def test_a_row_at_a_fixed_index_is_replaced() -> None:
     np.testing.assert_array_equal(stepwell.build(function, threads=1)(x), function(x))
 
 
+def test_memory_of_sizes_that_data_decides() -> None:
+    """What is computed before a size is known shares no memory with what has it."""
+    function = tf.function(
+        lambda x: tf.math.bincount(x, axis=-1, minlength=2, binary_output=True),
+        input_signature=[tf.TensorSpec([2, 3], tf.int32)],
+    )
+    engine = stepwell.build(function, threads=1)
+    for most in (4, 1):
+        x = np.array([[0, 1, most], [1, 0, 0]], np.int32)
+        np.testing.assert_array_equal(engine(x), function(x))
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keras.utils.set_random_seed(0)
