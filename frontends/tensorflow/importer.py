@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
+from tensorflow.python.framework import dtypes
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -106,8 +107,12 @@ class Importer:
         try:
             element = element_type(dtype_of(entry.dtype))
         except (ModelError, ShapeError):
+            kind = dtypes.as_dtype(entry.dtype).name
             raise UnsupportedError(
-                f"input {entry.name!r} is no tensor of numbers"
+                f"expected numbers as input {entry.name!r}, got {kind}",
+                fix="export the part of the model behind it"
+                if kind == "string"
+                else None,
             ) from None
         dims = input_dims(entry.name, entry.shape, self.builder, self.profiles)
         argument = self.builder.argument(entry.name, dims, element)

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.python.framework.composite_tensor import CompositeTensor
 
-from stepwell.errors import ModelError, OptionError
+from stepwell.errors import ModelError, OptionError, UnsupportedError
 from stepwell.frontends.tensorflow.frames import functionalise
 from stepwell.frontends.tensorflow.graph import (
     Body,
@@ -130,7 +131,7 @@ def keras_model(model: Any, args: Sequence[Any] | None) -> LoadedGraph:
     else:
         specs = [as_spec(each, f"x{i}") for i, each in enumerate(args)]
         function = tf.function(lambda *xs: model(*xs, training=False))
-    loaded = concrete_function(function.get_concrete_function(*specs))
+    loaded = concrete_function(traced(function, specs))
     names = unique_names(str(spec.name) for spec in specs)
     loaded.inputs = [
         GraphInput(name, each.ref, each.dtype, _with_batch(each.shape))
@@ -167,6 +168,11 @@ def as_spec(example: Any, name: str) -> Any:
     """A `TensorSpec` of an example, which may be one already."""
     if isinstance(example, tf.TensorSpec):
         return tf.TensorSpec(example.shape, example.dtype, example.name or name)
+    if isinstance(example, tf.TypeSpec | CompositeTensor):
+        raise UnsupportedError(
+            f"expected a dense tensor as argument {name}, got {type(example).__name__}",
+            fix="take ragged and sparse tensors apart outside of the model",
+        )
     array = np.asarray(example)
     return tf.TensorSpec(array.shape, array.dtype, name=name)
 
@@ -174,17 +180,32 @@ def as_spec(example: Any, name: str) -> Any:
 def concrete(function: Any, args: Sequence[Any] | None) -> Any:
     """The concrete function of a `tf.function`."""
     if args is not None:
-        specs = [as_spec(each, f"x{i}") for i, each in enumerate(args)]
-        return function.get_concrete_function(*specs)
+        return traced(function, [as_spec(each, f"x{i}") for i, each in enumerate(args)])
     if getattr(function, "input_signature", None) is not None:
-        return function.get_concrete_function()
-    traced = function._list_all_concrete_functions()
-    if len(traced) == 1:
-        return traced[0]
+        return traced(function, [])
+    found = function._list_all_concrete_functions()
+    if len(found) == 1:
+        return found[0]
     raise OptionError(
-        f"expected a tf.function with one signature, got {len(traced)}",
+        f"expected a tf.function with one signature, got {len(found)}",
         fix="give it an input_signature, or give args= to trace it with",
     )
+
+
+def traced(function: Any, specs: Sequence[Any]) -> Any:
+    """The concrete function for inputs of the given specs.
+
+    Raises:
+        ModelError: the function does not run on them.
+    """
+    try:
+        return function.get_concrete_function(*specs)
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ModelError(
+            "TensorFlow cannot trace the function",
+            notes=[f"{type(error).__name__}: {lines[-1] if lines else ''}"],
+        ) from error
 
 
 def concrete_function(function: Any) -> LoadedGraph:

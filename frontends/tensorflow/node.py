@@ -254,6 +254,6 @@ def dtype_of(number: int) -> np.dtype[Any]:
         ModelError: NumPy has no such type.
     """
     kind = dtypes.as_dtype(number)
-    if kind.is_quantized or kind in (dtypes.resource, dtypes.variant):
+    if kind.is_quantized or kind in (dtypes.resource, dtypes.variant, dtypes.string):
         raise ModelError(f"expected an element type, got {kind.name}")
     return np.dtype(kind.as_numpy_dtype)

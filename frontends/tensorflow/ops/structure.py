@@ -14,7 +14,7 @@ CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 def constant(node: Node) -> Item:
     """A tensor of the attribute `value`."""
     array = node.attribute("value")
-    if array.dtype.kind in "SU":
+    if array.dtype.kind in "SUO":
         raise node.unsupported("a constant of strings")
     return constant_tensor(array)
 

@@ -342,3 +342,29 @@ def test_slices_that_data_decides_stay_inside() -> None:
             x,
             args=[tf.TensorSpec([4, 3], tf.float32)],
         )
+
+
+def test_what_is_no_dense_tensor_of_numbers_is_refused() -> None:
+    import tensorflow as tf
+
+    length = tf.function(lambda s: tf.strings.length(s))
+    with pytest.raises(UnsupportedError, match="numbers as input 's', got string"):
+        imported(length, args=[tf.TensorSpec([None], tf.string, name="s")])
+    labels = tf.function(lambda x: (x, tf.constant(["cat", "dog"])))
+    with pytest.raises(UnsupportedError, match="a constant of strings"):
+        imported(labels, args=[tf.TensorSpec([2], tf.float32)])
+    total = tf.function(lambda r: tf.reduce_sum(r, axis=1))
+    with pytest.raises(UnsupportedError, match=r"dense tensor.*RaggedTensorSpec"):
+        imported(total, args=[tf.RaggedTensorSpec([None, None], tf.float32)])
+    real = tf.function(lambda x: tf.math.exp(tf.complex(x, x)))
+    with pytest.raises(UnsupportedError, match="Exp of complex numbers"):
+        imported(real, args=[tf.TensorSpec([2], tf.float32)])
+
+
+def test_functions_that_tensorflow_cannot_trace_are_model_errors() -> None:
+    import tensorflow as tf
+
+    product = tf.function(lambda a, b: tf.matmul(a, b))
+    with pytest.raises(ModelError, match="cannot trace") as caught:
+        imported(product, args=[X[0, 0], X[0, 0]])
+    assert "Dimensions must be equal" in caught.value.notes[0]
