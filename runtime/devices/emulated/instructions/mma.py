@@ -12,6 +12,7 @@ from stepwell.runtime.devices.emulated.translate import (
     unsupported,
 )
 
+from .block_scale import KINDS, narrow_mma
 from .matrix import (
     OPERAND_TYPES,
     Fragment,
@@ -32,9 +33,11 @@ def mma(one: Instruction, scope: Scope) -> Operation:
     """`mma.sync`: the common shapes, m16n8k* of 8 to 32 bits, here."""
     modifiers = one.modifiers
     if any(m in ("sp", "sp::ordered_metadata") for m in modifiers):
+        if any(m in KINDS for m in modifiers):
+            raise unsupported(one)
         return sparse_mma(one, scope)
-    if {"block_scale", "kind::mxf8f6f4"} & set(modifiers):
-        raise unsupported(one)
+    if any(m in KINDS for m in modifiers):
+        return narrow_mma(one, scope)
     known = [m for m in modifiers if m in OPERAND_TYPES or m == "s32"]
     shape = next((m for m in modifiers if m.startswith("m16n8k")), None)
     if len(known) != 4 or shape is None:

@@ -31,8 +31,8 @@ TEN = "{%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r8, %r9}, {%r0, %r1, %r2, %
         "cvt.rs.f16x2.f32 %r1, %f1, %f2, %r3",
         "tex.1d.v4.f32.s32 {%f0, %f1, %f2, %f3}, [%d1, {%r1}]",
         "multimem.red.add.f32 [%d1], %f1",
-        "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X"
-        f".f32.e4m3.e4m3.f32.ue8m0 {TEN}, %r4, {{0, 0}}, %r5, {{0, 0}}",
+        "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::2X"
+        f".f32.e2m1.e2m1.f32.ue4m3 {TEN}, %r4, {{0, 0}}, %r5, {{0, 0}}",
         "tcgen05.fence::before_thread_sync",
         "cp.async.bulk.tensor.2d.tile::gather4.shared::cta.global"
         ".mbarrier::complete_tx::bytes [%r1], [%d1, {%r1, %r2, %r3, %r4, %r5}], [%r6]",
