@@ -141,12 +141,19 @@ class KernelProgram:
         """The tile of input `position` of `op`.
 
         Its extent is 1 along axes that the access map does not use.
+
+        Raises:
+            CompileError: it comes from another op of the kernel, and is read elsewhere
+                than written: a tile has the value at the frame's own place only.
         """
         value = op.inputs[position]
-        if value in self.tiles:
-            return self.tiles[value]
         owner = value.owner
+        if value in self.tiles:
+            if isinstance(owner, StructuredOp):
+                self._check_place(op, position, owner)
+            return self.tiles[value]
         if isinstance(owner, GenericOp) and value not in self.views:
+            self._check_place(op, position, owner)
             return self.compute(owner, frame)[owner.results.index(value)]
         access = op.in_maps[position].simplify(op.extents)
         extents = frame.extents_over(access.used_dims)
@@ -155,6 +162,22 @@ class KernelProgram:
         offsets = [self.program.offset(index) for index in place.indices]
         key = ("load", place, kind)
         return self.program.once(key, LoadOp, place.view, offsets, place.over, kind)
+
+    def _check_place(
+        self, op: StructuredOp, position: int, writer: StructuredOp
+    ) -> None:
+        """Refuse to read a result of `writer` anywhere but where it is written."""
+        read = op.in_maps[position].simplify(op.extents)
+        result = writer.results.index(op.inputs[position])
+        written = writer.out_maps[result].simplify(writer.extents)
+        if read.results == written.results and not read.guards and not read.indirects:
+            return
+        raise CompileError(
+            f"kernel {self.kernel.kernel_name.data} writes a tensor at {written} and "
+            f"reads it at {read}",
+            notes=["between two ops of a kernel, a tensor is read where it is written"],
+            where=str(op.location),
+        )
 
     def write(
         self, op: StructuredOp, position: int, tile: SSAValue, frame: Frame
