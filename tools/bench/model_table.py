@@ -137,7 +137,8 @@ class Bench(Generic[R]):
     def failed(self, key: Key, reason: str) -> R:
         """The row of a run without numbers."""
         names = [f.name for f in columns(self.kind) if f.metadata["is_key"]]
-        return self.kind(**dict(zip(names, key, strict=True)), failure=reason)
+        named: dict[str, Any] = dict(zip(names, key, strict=True))
+        return self.kind(**named, failure=reason)
 
     def read(self, path: Path | None) -> Iterable[R]:
         """The rows of an earlier run, in the order in which they were measured."""

@@ -198,7 +198,8 @@ Random weights, but for MiniLM; transformers are cut to two layers, images are s
 Each model is exported by `torch.export` twice: for one size, and with its batch (and
 sequence, where it has one) open; that one also runs at two other sizes. The relative
 error is the largest `max|a-b| / max|b|` over outputs and sizes, against torch eager.
-`import s` is from the exported program to `nn`, `build s` all of `stepwell.build`.
+`import s` is from the exported program to `nn`, with its decomposition by torch, `build s`
+all of `stepwell.build`.
 Times are medians of warm calls at the first size. {right} of {len(rows)} rows are
 within 1e-4.
 
@@ -213,7 +214,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--target", default="cpu")
     options = parser.parse_args(arguments)
     if options.child:
-        print(json.dumps(asdict(measure(*options.child, options.target))))
+        name, mode = options.child
+        print(json.dumps(asdict(measure(name, mode, options.target))))
         return 0
     wanted = chosen([case.name for case in cases()], options.only)
     keys = [(name, mode) for name in wanted for mode in options.mode or MODES]
