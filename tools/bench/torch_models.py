@@ -194,14 +194,14 @@ Command: `{command}`, {date.today()}, {platform.processor() or platform.machine(
 Python {platform.python_version()}, torch {torch.__version__}, transformers
 {transformers.__version__}, stepwell {stepwell.__version__}; one thread.
 
-Random weights, but for MiniLM; transformers are cut to two layers, images are small.
-Each model is exported by `torch.export` twice: for one size, and with its batch (and
-sequence, where it has one) open; that one also runs at two other sizes. The relative
-error is the largest `max|a-b| / max|b|` over outputs and sizes, against torch eager.
-`import s` is from the exported program to `nn`, with its decomposition by torch, `build s`
-all of `stepwell.build`.
-Times are medians of warm calls at the first size. {right} of {len(rows)} rows are
-within 1e-4.
+Random weights, but for MiniLM; transformers are cut to two layers, images are small,
+and batch normalisations have the statistics of {SETTLING_BATCH} inputs. Each model is
+exported by `torch.export` twice: for one size, and with its batch (and sequence, where
+it has one) open; that one also runs at two other sizes. The relative error is the
+largest `max|a-b| / max|b|` over outputs and sizes, against torch eager. `import s` is
+from the exported program to `nn`, its decomposition by torch included, `build s` all of
+`stepwell.build`. Times are medians of warm calls at the first size. {right} of
+{len(rows)} rows are within 1e-4.
 
 {markdown(rows)}
 """
