@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.weights import WeightStore
-from stepwell.errors import ModelError, OptionError, StepwellError, UnsupportedError
+from stepwell.errors import OptionError, UnsupportedError
+from stepwell.frontends.importer import checked, guarded, imported
 from stepwell.frontends.onnx.importer import Importer
 from stepwell.frontends.onnx.load import (
     LoadedModel,
@@ -59,16 +59,7 @@ def import_model(
         UnsupportedError: lists everything in the model that is not supported.
         OptionError: `shapes` or `values` do not fit the model.
     """
-    importer = prepare(source, context, shapes, values)
-    module = guarded(importer.run, importer.model)
-    try:
-        module.verify()
-    except VerifyException as error:
-        raise ModelError(
-            f"{importer.model.name}: the model is not consistent",
-            notes=str(error).strip().splitlines()[-1:],
-        ) from None
-    return module
+    return imported(prepare(source, context, shapes, values))
 
 
 def check_model(
@@ -79,14 +70,9 @@ def check_model(
     Raises:
         ModelError: the source is not a sound ONNX model.
     """
-    importer = prepare(source, StepwellContext(weights=WeightStore()), shapes, None)
-    try:
-        guarded(importer.run, importer.model)
-    except UnsupportedError as error:
-        if not importer.issues:
-            issue = Issue(importer.model.name, "model", error.summary, error.fix)
-            return Report(importer.model.name, dict(importer.ops), (issue,))
-    return importer.report()
+    return checked(
+        prepare(source, StepwellContext(weights=WeightStore()), shapes, None)
+    )
 
 
 def shape_inputs(source: Source) -> set[str]:
@@ -96,7 +82,7 @@ def shape_inputs(source: Source) -> set[str]:
     """
     importer = prepare(source, StepwellContext(weights=WeightStore()), None, None)
     with suppress(UnsupportedError):
-        guarded(importer.run, importer.model)
+        guarded(importer.run, importer.name)
     return importer.shape_inputs
 
 
@@ -111,24 +97,9 @@ def prepare(
     profiles = as_profiles(shapes)
     check_names(model.proto, {*profiles}, {*(values or {})})
     proto = fix_inputs(model.proto, values) if values else model.proto
-    proto = guarded(lambda: inline_functions(proto), model)
+    proto = guarded(lambda: inline_functions(proto), model.name)
     model = LoadedModel(proto, model.directory, model.name)
     return Importer(model, TABLE, context, profiles)
-
-
-def guarded(function: Any, model: LoadedModel) -> Any:
-    """Call `function`; what it did not expect of the model is a `ModelError`."""
-    try:
-        return function()
-    except StepwellError:
-        raise
-    except RecursionError:
-        raise ModelError(f"{model.name}: the model is nested too deeply") from None
-    except Exception as error:
-        raise ModelError(
-            f"{model.name}: cannot import the model",
-            notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
-        ) from error
 
 
 def check_names(proto: onnx.ModelProto, shapes: set[str], values: set[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,21 +10,19 @@ from typing import Any
 import numpy as np
 import onnx
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import element_type
-from stepwell.errors import ModelError, StepwellError, UnsupportedError
-from stepwell.frontends.binding import VALUE_LIMIT, bind_symbols, static_count
-from stepwell.frontends.builder import GraphBuilder
+from stepwell.errors import ModelError, UnsupportedError
 from stepwell.frontends.contents import (
     as_value,
     constant_tensor,
     materialise,
 )
 from stepwell.frontends.folding import folded_outputs, remember
-from stepwell.frontends.inputs import input_dims
+from stepwell.frontends.importer import POISON, NodeImporter, Poison
 from stepwell.frontends.onnx.fold import FOLDS, folded_element
 from stepwell.frontends.onnx.functions import find_function, function_body
 from stepwell.frontends.onnx.load import LoadedModel
@@ -33,15 +30,8 @@ from stepwell.frontends.onnx.node import Node, dtype_of
 from stepwell.frontends.onnx.registry import DECLINED, OpTable, Rule
 from stepwell.frontends.onnx.tensors import read_sparse, read_tensor
 from stepwell.frontends.profiles import Profile
-from stepwell.frontends.report import Issue, Report
-from stepwell.frontends.values import Contents, Tensor, Value
-
-
-class Poison:
-    """Stands for the outputs of a node that could not be imported."""
-
-
-POISON = Poison()
+from stepwell.frontends.report import Issue
+from stepwell.frontends.values import Tensor, Value
 
 
 @dataclass
@@ -74,7 +64,7 @@ class Scope:
         return False
 
 
-class Importer:
+class Importer(NodeImporter):
     """Imports one model. Issues are collected; all other errors end the import."""
 
     def __init__(
@@ -84,17 +74,13 @@ class Importer:
         context: StepwellContext,
         profiles: Mapping[str, Profile],
     ) -> None:
+        super().__init__(model.name, context, profiles)
         self.model = model
         self.table = table
-        self.builder = GraphBuilder(context)
-        self.profiles = profiles
         self.opsets = {
             "" if opset.domain == "ai.onnx" else opset.domain: opset.version
             for opset in model.proto.opset_import
         }
-        self.issues: list[Issue] = []
-        self.ops: Counter[str] = Counter()
-        self.shape_inputs: set[str] = set()
         self.scope = Scope()
 
     # Whole model
@@ -119,10 +105,6 @@ class Importer:
             for entry, value in zip(graph.output, outputs, strict=True):
                 results |= self.results(entry.name, value)
         return self.builder.finish(list(results), list(results.values()))
-
-    def report(self) -> Report:
-        """The issues found so far."""
-        return Report(self.model.name, dict(self.ops), tuple(self.issues))
 
     def outputs(self, graph: onnx.GraphProto) -> list[Value]:
         """The values of a graph's outputs; those not imported are left out."""
@@ -161,19 +143,7 @@ class Importer:
             kind = entry.type.WhichOneof("value")
             raise UnsupportedError(f"input {entry.name!r} is of {kind}, not a tensor")
         element = element_type(dtype_of(entry.type.tensor_type.elem_type))
-        dims = input_dims(entry.name, declared_dims(entry), self.builder, self.profiles)
-        argument = self.builder.argument(entry.name, dims, element)
-        tensor = Tensor(tuple(dims), element, argument)
-        if static_count(tensor) <= VALUE_LIMIT:
-            tensor.origin = entry.name
-        tensor.recipe = lambda symbols: (
-            self.bind_symbols(tensor, entry.name) if symbols else None
-        )
-        return tensor
-
-    def bind_symbols(self, tensor: Tensor, stem: str) -> Contents | None:
-        """Symbols for the elements of a small integer tensor, bound at run time."""
-        return bind_symbols(tensor, stem, self.builder, self.shape_inputs)
+        return self.argument(entry.name, declared_dims(entry), element)
 
     def read_constant(
         self, node: Node, name: str | None = None, default: Any = None
@@ -229,20 +199,10 @@ class Importer:
             raise UnsupportedError("a nested graph has unsupported parts")
         return found
 
-    def ssa(self, tensor: Tensor) -> SSAValue:
-        """The SSA value of a tensor."""
-        return materialise(tensor, self.builder)
-
     def is_true(self, condition: SSAValue) -> bool:
         """Whether a value is the constant true."""
         array = nn.constant_value(condition, self.builder.context.weights)
         return array is not None and bool(array.all())
-
-    def forget(self, block: Block) -> None:
-        """Drop the ops of a region that is imported anew."""
-        for op in reversed(list(block.ops)):
-            op.detach()
-            op.erase(safe_erase=False)
 
     # Nodes
 
@@ -276,20 +236,8 @@ class Importer:
         version = self.version_of(domain, proto.op_type)
         known = tuple(v for v in inputs if not isinstance(v, Poison))
         node = Node(proto, name, version, known, self)
-        try:
-            with self.builder.at(name):
-                return self.outputs_of(node, rule, domain)
-        except UnsupportedError as error:
-            self.issues.append(Issue(name, op, error.summary, error.fix))
-            return poison
-        except StepwellError as error:
-            raise with_node(error, node) from None
-        except Exception as error:
-            raise ModelError(
-                f"cannot import {node.label}",
-                notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
-                where=node.label,
-            ) from error
+        found = self.attempt(node, op, lambda: self.outputs_of(node, rule, domain))
+        return poison if found is None else found
 
     def outputs_of(
         self, node: Node, rule: Rule | None, domain: str
@@ -396,12 +344,3 @@ def declared_dims(entry: onnx.ValueInfoProto) -> list[int | str | None] | None:
         else dim.dim_param or None
         for dim in kind.shape.dim
     ]
-
-
-def with_node(error: StepwellError, node: Node) -> StepwellError:
-    """The same error, saying at which node."""
-    if error.where is not None:
-        return error
-    return type(error)(
-        error.summary, notes=error.notes, where=node.label, fix=error.fix
-    )

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.weights import WeightStore
-from stepwell.errors import ModelError, OptionError, StepwellError, UnsupportedError
+from stepwell.errors import OptionError
+from stepwell.frontends.importer import checked, imported
 from stepwell.frontends.profiles import ShapeSpec, as_profiles
 from stepwell.frontends.report import Issue, Report
 from stepwell.frontends.tensorflow.graph import LoadedGraph
@@ -52,16 +52,7 @@ def import_model(
         OptionError: an argument does not fit the model.
     """
     model = load(source, signature=signature, args=args, outputs=outputs)
-    importer = prepare(model, context, shapes)
-    module = guarded(importer)
-    try:
-        module.verify()
-    except VerifyException as error:
-        raise ModelError(
-            f"{model.name}: the model is not consistent",
-            notes=str(error).strip().splitlines()[-1:],
-        ) from None
-    return module
+    return imported(prepare(model, context, shapes))
 
 
 def check_model(
@@ -76,14 +67,7 @@ def check_model(
         ModelError: the source is not a sound model.
     """
     model = load(source, signature=signature, args=args)
-    importer = prepare(model, StepwellContext(weights=WeightStore()), shapes)
-    try:
-        guarded(importer)
-    except UnsupportedError as error:
-        if not importer.issues:
-            issue = Issue(model.name, "model", error.summary, error.fix)
-            return Report(model.name, dict(importer.ops), (issue,))
-    return importer.report()
+    return checked(prepare(model, StepwellContext(weights=WeightStore()), shapes))
 
 
 def prepare(
@@ -91,26 +75,11 @@ def prepare(
 ) -> Importer:
     """An importer for a loaded model."""
     profiles = as_profiles(shapes)
-    known = {each.name for each in model.inputs}
-    known |= {dim for each in model.inputs for dim in each.shape or () if dim}  # type: ignore[misc]
-    if unknown := {*profiles} - known:
+    inputs = {each.name for each in model.inputs}
+    symbols = {dim for each in model.inputs for dim in each.shape or ()}
+    if unknown := {*profiles} - inputs - symbols:
         raise OptionError(
             f"the model has no input {', '.join(sorted(map(repr, unknown)))}",
             notes=[f"its inputs: {', '.join(each.name for each in model.inputs)}"],
         )
     return Importer(model, TABLE, context, profiles)
-
-
-def guarded(importer: Importer) -> ModuleOp:
-    """Run the importer; what it did not expect of the model is a `ModelError`."""
-    try:
-        return importer.run()
-    except StepwellError:
-        raise
-    except RecursionError:
-        raise ModelError(f"{importer.model.name}: nested too deeply") from None
-    except Exception as error:
-        raise ModelError(
-            f"{importer.model.name}: cannot import the model",
-            notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
-        ) from error

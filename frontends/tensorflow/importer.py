@@ -8,25 +8,27 @@ too.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from tensorflow.python.framework import dtypes
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.dtypes import element_type
-from stepwell.errors import ModelError, ShapeError, StepwellError, UnsupportedError
-from stepwell.frontends.binding import VALUE_LIMIT, bind_symbols, static_count
-from stepwell.frontends.builder import GraphBuilder
+from stepwell.errors import ModelError, ShapeError, UnsupportedError
 from stepwell.frontends.contents import as_value, constant_tensor, materialise
 from stepwell.frontends.folding import folded_outputs, remember
-from stepwell.frontends.inputs import input_dims
+from stepwell.frontends.importer import (
+    POISON,
+    NodeImporter,
+    Poison,
+    UnsupportedParts,
+)
 from stepwell.frontends.profiles import Profile
-from stepwell.frontends.report import Issue, Report
+from stepwell.frontends.report import Issue
 from stepwell.frontends.tensorflow.fold import FOLDS, folded_element
 from stepwell.frontends.tensorflow.graph import (
     Body,
@@ -37,14 +39,7 @@ from stepwell.frontends.tensorflow.graph import (
 from stepwell.frontends.tensorflow.node import Item, Node, Resource, dtype_of
 from stepwell.frontends.tensorflow.protos import NodeDef
 from stepwell.frontends.tensorflow.registry import OpTable, Output, Rule
-from stepwell.frontends.values import Contents, Tensor, Value
-
-
-class Poison:
-    """Stands for the outputs of a node that could not be imported."""
-
-
-POISON = Poison()
+from stepwell.frontends.values import Tensor, Value
 
 Scope: TypeAlias = dict[str, Sequence["Item | Poison | None"]]
 """The outputs of the nodes of one body, and its arguments, by name."""
@@ -53,7 +48,7 @@ ASSIGNS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 CALL_DEPTH = 200
 
 
-class Importer:
+class Importer(NodeImporter):
     """Imports one model. Issues are collected; all other errors end the import."""
 
     def __init__(
@@ -63,13 +58,9 @@ class Importer:
         context: StepwellContext,
         profiles: Mapping[str, Profile],
     ) -> None:
+        super().__init__(model.name, context, profiles)
         self.model = model
         self.table = table
-        self.builder = GraphBuilder(context)
-        self.profiles = profiles
-        self.issues: list[Issue] = []
-        self.ops: Counter[str] = Counter()
-        self.shape_inputs: set[str] = set()
         self.depth = 0
 
     # Whole model
@@ -98,10 +89,6 @@ class Importer:
             ]
         return self.builder.finish(list(self.model.outputs), results)
 
-    def report(self) -> Report:
-        """The issues found so far."""
-        return Report(self.model.name, dict(self.ops), tuple(self.issues))
-
     def add_input(self, entry: GraphInput) -> Tensor:
         """An input of the model: an argument of the function."""
         try:
@@ -114,15 +101,7 @@ class Importer:
                 if kind == "string"
                 else None,
             ) from None
-        dims = input_dims(entry.name, entry.shape, self.builder, self.profiles)
-        argument = self.builder.argument(entry.name, dims, element)
-        tensor = Tensor(tuple(dims), element, argument)
-        if static_count(tensor) <= VALUE_LIMIT:
-            tensor.origin = entry.name
-        tensor.recipe = lambda symbols: (
-            self.bind_symbols(tensor, entry.name) if symbols else None
-        )
-        return tensor
+        return self.argument(entry.name, entry.shape, element)
 
     def variable(self, name: str, array: np.ndarray) -> Item:
         """A variable, or a captured tensor, with its value."""
@@ -141,20 +120,6 @@ class Importer:
 
     # What nodes ask for
 
-    def bind_symbols(self, tensor: Tensor, stem: str) -> Contents | None:
-        """Symbols for the elements of a small integer tensor, bound at run time."""
-        return bind_symbols(tensor, stem, self.builder, self.shape_inputs)
-
-    def ssa(self, tensor: Tensor) -> SSAValue:
-        """The SSA value of a tensor."""
-        return materialise(tensor, self.builder)
-
-    def forget(self, block: Block) -> None:
-        """Drop the ops of a region that is imported anew."""
-        for op in reversed(list(block.ops)):
-            op.detach()
-            op.erase(safe_erase=False)
-
     def function(self, name: str) -> Body:
         """The body of a function."""
         return self.model.function(name)
@@ -163,7 +128,7 @@ class Importer:
         """The results of a function, imported where the builder stands.
 
         Raises:
-            UnsupportedError: something in it is not supported; its issues are noted.
+            UnsupportedParts: something in it is not supported.
         """
         if self.depth > CALL_DEPTH:
             raise UnsupportedError("functions that call each other without end")
@@ -179,7 +144,7 @@ class Importer:
             self.depth -= 1
         values = [v for v in found if v is not None and not isinstance(v, Poison)]
         if len(values) != len(found):
-            raise UnsupportedError("a function has unsupported parts")
+            raise UnsupportedParts("a function has unsupported parts")
         return values
 
     def note_assignments(self, body: Body) -> None:
@@ -236,29 +201,13 @@ class Importer:
                 self.issues.append(Issue(name, proto.op, "the op is not supported"))
             return _Poisoned()
         node = Node(proto, name, tuple(known), self)
-        try:
-            with self.builder.at(name):
-                if rule is None:
-                    raise node.unsupported("the op is not supported")
-                return self.build(node, rule)
-        except UnsupportedError as error:
-            if error.summary != "a function has unsupported parts":
-                issue = Issue(name, proto.op, error.summary, error.fix)
-                self.issues.append(issue)
-            return _Poisoned()
-        except StepwellError as error:
-            raise with_node(error, node) from None
-        except RecursionError:
-            raise
-        except Exception as error:
-            raise ModelError(
-                f"cannot import {node.label}",
-                notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
-                where=node.label,
-            ) from error
+        found = self.attempt(node, proto.op, lambda: self.build(node, rule))
+        return _Poisoned() if found is None else found
 
-    def build(self, node: Node, rule: Rule) -> Sequence[Item | None]:
+    def build(self, node: Node, rule: Rule | None) -> Sequence[Item | None]:
         """The outputs of a node: folded contents, or what its rule makes."""
+        if rule is None:
+            raise node.unsupported("the op is not supported")
         folding = FOLDS.get(node.op_type)
         if folding is not None:
             folded = folded_outputs(node, folding.now, folded_element)
@@ -307,12 +256,3 @@ def as_item(output: Output) -> Item | None:
         value = as_value(output)
         return value if isinstance(value, Tensor) else None
     return output
-
-
-def with_node(error: StepwellError, node: Node) -> StepwellError:
-    """The same error, saying at which node."""
-    if error.where is not None:
-        return error
-    return type(error)(
-        error.summary, notes=error.notes, where=node.label, fix=error.fix
-    )
