@@ -78,13 +78,13 @@ class TrtConversionParams(NamedTuple):
     workspaces, segments and caches have nothing to limit.
     """
 
-    rewriter_config_template: Any = None
-    max_workspace_size_bytes: int = (1 << 30) - 1000
+    max_workspace_size_bytes: int = 1 << 30
     precision_mode: str = TrtPrecisionMode.FP32
     minimum_segment_size: int = 3
     maximum_cached_engines: int = 1
     use_calibration: bool = True
     allow_build_at_runtime: bool = True
+    rewriter_config_template: Any = None
 
 
 DEFAULT_TRT_CONVERSION_PARAMS = TrtConversionParams()
@@ -94,7 +94,8 @@ InputFunction: TypeAlias = Callable[[], Iterable[Inputs]]
 """Yields one set of inputs after another: tuples, lists, or dicts by name."""
 
 
-_ACCEPTED = ("use_dynamic_shape", "dynamic_shape_profile_strategy")
+STRATEGIES = ("Range", "Optimal", "Range+Optimal", "ImplicitBatchModeCompatible")
+"""TF-TRT's ways to make profiles of the sizes that `build` sees."""
 
 
 class ConvertedFunction:
@@ -160,15 +161,17 @@ class TrtConverter:
         input_saved_model_dir: the SavedModel.
         input_saved_model_tags: the tags of its graph; "serve" by default.
         input_saved_model_signature_key: the signature; "serving_default" by default.
-        conversion_params: a `TrtConversionParams`; the keywords below go before it.
-        precision_mode: "FP32", or "FP16" where the target has it.
+        use_dynamic_shape: open dims stay open either way.
+        dynamic_shape_profile_strategy: one of `STRATEGIES`, in letters of either case;
+            the engine has one range for all sizes, and is tuned by `build`.
+        conversion_params: a `TrtConversionParams`, of TF-TRT or of this module.
         target: as `stepwell.build` takes it.
         threads: as `stepwell.build` takes it.
-        ignored: TF-TRT's other keywords; they change nothing here.
+        params: the fields of `TrtConversionParams`, before those of
+            `conversion_params`.
 
     Raises:
-        MissingExtraError: TensorFlow is not installed.
-        OptionError: a parameter is not valid.
+        OptionError: a parameter is not valid, or asks for INT8.
     """
 
     def __init__(
@@ -176,23 +179,29 @@ class TrtConverter:
         input_saved_model_dir: str | os.PathLike[str] | None = None,
         input_saved_model_tags: Sequence[str] | None = None,
         input_saved_model_signature_key: str | None = None,
+        use_dynamic_shape: bool | None = None,
+        dynamic_shape_profile_strategy: str | None = None,
         *,
         conversion_params: TrtConversionParams | None = None,
-        precision_mode: str | None = None,
         target: str = "cpu",
         threads: int | None = None,
-        **ignored: Any,
+        **params: Any,
     ) -> None:
+        del use_dynamic_shape
         if input_saved_model_dir is None:
             raise OptionError("expected input_saved_model_dir, got none")
-        unknown = {*ignored} - {*TrtConversionParams._fields, *_ACCEPTED}
-        if unknown:
+        if unknown := {*params} - {*TrtConversionParams._fields}:
             raise OptionError(f"unknown parameters: {', '.join(sorted(unknown))}")
-        params = conversion_params or DEFAULT_TRT_CONVERSION_PARAMS
+        strategy = dynamic_shape_profile_strategy
+        if strategy and strategy.lower() not in map(str.lower, STRATEGIES):
+            raise OptionError(
+                f"expected a strategy of {', '.join(STRATEGIES)}, got {strategy!r}"
+            )
+        given = conversion_params or DEFAULT_TRT_CONVERSION_PARAMS
         self.directory = Path(input_saved_model_dir)
         self.tags = tuple(input_saved_model_tags or ("serve",))
         self.signature = input_saved_model_signature_key or SIGNATURE
-        self.precision = _precision(precision_mode or params.precision_mode)
+        self.precision = _precision(params.get("precision_mode", given.precision_mode))
         self.target = target
         self.threads = threads
         self._loaded: LoadedGraph | None = None
@@ -206,13 +215,13 @@ class TrtConverter:
         Raises:
             ModelError: the SavedModel is damaged.
             UnsupportedError: lists everything in it that is not supported.
-            OptionError: calibration, which is not there yet.
+            MissingExtraError: TensorFlow is not installed.
+            OptionError: there is a function for calibration, which only INT8 needs.
         """
         if calibration_input_fn is not None:
             raise OptionError(
-                "expected no calibration_input_fn: INT8 calibration of SavedModels is "
-                "not supported",
-                fix="convert in FP32 or FP16",
+                f"expected no calibration_input_fn: {self.precision.upper()} needs no "
+                "calibration"
             )
         self._function = self._compiled({})
         return self._function
@@ -377,10 +386,20 @@ def _precision(mode: str) -> str:
     """Stepwell's name of a precision.
 
     Raises:
-        OptionError: there is none of that name.
+        OptionError: there is none of that name, or it is INT8.
     """
     if mode not in TrtPrecisionMode.supported_precision_modes():
         raise OptionError(f"expected a precision of FP32 or FP16, got {mode!r}")
+    if mode.upper() == TrtPrecisionMode.INT8:
+        raise OptionError(
+            "expected a precision of FP32 or FP16, got INT8: products of integers are "
+            "computed in f32, so that it would cost accuracy and gain no time",
+            notes=[
+                "a model that was trained with quantization keeps its ranges in FP32"
+            ],
+            fix="convert with precision_mode='FP16' or 'FP32', and without a "
+            "calibration_input_fn",
+        )
     return mode.lower()
 
 

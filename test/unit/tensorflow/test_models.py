@@ -208,18 +208,89 @@ def test_code_written_for_tf_trt_runs(directory: Path, tmp_path: Path) -> None:
     )
 
 
+def test_every_parameter_of_tf_trt_is_taken(directory: Path) -> None:
+    converter = trt.TrtConverter(
+        input_saved_model_dir=directory,
+        input_saved_model_tags=["serve"],
+        input_saved_model_signature_key="serving_default",
+        use_dynamic_shape=True,
+        dynamic_shape_profile_strategy="Range+Optimal",
+        max_workspace_size_bytes=1 << 20,
+        precision_mode="fp16",
+        minimum_segment_size=5,
+        maximum_cached_engines=2,
+        use_calibration=False,
+        allow_build_at_runtime=False,
+        conversion_params=trt.TrtConversionParams(precision_mode="FP32"),
+        threads=1,
+    )
+    infer = converter.convert()
+    assert infer.engine.inspect().precision == "fp16"
+    x = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    original = tf.saved_model.load(str(directory)).signatures["serving_default"]
+    expected = original(tf.constant(x))["output_0"]
+    assert relative_error(infer(x)["output_0"], expected) < 5e-3
+    lines: list[str] = []
+    converter.summary(line_length=20, detailed=False, print_fn=lines.append)
+    assert len(lines) == 1 and len(lines[0]) <= 20
+
+
+def test_signatures_keep_the_names_of_inputs_and_outputs(tmp_path: Path) -> None:
+    module = Pair()
+    signatures = {"both": module.both, "half": module.half}
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
+    a = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for key in signatures:
+        converter = trt.TrtConverter(
+            tmp_path / "model", input_saved_model_signature_key=key, threads=1
+        )
+        converter.convert()
+        converter.save(tmp_path / key)
+    both = trt.load(tmp_path / "both").signatures["both"]
+    _, named = both.structured_input_signature
+    assert {*named} == {"left", "right"}
+    assert {*both.structured_outputs} == {"sum", "difference"}
+    found = both(right=tf.constant(a[:, :1]), left=tf.constant(a))
+    np.testing.assert_array_equal(found["sum"], a + a[:, :1])
+    np.testing.assert_array_equal(found["difference"], a - a[:, :1])
+    model = trt.load(tmp_path / "half")
+    np.testing.assert_array_equal(model(a)["output_0"], a / 2)
+
+
+class Pair(tf.Module):  # type: ignore[misc]
+    """Two signatures, one of two inputs and two outputs."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 3], tf.float32, name="left"),
+            tf.TensorSpec([None, 1], tf.float32, name="right"),
+        ]
+    )
+    def both(self, left: Any, right: Any) -> Any:
+        return {"sum": left + right, "difference": left - right}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def half(self, x: Any) -> Any:
+        return x / 2.0
+
+
 def test_converter_refuses_what_it_cannot_do(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="input_saved_model_dir"):
         trt.TrtConverter()
     with pytest.raises(OptionError, match="FP64"):
         trt.TrtConverter(directory, precision_mode="FP64")
+    with pytest.raises(OptionError, match="got INT8") as caught:
+        trt.TrtConverter(directory, precision_mode=trt.TrtPrecisionMode.INT8)
+    assert "precision_mode='FP16'" in str(caught.value)
+    with pytest.raises(OptionError, match="got 'Median'"):
+        trt.TrtConverter(directory, dynamic_shape_profile_strategy="Median")
     with pytest.raises(OptionError, match="unknown parameters: precisionmode"):
         trt.TrtConverter(directory, precisionmode="FP32")
     converter = trt.TrtConverter(directory)
     for call in (converter.summary, lambda: converter.save(tmp_path / "no")):
         with pytest.raises(OptionError, match="convert"):
             call()
-    with pytest.raises(OptionError, match="calibration"):
+    with pytest.raises(OptionError, match="FP32 needs no calibration"):
         converter.convert(calibration_input_fn=list)
     function = converter.convert()
     with pytest.raises(InputError, match="expected inputs x, got y"):
