@@ -1,0 +1,31 @@
+// Ordinary CUDA C++: constant and dynamic memory, recursion, jump tables, clocks, wide
+// integers, structs, narrow floats, warps that poll.
+#include <cstring>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
+#define AT int i = blockIdx.x * blockDim.x + threadIdx.x
+__constant__ float weights[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+__constant__ struct { int n; float scale; short taps[5]; } config = {3, 0.5f, {1, -2, 3, -4, 5}};
+struct Particle { float3 p; double m; char tag; };
+struct Matrix4 { float m[16]; };
+__device__ __noinline__ void quicksort(int *a, int lo, int hi) { if (lo >= hi) return; int p = a[(lo + hi) / 2], i = lo, j = hi; while (i <= j) { while (a[i] < p) i++; while (a[j] > p) j--; if (i <= j) { int t = a[i]; a[i++] = a[j]; a[j--] = t; } } quicksort(a, lo, j); quicksort(a, i, hi); }
+extern __shared__ int dynamic[];
+extern "C" {
+__global__ void reduced(const double *a, const double *b, double *o) { AT; o[i] = sin(a[i] * 1e9) + tan(b[i] * 1e5); }
+__global__ void half2s(const __half2 *a, const __half2 *b, __half2 *o) { AT; __half2 x = __hfma2(a[i], b[i], __float2half2_rn(0.5f)); x = __hadd2(x, h2exp(__hmul2(a[i], __float2half2_rn(0.25f)))); x = __hmax2(x, __hneg2(b[i])); o[i] = __hlt2(a[i], b[i]).x > __half(0) ? x : __lowhigh2highlow(x); }
+__global__ void eights(const float *a, const float *b, int *o) { AT; __nv_fp8_e4m3 x(a[i]); __nv_fp8_e5m2 y(b[i] * 100); float z = float(x) + float(y); __nv_fp8x4_e4m3 q(make_float4(a[i], b[i], z, -z)); o[i] = x.__x | y.__x << 8 ^ (int)q.__x; }
+__global__ void constants(const int *a, const int *b, float *o) { AT; float s = 0; for (int k = 0; k < config.n + (a[i] & 1); k++) s += weights[(a[i] + k) & 15] * config.taps[k]; o[i] = s * config.scale; }
+__global__ void dynamics(const int *a, const int *b, int *o) { AT; int *s = dynamic; float *f = (float *)&s[blockDim.x]; s[threadIdx.x] = a[i]; f[threadIdx.x] = b[i] & 1023; __syncthreads(); o[i] = s[blockDim.x - 1 - threadIdx.x] + (int)f[threadIdx.x ^ 1]; }
+__global__ void sorts(const int *a, const int *b, int *o) { AT; int v[9]; for (int k = 0; k < 9; k++) v[k] = (a[i] >> k) ^ (b[i] >> (2 * k)) & 1023; quicksort(v, 0, 8); int h = 0; for (int k = 0; k < 9; k++) h = h * 31 + v[k]; o[i] = h; }
+__global__ void machine(const int *a, const int *b, int *o) { AT; int acc = b[i]; for (int pc = 0; pc < 12; pc++) switch ((a[i] >> pc) & 15) { case 0: acc += 7; break; case 1: acc ^= 0x55; break; case 2: acc *= 3; break; case 3: acc = -acc; break; case 4: acc >>= 1; break; case 5: acc <<= 2; break; case 6: acc |= 1; break; case 7: acc &= 0xFFFF; break; case 8: acc -= pc; break; case 9: acc = ~acc; break; case 10: acc += a[i]; break; case 11: pc++; break; case 12: acc ^= pc; break; default: acc += 1; } o[i] = acc; }
+__global__ void warps(const int *a, const int *b, int *o) { AT; unsigned same = __match_any_sync(~0u, a[i] & 3); int pred; unsigned all = __match_all_sync(~0u, b[i] >> 31, &pred); int s = __reduce_add_sync(same, b[i] & 15); int rank = __popc(same & ((1u << (threadIdx.x & 31)) - 1)); int up = __shfl_up_sync(~0u, a[i], 3), x = __shfl_xor_sync(~0u, b[i], 5, 8); o[i] = s + rank * 100 + (pred ? 10000 : 0) + (all != 0) + (up ^ x); }
+__global__ void timed(const int *a, const int *b, int *o) { AT; long long t = clock64(); unsigned c = clock(); __nanosleep(100); unsigned long long g; asm volatile("mov.u64 %0, %globaltimer;" : "=l"(g)); int x = a[i]; for (int k = 0; k < 10; k++) x = x * 3 + b[i]; o[i] = clock64() > t && g > 0 && clock() - c < 1000000 ? x : 0; }
+__global__ void longs(const long long *a, const long long *b, long long *o) { AT; unsigned long long q = (unsigned long long)a[i] / ((unsigned long long)b[i] | 1); o[i] = a[i] / (b[i] | 1) + a[i] % ((b[i] & 0xFFFF) | 1) + (long long)q + __mul64hi(a[i], b[i]) + __umul64hi(a[i], b[i]) + (a[i] << (b[i] & 63)) + (a[i] >> (b[i] & 63)) + __popcll(a[i]) + __clzll(b[i]) + (long long)__brevll(a[i]) + __ffsll(b[i]); }
+__global__ void wides(const unsigned long long *a, const unsigned long long *b, unsigned long long *o) { AT; unsigned __int128 x = (unsigned __int128)a[i] * b[i], y = x / ((b[i] >> 3) | 1), z = x % ((a[i] >> 5) | 1); __int128 s = (__int128)(long long)a[i] * (long long)b[i]; s >>= b[i] & 127; o[i] = (unsigned long long)(y >> 64) ^ (unsigned long long)y ^ (unsigned long long)z ^ (unsigned long long)s ^ (x > y) ^ (unsigned long long)(x >> (a[i] & 127)); }
+__global__ void dots(const int *a, const int *b, int *o) { AT; int s = __dp4a(a[i], b[i], 7); unsigned u = __dp4a((unsigned)a[i], (unsigned)b[i], 3u); s += __dp2a_lo(a[i], b[i], 1) + __dp2a_hi(a[i], b[i], 2); o[i] = s ^ u ^ __byte_perm(a[i], b[i], 0x5140) ^ __funnelshift_l(a[i], b[i], b[i] & 63) ^ __funnelshift_rc(a[i], b[i], a[i] & 63) ^ __vadd4(a[i], b[i]) ^ __vabsdiffu4(a[i], b[i]) ^ __vmaxs2(a[i], b[i]) ^ __vsadu4(a[i], b[i]) ^ __sad(a[i], b[i], 5) ^ __mulhi(a[i], b[i]) ^ __mul24(a[i], b[i]) ^ __rhadd(a[i], b[i]) ^ __vcmpgts2(a[i], b[i]) ^ __viaddmax_s32_relu(a[i] >> 2, b[i] >> 2, 3) ^ __vimin3_s16x2(a[i], b[i], 99); }
+__global__ void particles(const Particle *a, int n, Particle *o, Matrix4 m) { AT; if (i >= n) return; Particle p = a[i]; p.p.x = m.m[0] * p.p.x + m.m[1] * p.p.y + m.m[2] * p.p.z; p.m *= 2; p.tag ^= 32; o[i] = p; }
+__global__ void bitfields(const int *a, const int *b, int *o) { AT; struct S { unsigned x : 5; int y : 11; unsigned z : 16; } s; memcpy(&s, &a[i], 4); s.x += b[i]; s.y -= 3; s.z ^= s.x * 7; int r; memcpy(&r, &s, 4); o[i] = r; }
+__global__ void early_sync(const int *a, const int *b, int *o) { AT; __shared__ int s[128]; if (threadIdx.x >= 96) return; s[threadIdx.x] = a[i]; __syncthreads(); o[i] = s[95 - threadIdx.x] + __syncthreads_count(b[i] & 1); }
+__global__ void ring(const int *a, const int *b, int *o) { AT; volatile __shared__ int box[4]; if (threadIdx.x < 4) box[threadIdx.x] = 0; __syncthreads(); int w = threadIdx.x / 32; if (threadIdx.x % 32 == 0) { if (w == 0) { box[0] = a[i] | 1; } else { int x; while ((x = box[w - 1]) == 0); box[w] = x + 2; } } __syncthreads(); o[i] = box[w]; }
+__global__ void trapped(const int *a, const int *b, int *o) { AT; if (a[i] == -12345) __trap(); if (b[i] == -12345) asm("brkpt;"); if (a[i] == 77777) __builtin_unreachable(); o[i] = a[i]; __threadfence_system(); __prof_trigger(1); }
+}
