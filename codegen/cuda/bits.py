@@ -6,7 +6,6 @@ found from a table of all their values, and checked against it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -58,22 +57,25 @@ class Steps:
     adds: tuple[int | None, ...]
 
 
-def steps_of(tables: Sequence[Array]) -> Steps:
-    """The first table as a linear function, the others as a constant away from it.
+def steps_of(tables: Array) -> Steps:
+    """The first row as a linear function, the others as a constant away from it.
 
     Raises:
         ValueError: they are not.
     """
-    first = tables[0]
-    xors: list[int | None] = []
-    adds: list[int | None] = []
-    for table in tables:
-        by_xor, by_sum = table ^ first, table - first
-        xors.append(int(by_xor[0]) if np.all(by_xor == by_xor[0]) else None)
-        adds.append(int(by_sum[0]) if np.all(by_sum == by_sum[0]) else None)
-        if xors[-1] is None and adds[-1] is None:
-            raise ValueError("expected accesses a constant apart in all threads")
-    return Steps(linear_of(first), tuple(xors), tuple(adds))
+    xors, adds = _constants(tables ^ tables[0]), _constants(tables - tables[0])
+    if any(x is None and a is None for x, a in zip(xors, adds, strict=True)):
+        raise ValueError("expected accesses a constant apart in all threads")
+    return Steps(linear_of(tables[0]), xors, adds)
+
+
+def _constants(rows: Array) -> tuple[int | None, ...]:
+    """The number that each row consists of, if it is one."""
+    same = np.all(rows == rows[:, :1], axis=1).tolist()
+    starts = rows[:, 0].tolist()
+    return tuple(
+        n if is_same else None for n, is_same in zip(starts, same, strict=True)
+    )
 
 
 def emit_linear(b: Builder, function: Linear, index: SSAValue) -> SSAValue:

@@ -105,9 +105,14 @@ def _run_ptxas(tool: Path, ptx: str, target: Target) -> tuple[bytes, str] | None
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "kernels.ptx"), Path(folder, "kernels.cubin")
         source.write_text(ptx)
-        command = [tool, f"-arch={target.name}", "-v", source, "-o", result]
+        command = [tool, *_options(target, "-v"), source, "-o", result]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return (result.read_bytes(), done.stderr) if done.returncode == 0 else None
+
+
+def _options(target: Target, verbose: str) -> list[str]:
+    """Those of both assemblers: kernels are compiled on all cores."""
+    return [f"-arch={target.name}", "-split-compile=0", verbose]
 
 
 def _linker() -> Any:
@@ -155,7 +160,7 @@ def resources(log: str) -> Mapping[str, Resources]:
 
 def _link(linker: Any, ptx: str, target: Target) -> tuple[bytes, str]:
     """The cubin and the assembler's log."""
-    options = [f"-arch={target.name}", "-verbose"]
+    options = _options(target, "-verbose")
     handle = linker.create(len(options), options)
     data = ptx.encode() + b"\0"
     try:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.dialects.llvm import GlobalOp
-from xdsl.ir import Operation
 
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, product
@@ -26,7 +25,7 @@ from .convert_tile_to_nvvm import (
 )
 from .cubin import assemble
 from .kernel import integer
-from .ptx import emit_ptx
+from .ptx import llvm_ir_of, ptx_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class CudaCode:
 
 
 def compile_cuda(module: ModuleOp, target: Target) -> CudaCode:
-    """Compile the lower-half kernels of a module, which are converted in place.
+    """Compile the lower-half kernels of a module, which are taken out of it.
 
     Raises:
         CompileError: a kernel has no launch, or something in it no translation; or the
@@ -75,7 +74,9 @@ def compile_cuda(module: ModuleOp, target: Target) -> CudaCode:
 def compile_ptx(
     module: ModuleOp, target: Target
 ) -> tuple[str, Mapping[str, KernelCode]]:
-    """The PTX of the kernels of a module, which are converted in place.
+    """The PTX of the kernels of a module, which are taken out of it.
+
+    LLVM compiles a kernel while the next one is converted.
 
     Raises:
         CompileError: as `compile_cuda`, but for the assembler.
@@ -83,25 +84,33 @@ def compile_ptx(
     funcs = [op for op in module.ops if isinstance(op, tile.FuncOp)]
     launches = [_launch(func) for func in funcs]
     _tell_apart(funcs)
-    known = [
-        (func.sym_name.data, symbol_of(func), _params(func), product(func.grid.data))
-        for func in funcs
-    ]
     nodes = {symbol_of(func): location_names(func) for func in funcs}
+    kernels: dict[str, KernelCode] = {}
+    texts: list[Future[str]] = []
+    with ThreadPoolExecutor(1) as llvm:
+        for func, launch in zip(funcs, launches, strict=True):
+            text, code = _lowered(func, launch, target)
+            kernels[code.name] = code
+            texts.append(llvm.submit(ptx_of, text, target))
+    return with_provenance(joined([text.result() for text in texts]), nodes), kernels
+
+
+def _lowered(
+    func: tile.FuncOp, launch: tile.Launch, target: Target
+) -> tuple[str, KernelCode]:
+    """The LLVM IR of one kernel, and what its launch needs to know."""
+    name, symbol, params = func.sym_name.data, symbol_of(func), _params(func)
+    grid = product(func.grid.data)
+    func.detach()
+    module = ModuleOp([func])
+    target.attach(module)
     ConvertTileToNvvmPass().apply(Context(), module)
     ConvertNvvmToLlvmPass().apply(Context(), module)
-    llvm = [op for op in module.ops if op.dialect_name() == "llvm"]
-    for op in llvm:
-        op.detach()
-    sizes = [integer(op, SHARED_BYTES) for op in llvm if SHARED_BYTES in op.attributes]
-    ptx = with_provenance(_emit_each(llvm, target), nodes)
-    kernels = {
-        name: KernelCode(name, symbol, params, size, launch.warps, launch.cluster, grid)
-        for (name, symbol, params, grid), size, launch in zip(
-            known, sizes, launches, strict=True
-        )
-    }
-    return ptx, kernels
+    (shared,) = (
+        integer(op, SHARED_BYTES) for op in module.ops if SHARED_BYTES in op.attributes
+    )
+    code = KernelCode(name, symbol, params, shared, launch.warps, launch.cluster, grid)
+    return llvm_ir_of(module), code
 
 
 def _tell_apart(funcs: Sequence[tile.FuncOp]) -> None:
@@ -115,14 +124,6 @@ def _tell_apart(funcs: Sequence[tile.FuncOp]) -> None:
         used.add(symbol)
         if symbol != name:
             func.attributes[SYMBOL] = StringAttr(symbol)
-
-
-def _emit_each(ops: Sequence[Operation], target: Target) -> str:
-    """The PTX of all kernels, one LLVM module each: LLVM need not keep them all."""
-    shared = [op for op in ops if isinstance(op, GlobalOp)]
-    kernels = [op for op in ops if not isinstance(op, GlobalOp)]
-    made = (ModuleOp([*(op.clone() for op in shared), one]) for one in kernels)
-    return joined([emit_ptx(module, target) for module in made])
 
 
 def joined(texts: Sequence[str]) -> str:

@@ -42,7 +42,20 @@ def emit_ptx(module: ModuleOp, target: Target) -> str:
     Raises:
         CompileError: an op or an intrinsic has no translation.
     """
-    text = emit_llvm_ir(module, triple=TRIPLE, intrinsics=CUDA_INTRINSICS)
+    return ptx_of(llvm_ir_of(module), target)
+
+
+def llvm_ir_of(module: ModuleOp) -> str:
+    """LLVM IR of a module of `llvm` ops, with nothing in it that LLVM cannot select.
+
+    Raises:
+        CompileError: as `emit_ptx`.
+    """
+    return emit_llvm_ir(module, triple=TRIPLE, intrinsics=CUDA_INTRINSICS)
+
+
+def ptx_of(text: str, target: Target) -> str:
+    """The PTX of LLVM IR; other threads of Python run meanwhile."""
     parsed = binding.parse_assembly(text)
     parsed.verify()
     if text.count("\n") <= LONG or "wgmma." in text:

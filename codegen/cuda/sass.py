@@ -148,7 +148,7 @@ def _serialized(code: Sass) -> Sequence[str]:
 
 
 def _subroutines(code: Sass) -> Sequence[str]:
-    """Calls of the assembler's own functions; it also leaves loops by calls of labels."""
+    """Calls of the assembler's functions; calls of labels are jumps in its code."""
     return [
         one.text for one in code.instructions if one.starts("CALL") and "$" in one.text
     ]

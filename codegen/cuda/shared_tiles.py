@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from xdsl.dialects.builtin import VectorType
@@ -47,20 +49,36 @@ def shared_alloc(k: Kernel, op: Operation) -> None:
 # ---- addresses ----------------------------------------------------------------------
 
 
-class _Addresses:
-    """Byte addresses of a family of accesses, emitted on demand.
+@dataclass(frozen=True)
+class _Plan:
+    """Where a family of accesses lies, in bytes: a sum of steps, each times a factor.
 
-    Args:
-        places: of each access, the coordinates in the tile by thread.
+    Attributes:
+        width: registers that one access may move.
     """
 
-    def __init__(
-        self, k: Kernel, memory: Shared, places: Sequence[Sequence[Array]]
-    ) -> None:
+    families: Sequence[tuple[int, Steps]]
+    width: int = 1
+
+
+@lru_cache(maxsize=1024)
+def _plan(kind: tile.SharedType, layout: TileLayout) -> _Plan:
+    """An access for each register of a layout."""
+    moved = [
+        np.ascontiguousarray(c.transpose(0, 2, 1)).reshape(layout.registers, -1)
+        for c in layout.coordinates
+    ]
+    own, _ = holders(layout)
+    width = _width(byte_offsets(kind, moved)[list(own)], bytes_of(kind.element_type))
+    return _Plan(_families(kind, moved), width)
+
+
+class _Addresses:
+    """Byte addresses of a family of accesses, emitted on demand."""
+
+    def __init__(self, k: Kernel, memory: Shared, plan: _Plan) -> None:
         self.k, self.pointer = k, memory.pointer
-        self.tables = [byte_offsets(memory.kind, place) for place in places]
-        steps = _steps(self.tables)
-        self.families = [(1, steps)] if steps else _families(memory.kind, places)
+        self.families = plan.families
         self.bases: list[SSAValue] = []
 
     def __getitem__(self, number: int) -> SSAValue:
@@ -88,30 +106,37 @@ def byte_offsets(kind: tile.SharedType, place: Sequence[Array]) -> Array:
     return np.asarray(kind.layout.offset_of(place)) * bytes_of(kind.element_type)
 
 
-def _steps(tables: Sequence[Array]) -> Steps | None:
-    try:
-        return steps_of(tables)
-    except ValueError:
-        return None
-
-
 def _families(
-    kind: tile.SharedType, places: Sequence[Sequence[Array]]
-) -> list[tuple[int, Steps]]:
-    """Offsets as a sum: the place in a block, and per dim the number of the block.
+    kind: tile.SharedType, places: Sequence[Array]
+) -> Sequence[tuple[int, Steps]]:
+    """The offsets of accesses as one linear function, or as a sum of some.
 
-    A repeat that is no power of two makes the sum of linear functions none itself.
+    Args:
+        places: along each dim, the coordinate by access and thread.
 
     Raises:
-        ValueError: one of them is not linear either.
+        ValueError: they are neither.
+    """
+    try:
+        return [(1, steps_of(byte_offsets(kind, places)))]
+    except ValueError:
+        return _block_families(kind, places)
+
+
+def _block_families(
+    kind: tile.SharedType, places: Sequence[Array]
+) -> Sequence[tuple[int, Steps]]:
+    """The place in a block, and per dim the number of the block.
+
+    A repeat that is no power of two makes the sum of linear functions none itself.
     """
     layout, size = kind.layout, bytes_of(kind.element_type)
     extents = layout.base_extents
-    inner = [[c % n for c, n in zip(p, extents, strict=True)] for p in places]
-    found = [(1, steps_of([byte_offsets(kind, place) for place in inner]))]
+    inner = [c % n for c, n in zip(places, extents, strict=True)]
+    found = [(1, steps_of(byte_offsets(kind, inner)))]
     for dim, extent in enumerate(extents):
-        blocks = [np.asarray(p[dim] // extent) for p in places]
-        if any(block.any() for block in blocks):
+        blocks = places[dim] // extent
+        if blocks.any():
             unit = [extent * (d == dim) for d in range(len(extents))]
             found.append((int(layout.offset_of(unit)) * size, steps_of(blocks)))
     return found
@@ -125,27 +150,15 @@ def _is_linear(table: Array) -> bool:
     return True
 
 
-def _places(layout: TileLayout) -> list[list[Array]]:
-    """For each register, its coordinates by thread."""
-    moved = [
-        np.ascontiguousarray(c.transpose(0, 2, 1)).reshape(layout.registers, -1)
-        for c in layout.coordinates
-    ]
-    return [[c[register] for c in moved] for register in range(layout.registers)]
-
-
-def _width(tables: Sequence[Array], own: Sequence[int], size: int) -> int:
+def _width(tables: Array, size: int) -> int:
     """Registers per access: consecutive and aligned in all threads."""
     width = 1
-    while 2 * width * size <= WIDEST and len(own) % (2 * width) == 0:
+    while 2 * width * size <= WIDEST and len(tables) % (2 * width) == 0:
         wide = 2 * width
-        if not all(
-            np.all(tables[own[s]] % (wide * size) == 0)
-            and all(
-                np.all(tables[own[s + i]] == tables[own[s]] + i * size)
-                for i in range(wide)
-            )
-            for s in range(0, len(own), wide)
+        groups = tables.reshape(-1, wide, tables.shape[1])
+        steps = size * np.arange(wide)[:, None]
+        if np.any(groups[:, 0] % (wide * size)) or np.any(
+            groups != groups[:, :1] + steps
         ):
             break
         width = wide
@@ -157,23 +170,22 @@ def _width(tables: Sequence[Array], own: Sequence[int], size: int) -> int:
 
 def _matrix_rows(
     layout: TileLayout, access: MatrixAccess, count: int
-) -> list[list[Array]]:
+) -> Sequence[Array]:
     """For each group of `count` matrices, the coordinates of the row each thread gives.
 
     Lane l gives row `l % 8` of matrix `l / 8`. Which elements these are is read off
     the layout: the first element of each row of a matrix is held by one lane.
     """
-    firsts = _row_holders(access)
-    found: list[list[Array]] = []
-    for group in range(0, layout.registers // 2, count):
-        place = [np.zeros((layout.warps, 32), np.int64) for _ in layout.extents]
-        for matrix in range(4):
-            for row, (lane, offset) in enumerate(firsts):
-                register = 2 * (group + matrix % count) + offset
-                for rows, c in zip(place, layout.coordinates, strict=True):
-                    rows[:, 8 * matrix + row] = c[register, lane, :]
-        found.append([rows.reshape(-1) for rows in place])
-    return found
+    lanes, offsets = (
+        np.tile(held, 4) for held in zip(*_row_holders(access), strict=True)
+    )
+    matrix = np.repeat(np.arange(4), 8) % count
+    groups = np.arange(0, layout.registers // 2, count)
+    registers = 2 * (groups[:, None] + matrix) + offsets
+    return [
+        c[registers, lanes].transpose(0, 2, 1).reshape(len(groups), -1)
+        for c in layout.coordinates
+    ]
 
 
 def _row_holders(access: MatrixAccess) -> list[tuple[int, int]]:
@@ -192,13 +204,19 @@ def _matrices(
     k: Kernel, layout: TileLayout, memory: Shared, access: MatrixAccess | None
 ) -> tuple[int, _Addresses] | None:
     """How many matrices move at once, and where from; None if vectors must do."""
-    if access is None:
-        return None
+    found = None if access is None else _matrix_plan(memory.kind, layout, access)
+    return None if found is None else (found[0], _Addresses(k, memory, found[1]))
+
+
+@lru_cache(maxsize=1024)
+def _matrix_plan(
+    kind: tile.SharedType, layout: TileLayout, access: MatrixAccess
+) -> tuple[int, _Plan] | None:
     for count in (4, 2, 1):
         if access.count % count == 0:
             places = _matrix_rows(layout, access, count)
-            if all(_is_linear(c) for place in places for c in place):
-                return count, _Addresses(k, memory, places)
+            if all(_is_linear(row) for rows in places for row in rows):
+                return count, _Plan(_families(kind, places))
     return None
 
 
@@ -262,8 +280,8 @@ def _load_vectors(k: Kernel, kind: tile.TileType, memory: Shared) -> Registers:
     layout, element = layout_of(kind), kind.element_type
     size = bytes_of(element)
     own, _ = holders(layout)
-    addresses = _Addresses(k, memory, _places(layout))
-    width = _width(addresses.tables, own, size)
+    plan = _plan(memory.kind, layout)
+    addresses, width = _Addresses(k, memory, plan), plan.width
     storage = vector(storage_type(element, CARRIERS), width)
     parts: dict[int, SSAValue] = {}
     for start in range(0, len(own), width):
@@ -292,8 +310,8 @@ def _store_vectors(k: Kernel, held: Registers, memory: Shared) -> None:
     element = held.kind.element_type
     size = bytes_of(element)
     own, _ = holders(held.layout)
-    addresses = _Addresses(k, memory, _places(held.layout))
-    width = _width(addresses.tables, own, size)
+    plan = _plan(memory.kind, held.layout)
+    addresses, width = _Addresses(k, memory, plan), plan.width
     holder = is_holder(k, held.layout)
     with k.b.when(holder) if holder is not None else nullcontext(), k.space.scope():
         for start in range(0, len(own), width):
@@ -316,11 +334,9 @@ def async_load(k: Kernel, op: Operation) -> None:
     assert isinstance(op, tile.AsyncLoadOp)
     memory = k.shared(op.target)
     layout = _copy_layout(op)
-    size = bytes_of(memory.kind.element_type)
-    own, _ = holders(layout)
-    addresses = _Addresses(k, memory, _places(layout))
-    most = _width(addresses.tables, own, size)
-    transfer = Transfer(k, op, layout, most)
+    plan = _plan(memory.kind, layout)
+    addresses = _Addresses(k, memory, plan)
+    transfer = Transfer(k, op, layout, plan.width)
     holder = is_holder(k, layout)
     with k.b.when(holder) if holder is not None else nullcontext(), k.space.scope():
         for access in transfer.accesses():

@@ -9,7 +9,7 @@ stores whose tests are the same share one branch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr
@@ -25,9 +25,17 @@ from stepwell.codegen.scalars.elements import (
 )
 from stepwell.codegen.views import View, position, split_constant
 from stepwell.dialects import tile
-from stepwell.dialects.dims import Dim, divisor, product, substitute, symbol
+from stepwell.dialects.dims import (
+    Dim,
+    DimExpr,
+    divisor,
+    product,
+    substitute,
+    symbol,
+    symbols_of,
+)
 from stepwell.dialects.layouts import TileLayout
-from stepwell.dialects.quasi_affine import INDIRECT
+from stepwell.dialects.quasi_affine import INDIRECT, coefficient, is_indirect
 from stepwell.errors import CompileError
 
 from .atomics import accumulate
@@ -93,6 +101,8 @@ class Transfer:
         ]
         self.guards = list(dict.fromkeys(known))
         self.places = [positions(k, layout, d) for d in range(len(layout.extents))]
+        self._parts: dict[Dim, tuple[Sequence[tuple[Dim, int]], Dim]] = {}
+        self._known: dict[tuple[Dim, Hashable], Dim] = {}
 
     def accesses(self) -> list[Access]:
         """All accesses, each as wide as can be proved."""
@@ -112,10 +122,43 @@ class Transfer:
         """An expression of positions, for one register."""
         if isinstance(expr, int):
             return expr
-        values = self._values(register)
-        if self.indirects:
-            values |= self._indirect(register)
-        return self.k.space.simplify(substitute(expr, values))
+        if expr not in self._parts:
+            self._parts[expr] = self._split(expr)
+        linear, total = self._parts[expr]
+        if not isinstance(total, int):
+            total = self._substituted(total, register)
+        for factor, dim in linear:
+            total = total + factor * self.places[dim][register]
+        return total
+
+    def _split(self, expr: Dim) -> tuple[Sequence[tuple[Dim, int]], Dim]:
+        """Factors of the positions that `expr` is linear in, and the rest."""
+        linear: list[tuple[Dim, int]] = []
+        for dim in range(len(self.places)):
+            found = coefficient(expr, position(dim))
+            if found is None or found[0] == 0:
+                continue
+            if any(n in self.extents or is_indirect(n) for n in symbols_of(found[0])):
+                continue
+            linear.append((found[0], dim))
+            expr = found[1]
+        return linear, expr
+
+    def _substituted(self, expr: DimExpr, register: int) -> Dim:
+        """What is not linear; registers at the same positions share it."""
+        used = [
+            place[register]
+            for dim, place in enumerate(self.places)
+            if position(dim) in expr.symbols
+        ]
+        per_register = self.indirects and any(map(is_indirect, expr.symbols))
+        key = (expr, register if per_register else tuple(used))
+        if key not in self._known:
+            values = self._values(register)
+            if per_register:
+                values |= self._indirect(register)
+            self._known[key] = self.k.space.simplify(substitute(expr, values))
+        return self._known[key]
 
     def _guards(self, register: int) -> tuple[Guard, ...]:
         space = self.k.space

@@ -16,7 +16,6 @@ from .expression import (
     Dim,
     DimExpr,
     Ranges,
-    atoms_of,
     bounds,
     product,
     require_positive,
@@ -25,14 +24,7 @@ from .expression import (
 
 def symbols_of(dim: Dim) -> frozenset[str]:
     """The names of the symbols in `dim`."""
-    names: set[str] = set()
-    for atom in atoms_of(dim):
-        names |= (
-            {atom.symbol}
-            if atom.kind is None
-            else set().union(*(symbols_of(operand) for operand in atom.operands))
-        )
-    return frozenset(names)
+    return frozenset() if isinstance(dim, int) else dim.symbols
 
 
 def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int:
@@ -57,7 +49,7 @@ def evaluate(dim: Dim, bindings: Mapping[str, int]) -> int:
 
 def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     """`dim` with each symbol that is a key of `values` replaced."""
-    if isinstance(dim, int) or not symbols_of(dim) & values.keys():
+    if isinstance(dim, int) or dim.symbols.isdisjoint(values):
         return dim
     total: Dim = 0
     for monomial, factor in dim.terms:

@@ -57,6 +57,18 @@ class DimExpr:
             for part in parts[1:]
         )
 
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """The names of the symbols in it."""
+        names: set[str] = set()
+        for atom in atoms_of(self):
+            if atom.kind is None:
+                names.add(atom.symbol)
+            for operand in atom.operands:
+                if isinstance(operand, DimExpr):
+                    names |= operand.symbols
+        return frozenset(names)
+
     def as_symbol(self) -> str | None:
         """The symbol's name, if the dim is one symbol and nothing else."""
         monomial, factor = self.terms[0]

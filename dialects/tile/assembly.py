@@ -6,7 +6,7 @@ print without their types (`tile.dot %a, %b, %acc`), and each op states its resu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 
 from xdsl.dialects.builtin import (
@@ -138,10 +138,14 @@ def at_most_one(name: str) -> str:
     return f"custom<OptionalValue>(${name}, type(${name}))"
 
 
-def expect(condition: bool, message: str) -> None:
-    """Raise a `VerifyException` with `message` unless `condition` holds."""
+def expect(condition: bool, message: str | Callable[[], str]) -> None:
+    """Raise a `VerifyException` with `message` unless `condition` holds.
+
+    A message that prints types is given as a function: printing a layout takes longer
+    than the rest of the verification.
+    """
     if not condition:
-        raise VerifyException(message)
+        raise VerifyException(message if isinstance(message, str) else message())
 
 
 def parse_value(parser: Parser) -> SSAValue:

@@ -118,18 +118,24 @@ class AccessOp(IRDLOperation):
         )
         expect(
             source.element_type == result.element_type,
-            f"expected elements of type {source.element_type}, got "
-            f"{result.element_type}",
+            lambda: (
+                f"expected elements of type {source.element_type}, got "
+                f"{result.element_type}"
+            ),
         )
         expect(
             len(access.dims) == len(result.dims),
-            f"map has {len(access.dims)} dims, expected {len(result.dims)} for "
-            f"{result}",
+            lambda: (
+                f"map has {len(access.dims)} dims, expected {len(result.dims)} for "
+                f"{result}"
+            ),
         )
         expect(
             len(access.results) == len(source.dims),
-            f"map has {len(access.results)} results, expected {len(source.dims)} for "
-            f"{source}",
+            lambda: (
+                f"map has {len(access.results)} results, expected "
+                f"{len(source.dims)} for {source}"
+            ),
         )
         symbols = [symbol(name) for name in sorted(access.symbols)]
         expect_known_symbols(self, [*symbols, *result.dims])
@@ -180,12 +186,14 @@ class TransferOp(IRDLOperation):
         )
         expect(
             len(spanned) == len(tile.extents),
-            f"expected one view dim per dim of {tile}, got {list(spanned)}",
+            lambda: f"expected one view dim per dim of {tile}, got {list(spanned)}",
         )
         expected = storage_type(view.element_type)
         expect(
             tile.element_type == expected,
-            f"expected tile elements of type {expected}, got {tile.element_type}",
+            lambda: (
+                f"expected tile elements of type {expected}, got {tile.element_type}"
+            ),
         )
 
 

@@ -153,7 +153,9 @@ class SharedSliceOp(IRDLOperation):
         expect(
             source.element_type == result.element_type
             and source.layout == result.layout,
-            f"expected the element type and the layout of {source}, got {result}",
+            lambda: (
+                f"expected the element type and the layout of {source}, got {result}"
+            ),
         )
         rank = len(source.extents)
         expect(

@@ -122,7 +122,7 @@ def test_linear_functions_are_found_from_their_tables(
         table = table ^ ((index >> bit & 1) * basis)
     found = linear_of(table)
     assert (found.start, found.bases) == (start, tuple(bases))
-    steps = steps_of([table, table ^ 256, table + 512])
+    steps = steps_of(np.stack([table, table ^ 256, table + 512]))
     assert steps.xors[1] == 256 and steps.adds[2] == 512
 
 
