@@ -15,6 +15,7 @@ of many calls in a row (pace). `--write` keeps docs/benchmarks/gpu.md.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import subprocess
@@ -173,8 +174,7 @@ def loaded(network: Network, folder: Path) -> torch.nn.Module:
 
 def fuse(network: Network, batch: int, folder: Path) -> float:
     """Let torch.compile fill its cache on disk, so that timing finds it filled."""
-    model = loaded(network, folder).cuda().half()
-    y = halved(network.inputs(batch).cuda())
+    model, y = in_half(loaded(network, folder).cuda(), network.inputs(batch).cuda())
     with torch.no_grad():
         fused = torch.compile(model, mode="reduce-overhead")
         fused(y)
@@ -182,9 +182,18 @@ def fuse(network: Network, batch: int, folder: Path) -> float:
     return 0.0
 
 
-def halved(x: torch.Tensor) -> torch.Tensor:
-    """Pictures in FP16; tokens as they are."""
-    return x.half() if x.is_floating_point() else x
+def in_half(
+    model: torch.nn.Module, x: torch.Tensor
+) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A copy of a network in FP16, and its input: tokens as they are, pictures with
+    channels last, as torch's convolutions want them."""
+    half = copy.deepcopy(model).half()
+    if x.is_floating_point():
+        x = x.half()
+    if x.dim() == 4:
+        half = half.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+    return half, x
 
 
 # ---- one process: compare and time ----
@@ -230,10 +239,7 @@ def torch_calls(
     model: torch.nn.Module, x: torch.Tensor, fused: bool
 ) -> dict[str, Callable[[], object]]:
     """What torch has to offer, by name."""
-    import copy
-
-    half = copy.deepcopy(model).half()
-    y = halved(x)
+    half, y = in_half(model, x)
     calls: dict[str, Callable[[], object]] = {
         "eager fp32": lambda: model(x),
         "eager fp16": lambda: half(y),
@@ -388,7 +394,8 @@ def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
 
 Command: `{command}`, {date.today()}, {where}, torch {torch.__version__}. Random
 weights; the error is max|a-b| / max|b| against torch in FP32 without TF32. Times are
-milliseconds, medians of alternating turns in one process, tensors on the GPU.
+milliseconds, medians of alternating turns in one process, tensors on the GPU; torch has
+its FP16 pictures with channels last.
 
 One call, from the host's call to the GPU's end:
 
