@@ -177,6 +177,14 @@ def xlog1py(node: Node) -> Operation:
     return log_when(node, node.x(0), node.x(1), nn.Log1pOp)
 
 
+def xdivy(node: Node) -> Operation:
+    """`x / y`, and 0 where x is 0."""
+    x, y = node.x(0), node.x(1)
+    zero = like(node, 0, x)
+    is_zero = nn.CompareOp(x, zero, predicate="eq")
+    return nn.SelectOp(is_zero, zero, nn.DivOp(x, y))
+
+
 def modulo(node: Node) -> Operation:
     """The remainder with the sign of the divisor."""
     return nn.ModOp(node.x(0), node.x(1))
@@ -314,6 +322,7 @@ RULES = (
     Rule("Div", binary(nn.DivOp)),
     Rule("DivNoNan", divide_no_nan),
     Rule("MulNoNan", multiply_no_nan),
+    Rule("Xdivy", xdivy),
     Rule("Xlogy", xlogy),
     Rule("Xlog1py", xlog1py),
     Rule("FloorMod", modulo),

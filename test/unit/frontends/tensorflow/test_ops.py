@@ -84,11 +84,11 @@ def open_binary(draw: Draw) -> Made:
     return lambda x, y: [raw(op)(x=x, y=y) for op in ("AddV2", "FloorDiv")], [x, x + 9]
 
 
-@CASES.add("binary of positive numbers", "Pow", "Xlogy", "Xlog1py", fixed=True)
+@CASES.add("binary of positive numbers", "Pow", "Xlogy", "Xlog1py", "Xdivy", fixed=True)
 def binary_of_positive(draw: Draw) -> Made:
     left, right = broadcast_pair(draw)
     x, y = floats(draw, left, 0.1, 2.0), floats(draw, right, 0.1, 2.0)
-    names = ("Pow", "Xlogy", "Xlog1py")
+    names = ("Pow", "Xlogy", "Xlog1py", "Xdivy")
     return lambda x, y: [raw(op)(x=x, y=y) for op in names], [x, y]
 
 
@@ -261,7 +261,7 @@ def depthwise(draw: Draw) -> Made:
     c, times = draw(st.integers(1, 3)), draw(st.integers(1, 2))
     x, w = floats(draw, [2, 7, 8, c]), floats(draw, [3, 2, c, times])
     stride = draw(st.integers(1, 2))
-    options = {"strides": [1, stride, stride, 1], "padding": "SAME"}
+    options = {"strides": [1, stride, stride, 1], **paddings(draw)}
     return lambda x: raw("DepthwiseConv2dNative")(input=x, filter=w, **options), [x]
 
 
@@ -310,10 +310,12 @@ def pools(draw: Draw) -> Made:
     x = floats(draw, [2, draw(st.integers(4, 9)), 7, 3])
     size, stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     mode = draw(st.sampled_from(["SAME", "VALID"]))
-    ksize, strides = [1, size, size, 1], [1, stride, stride, 1]
+    ksize, strides = [1, size, size + 1, 1], [1, stride, stride, 1]
     window = {"ksize": ksize, "strides": strides, "padding": mode}
+    around = {"padding": "EXPLICIT", "explicit_paddings": [0, 0, 0, 0, 0, 1, 0, 0]}
     return lambda x: [
         raw("MaxPool")(input=x, **window),
+        raw("MaxPool")(input=x, ksize=ksize, strides=strides, **around),
         raw("MaxPoolV2")(input=x, **window),
         raw("AvgPool")(value=x, **window),
     ], [x]
