@@ -21,6 +21,7 @@ from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.profiles import Profile
 from stepwell.frontends.report import Report
 
+from .guards import Guard
 from .importer import CallIssue, GraphImporter, Weight
 from .program import Input, Program
 from .symbols import Relation, Symbols
@@ -28,7 +29,11 @@ from .tensors import element_of_dtype
 
 
 class Assembler:
-    """Imports one program. With `weights` false its weights become arguments."""
+    """Imports one program.
+
+    With `weights` false, to check it, its weights become arguments (none is read) and
+    errors in calls are issues.
+    """
 
     def __init__(
         self,
@@ -43,7 +48,7 @@ class Assembler:
         self.weights = weights
         self.builder = GraphBuilder(context)
         self.symbols = Symbols(self.builder, program.ranges)
-        self.importer = GraphImporter(self.builder, self.symbols)
+        self.importer = GraphImporter(self.builder, self.symbols, strict=weights)
 
     def run(self) -> ModuleOp:
         """The module.
@@ -79,6 +84,9 @@ class Assembler:
         """The values of the outputs."""
         self.define_symbols()
         inputs = [self.argument(entry) for entry in self.program.inputs]
+        with self.builder.at("guards"):
+            for guard in self.program.guards:
+                self.check_guard(guard)
         return self.importer.import_graph(self.program.module, inputs)
 
     # Inputs
@@ -146,6 +154,17 @@ class Assembler:
             self.builder.read_symbols(value, [str(dim.as_symbol())])
             return dim
         return self.symbols.dim(size)
+
+    def check_guard(self, guard: Guard) -> None:
+        """A check of a condition on sizes, unless their ranges decide it."""
+        wanted = (guard.condition,) if guard.is_plain else guard.pins
+        if not all(map(self.symbols.is_known, guard.condition.free_symbols)):
+            return
+        for test in map(self.symbols.truth, wanted):
+            if test is False:
+                raise OptionError(f"expected other shapes: {guard}")
+            if isinstance(test, Relation):
+                test.expect(str(guard))
 
     # Outputs
 

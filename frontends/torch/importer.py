@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 from xdsl.ir import Operation, SSAValue
 
+from stepwell.dialects.shapes import DimExpr
 from stepwell.errors import ModelError, StepwellError, UnsupportedError
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.report import Issue
@@ -20,6 +22,7 @@ from .inplace import changed, functional_name, is_in_place
 from .locations import Locations, source_line
 from .ops import TABLE
 from .overloads import rule_name, schema_of
+from .real_numbers import real_number
 from .symbols import Symbols
 from .tensors import to_numpy
 
@@ -49,21 +52,20 @@ _ABSENT = object()
 
 
 class GraphImporter:
-    """Imports graphs into one builder. Issues are collected; other errors end it.
+    """Imports graphs into one builder; issues are collected.
 
     Args:
         builder: takes the ops.
         symbols: the sizes of the program.
-        weights: whether to read the tensors that graphs hold; if not, they become
-            arguments (a dry run needs no data).
+        strict: whether an error in a call ends the import; if not, it is an issue.
     """
 
     def __init__(
-        self, builder: GraphBuilder, symbols: Symbols, *, weights: bool = True
+        self, builder: GraphBuilder, symbols: Symbols, *, strict: bool = True
     ) -> None:
         self.builder = builder
         self.symbols = symbols
-        self.weights = weights
+        self.strict = strict
         self.issues: list[CallIssue] = []
         self.ops: Counter[str] = Counter()
         self._constants: dict[object, SSAValue] = {}
@@ -145,11 +147,12 @@ class GraphImporter:
         if target == "getitem":
             return self.item(node, values)
         rule = TABLE.get(target)
+        arguments: list[Any] = []
         try:
             known = node.meta.get("val", _ABSENT)
             if rule is None and isinstance(known, _NUMBERS):
                 is_poisoned = _is_poisoned(self.resolve(node.args, values))
-                return POISON if is_poisoned else self.symbols.number(known)
+                return POISON if is_poisoned else self.number(known, name)
             self.ops[target] += 1
             if rule is None:
                 raise UnsupportedError("the op is not supported")
@@ -163,15 +166,40 @@ class GraphImporter:
                 return _as_value(rule(call, *arguments), known)
         except UnsupportedError as error:
             self.note(node, name, error)
-            return POISON
-        except StepwellError as error:
-            raise _with_call(error, node, name) from None
+        except TypeError as error:
+            if not (sizes := _sizes_among(arguments, node)):
+                self.fail(node, name, error)
+            what = f"{' and '.join(sizes)} known only at run time"
+            self.note(node, name, UnsupportedError(what))
         except Exception as error:
-            raise ModelError(
-                f"cannot import {target}",
-                notes=[f"{type(error).__name__}: {error}".splitlines()[0]],
-                where=_where(node, name),
-            ) from error
+            self.fail(node, name, error)
+        return POISON
+
+    def number(self, known: Any, name: str) -> Any:
+        """A number that PyTorch computed of sizes."""
+        if not isinstance(known, torch.SymFloat) or known.node.expr.is_number:
+            return self.symbols.number(known)
+        with self.builder.at(name):
+            return real_number(self.symbols, known.node.expr)
+
+    def fail(self, node: fx.Node, name: str, error: Exception) -> None:
+        """A call that cannot be imported for what it says, not for what we lack.
+
+        Raises:
+            StepwellError: the same error with its call; a `ModelError` if it is not
+                one of ours.
+        """
+        if isinstance(error, StepwellError):
+            failure, cause = _with_call(error, node, name), None
+        else:
+            first = f"{type(error).__name__}: {error}".splitlines()[0]
+            what = f"cannot import {functional_name(node.target)}"
+            failure = ModelError(what, notes=[first], where=_where(node, name))
+            cause = error
+        if self.strict:
+            raise failure from cause
+        what = "; ".join((failure.summary, *failure.notes[:1]))
+        self.note(node, name, UnsupportedError(what, fix=failure.fix))
 
     def item(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """One result of a call with several."""
@@ -234,6 +262,17 @@ def _is_poisoned(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_is_poisoned, value))
     return isinstance(value, Poison)
+
+
+def _sizes_among(arguments: Sequence[Any], node: fx.Node) -> list[str]:
+    """The arguments of a call that are sizes known only at run time."""
+    schema = schema_of(node.target)
+    entries = () if schema is None else schema.arguments
+    return [
+        entry.name
+        for entry, argument in zip(entries, arguments, strict=False)
+        if any(isinstance(each, DimExpr) for each in pytree.tree_leaves(argument))
+    ]
 
 
 def _as_value(output: Any, known: Any) -> Any:

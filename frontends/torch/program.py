@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from stepwell.errors import UnsupportedError
 
+from .guards import Guard, guards_of
 from .importer import Weight
 
 
@@ -48,6 +49,7 @@ class Program:
         inputs: its placeholders, in order.
         outputs: the name of each output, in order; None for one to leave out.
         ranges: bounds of symbols (`ValueRanges`), by SymPy's name.
+        guards: relations of symbols without which the graph is another one.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Program:
     inputs: Sequence[Input]
     outputs: Sequence[str | None]
     ranges: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    guards: Sequence[Guard] = ()
 
 
 def program_of_export(exported: ExportedProgram, name: str) -> Program:
@@ -86,7 +89,8 @@ def program_of_export(exported: ExportedProgram, name: str) -> Program:
                 raise UnsupportedError(f"an output that is a {spec.kind.name.lower()}")
     constraints = exported.range_constraints
     ranges = {str(symbol): known for symbol, known in constraints.items()}
-    return Program(name, exported.graph_module, inputs, outputs, ranges)
+    guards = guards_of(exported)
+    return Program(name, exported.graph_module, inputs, outputs, ranges, guards)
 
 
 def _input(

@@ -15,6 +15,7 @@ from typing import Any
 import sympy
 import torch
 
+from stepwell.dialects import nn
 from stepwell.dialects.shapes import (
     Dim,
     DimRange,
@@ -42,6 +43,18 @@ class Relation:
 
     def __str__(self) -> str:
         return f"{self.left} {self.predicate} {self.right}"
+
+    def expect(self, message: str) -> None:
+        """Check it once per new shape, where the builder stands."""
+        left, right, predicate = self.left, self.right, self.predicate
+        if predicate in ("gt", "ge"):
+            left, right, predicate = right, left, _TURNED[predicate]
+        if predicate == "ne":
+            left, right = dim_min(left, right), dim_max(left, right)
+            predicate = "lt"
+        nn.AssertDimsOp(
+            left=[left], right=[right], predicate=predicate, message=message
+        )
 
 
 class Symbols:
@@ -238,6 +251,7 @@ _PREDICATES = {
     "Unequality": "ne",
 }
 """SymPy's classes of relations."""
+_TURNED = {"gt": "lt", "ge": "le"}
 
 _ROUNDINGS: dict[str, Callable[[Dim, int], Dim]] = {
     "FloorToInt": lambda top, bottom: top // bottom,

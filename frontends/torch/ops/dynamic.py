@@ -152,14 +152,8 @@ def assert_scalar(call: Call, test: Any, message: str) -> None:
     """A check of sizes, once per new shape; none if the ranges decide it."""
     if test is False:
         raise call.unsupported(f"a check that never holds: {message}")
-    if isinstance(test, Relation) and test.predicate != "ne":
-        left, right = test.left, test.right
-        if test.predicate in ("gt", "ge"):
-            left, right = right, left
-        predicate = {"gt": "lt", "ge": "le"}.get(test.predicate, test.predicate)
-        nn.AssertDimsOp(
-            left=[left], right=[right], predicate=predicate, message=message
-        )
+    if isinstance(test, Relation):
+        test.expect(message)
 
 
 RULES: Rules = {

@@ -14,6 +14,7 @@ from stepwell.dialects.shapes import Dim, dims_of, element_of
 from stepwell.frontends.torch.call import Call, cast, rank_of
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
+from .elementwise import scaled
 from .reduction import var_mean
 from .rows import described, value
 
@@ -259,7 +260,7 @@ def attention(
     mask: SSAValue | None = None,
     dropout: float = 0.0,
     is_causal: bool = False,
-    scale: float | None = None,
+    scale: SSAValue | float | None = None,
     enable_gqa: bool = False,
 ) -> Operation:
     """`softmax(scale q k' + mask) v`, by heads."""
@@ -271,6 +272,8 @@ def attention(
         if not isinstance(width, int):
             raise call.unsupported(f"attention with heads of width {width}")
         scale = width**-0.5
+    if isinstance(scale, SSAValue):
+        q, scale = scaled(call, q, scale), 1.0
     if rank == 2:
         q, k, v = (value(nn.ReshapeOp(x, [1, *dims_of(x)])) for x in (q, k, v))
     if mask is not None and not is_bool(element_of(mask)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any, TypeGuard
 
@@ -169,6 +169,8 @@ class _Compiler:
         for node in self.program.arguments:
             values[node] = graph.node_copy(node)
         sizes = Sizes(graph, [values[node] for node in self.program.arguments])
+        for guard in self.program.guards:
+            sizes.require(guard)
 
         def value(node: Node) -> Any:
             if node not in values:
@@ -214,7 +216,8 @@ def refusals(program: Program, settings: Settings) -> dict[Node, str]:
     for issue in unsupported(program.module):
         node = issue.fx_node
         if node is not None and (owner := owners.get(node.graph, node)) is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            refused[owner] = issue.what.removesuffix(f" at {place_of(node)}")
+            reason = issue.what.removesuffix(f" at {place_of(node)}")
+            refused.update(dict.fromkeys(_calls_about(owner), reason))
     for node in graph.nodes:
         if node.op == "call_function" and (reason := _user_reason(node, settings)):
             refused.setdefault(node, reason)
@@ -224,6 +227,15 @@ def refusals(program: Program, settings: Settings) -> dict[Node, str]:
                 reason = "a size known only at run time, in a graph that is split"
                 refused.setdefault(node, reason)
     return refused
+
+
+def _calls_about(node: Node) -> Iterator[Node]:
+    """A call; those that read a number, however many numbers are in between."""
+    if not is_size(node):
+        yield node
+        return
+    for user in node.users:
+        yield from _calls_about(user)
 
 
 def _user_reason(node: Node, settings: Settings) -> str | None:

@@ -31,6 +31,7 @@ from .engines import EngineModule, to_array, to_tensor
 from .module import CompiledModule
 from .program import Signature
 from .reports import EnginePart, GraphReport, TorchOp
+from .sizes import require_sizes
 
 FORMAT = "stepwell-torch"
 SCHEMA = 1
@@ -41,7 +42,7 @@ _FUNCTIONS: Mapping[str, Any] = {
         *(operator.floordiv, operator.truediv, operator.mod, operator.pow),
         *(operator.neg, operator.eq, operator.ne, operator.lt, operator.le),
         *(operator.gt, operator.ge, operator.and_, operator.or_, operator.not_),
-        *(math.floor, math.ceil, math.trunc),
+        *(math.floor, math.ceil, math.trunc, round, require_sizes),
         *(torch.sym_int, torch.sym_float, torch.sym_max, torch.sym_min, torch.sym_not),
         torch.sym_ite,
     )

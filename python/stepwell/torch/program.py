@@ -6,15 +6,18 @@ engines hold, and arguments: tensors, or sizes (`SymInt`) of `torch.compile`'s g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
 from stepwell.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from stepwell.frontends.torch.guards import Guard
 
 Node = torch.fx.Node
 
@@ -36,11 +39,13 @@ class Program:
         module: owns the graph, and the submodules of its control flow.
         weights: by the name of their placeholder.
         ranges: of the sizes, by sympy symbol.
+        guards: conditions on the sizes without which the graph is another one.
     """
 
     module: torch.fx.GraphModule
     weights: Mapping[str, torch.Tensor]
     ranges: Mapping[Any, SizeRange]
+    guards: Sequence[Guard] = ()
 
     @property
     def arguments(self) -> list[Node]:
@@ -74,6 +79,8 @@ def program_of(exported: ExportedProgram) -> tuple[Program, Signature]:
     Raises:
         UnsupportedError: the module has tokens or script objects as inputs.
     """
+    from stepwell.frontends.torch.guards import guards_of
+
     signature = exported.graph_signature
     changed = {
         spec.target
@@ -106,7 +113,8 @@ def program_of(exported: ExportedProgram) -> tuple[Program, Signature]:
     ]
     results = len(signature.output_specs) - len(mutations)
     ranges = ranges_of(exported.range_constraints)
-    program = Program(exported.graph_module, weights, ranges)
+    guards = guards_of(exported)
+    program = Program(exported.graph_module, weights, ranges, guards)
     return program, Signature(tuple(arguments), tuple(mutations), results)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.fx.proxy import GraphAppendingTracer
 from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
+
+from stepwell.errors import InputError
+
+if TYPE_CHECKING:
+    from stepwell.frontends.torch.guards import Guard
 
 Node = torch.fx.Node
 
@@ -36,7 +42,16 @@ class Sizes:
         """A number as a node, or as it is if it depends on no symbol."""
         if not isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
             return value
-        expression = value.node.expr
+        return self._make(value.node.expr)
+
+    def require(self, guard: Guard) -> None:
+        """A check of a condition on sizes that are known, each time the graph runs."""
+        if not guard.condition.free_symbols <= self._sources.keys():
+            return
+        for test in (guard.condition,) if guard.is_plain else guard.pins:
+            self.graph.call_function(require_sizes, (self._make(test), str(guard)))
+
+    def _make(self, expression: Any) -> Any:
         if expression not in self._nodes:
             last = next(iter(reversed(self.graph.nodes)), None)
             self._nodes[expression] = self._interpret(expression)
@@ -45,7 +60,7 @@ class Sizes:
 
     def _interpret(self, expression: Any) -> Any:
         symbols = {each: self._symbol(each) for each in expression.free_symbols}
-        found = sympy_interp(PythonReferenceAnalysis, symbols, expression)
+        found = sympy_interp(_Functions, symbols, expression)
         return found.node if isinstance(found, torch.fx.Proxy) else found
 
     def _symbol(self, symbol: Any) -> torch.fx.Proxy:
@@ -57,6 +72,36 @@ class Sizes:
                 )
             self._symbols[symbol] = torch.fx.Proxy(node, self._tracer)
         return self._symbols[symbol]
+
+
+def require_sizes(holds: bool, condition: str) -> None:
+    """Refuse sizes that a graph was not traced for.
+
+    Raises:
+        InputError: the condition does not hold.
+    """
+    if not holds:
+        raise InputError(f"expected other shapes: {condition}")
+
+
+def _called(function: Callable[..., Any]) -> Any:
+    """`function` of a number, as a node of the graph if that is one."""
+
+    def call(value: Any, *_: Any) -> Any:
+        if not isinstance(value, torch.fx.Proxy):
+            return function(value)
+        return value.tracer.create_proxy("call_function", function, (value,), {})
+
+    return staticmethod(call)
+
+
+class _Functions(PythonReferenceAnalysis):
+    """PyTorch's reading of SymPy's functions, with roundings that graphs can hold."""
+
+    floor_to_int = _called(math.floor)
+    ceil_to_int = _called(math.ceil)
+    trunc_to_int = _called(math.trunc)
+    round_to_int = _called(round)
 
 
 def symbol_sources(inputs: Iterable[Node]) -> dict[Any, tuple[Node, int | None]]:
@@ -102,9 +147,8 @@ def _offer(
 def _evaluate(graph: torch.fx.Graph, last: Node | None) -> None:
     """Give the nodes behind `last` the numbers that they stand for."""
     node = next(iter(graph.nodes)) if last is None else last.next
-    value: Callable[[Node], Any] = lambda each: each.meta["val"]  # noqa: E731
     while node.op != "root":
-        args = torch.fx.map_arg(node.args, value)
+        args = torch.fx.map_arg(node.args, lambda each: each.meta["val"])
         assert callable(node.target)
         node.meta["val"] = node.target(*args, **node.kwargs)
         node = node.next

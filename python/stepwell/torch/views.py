@@ -6,6 +6,7 @@ makes them for nothing from the tensor that an engine gives.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from dataclasses import replace
 
@@ -64,12 +65,11 @@ def root_of(node: Node) -> Node:
 
 
 def is_view(node: Node) -> bool:
-    """Whether a call gives another view of its first operand."""
+    """Whether a call gives views of its first operand, or is one of several views."""
+    source = node.args[0] if node.args else None
+    if not isinstance(source, torch.fx.Node):
+        return False
+    if node.target is operator.getitem:
+        return is_view(source)
     target = node.target
-    return (
-        isinstance(target, torch._ops.OpOverload)  # pyright: ignore[reportPrivateUsage]
-        and target.is_view
-        and isinstance(node.meta.get("val"), torch.Tensor)
-        and bool(node.args)
-        and isinstance(node.args[0], torch.fx.Node)
-    )
+    return isinstance(target, torch._ops.OpOverload) and target.is_view  # pyright: ignore[reportPrivateUsage]

@@ -95,6 +95,48 @@ def test_ops_without_a_rule_run_in_torch_and_the_report_says_where():
     assert "run by torch" in str(compiled.report)
 
 
+def test_views_of_one_tensor_share_memory():
+    class Pieces(nn.Module):
+        def forward(self, x):
+            y = x * 2
+            return x.chunk(2, 1), y, *y.unbind(0)
+
+    x = torch.randn(2, 4)
+    compiled = stepwell.torch.compile(Pieces(), inputs=[x])
+    pieces, y, first, _ = compiled(x)
+    assert_same((pieces, y, first), (x.chunk(2, 1), x * 2, x[0] * 2))
+    assert pieces[0].data_ptr() == x.data_ptr()
+    first.zero_()
+    assert not y[0].any()
+
+
+def test_equal_results_are_tensors_of_their_own():
+    class Twice(nn.Module):
+        def forward(self, x):
+            return x.cumsum(1), x.relu(), x.cumsum(1)
+
+    x = torch.rand(2, 3)
+    first, _, second = stepwell.torch.compile(Twice(), inputs=[x])(x)
+    first.zero_()
+    torch.testing.assert_close(second, x.cumsum(1))
+
+
+def test_sizes_on_the_other_side_of_a_branch_are_refused(tmp_path):
+    class Even(nn.Module):
+        def forward(self, x):
+            q = torch.linalg.qr(x).Q
+            return q * 2 if x.shape[0] % 2 == 0 else q
+
+    spec = Input(min_shape=(3, 2), opt_shape=(4, 2), max_shape=(8, 2))
+    compiled = stepwell.torch.compile(Even(), inputs=[spec], min_block_size=1)
+    compiled.save(tmp_path / "even.stepwell")
+    for module in (compiled, stepwell.torch.load(tmp_path / "even.stepwell")):
+        x = torch.randn(6, 2)
+        assert_same(module(x), torch.linalg.qr(x).Q * 2)
+        with pytest.raises(InputError, match=r"traced for sizes with Eq\(Mod"):
+            module(torch.randn(5, 2))
+
+
 def test_a_part_that_reads_only_sizes_is_told_them():
     class Ramp(nn.Module):
         def forward(self, x):
