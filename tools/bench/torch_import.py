@@ -2,10 +2,10 @@
 
 Usage: python tools/bench/torch_import.py [--repeats 5] [--write]
 
-The twelve layers, with random weights: torch's decomposition of the program, our import
-with a copy of the weights, and the check of the result. `--write` puts the table into
-docs/benchmarks/torch.md. Returns 1 if an import takes more than two seconds. Needs
-transformers.
+The twelve layers, with random weights: torch's decomposition where one is needed, the
+import with a copy of the weights, and the check of the result. `--write` puts the table
+into docs/benchmarks/torch.md. Returns 1 if an import takes more than two seconds of the
+processor. Needs transformers.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ Command: `python tools/bench/torch_import.py`, {date.today()},
 torch {torch.__version__}.
 
 Twelve layers, 110 million weights: from the exported program to checked `nn` ops. Times
-are medians of {repeats} imports, on the clock and of the processor.
+are medians of {repeats} imports, on the clock, which other work on the machine makes
+longer, and of the processor.
 
 {table}
 """

@@ -143,8 +143,8 @@ torch {torch.__version__}.
 all-MiniLM-L6-v2 with its trained weights and its tokenizer embeds the words of
 WordSim-353, {BATCH} at a time. Spearman's correlation of cosines with the people's
 scores is {found.theirs:.4f} with torch and {found.ours:.4f} with stepwell, on
-{found.pairs} pairs; elements of the embeddings, which are unit vectors, differ by at
-most {found.largest_error:.1e}.
+{found.pairs} pairs. The embeddings are unit vectors; their elements differ by at most
+{found.largest_error:.1e}.
 """
 
 

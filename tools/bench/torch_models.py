@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+import stepwell
 from stepwell.tools.bench import torchvision_ops
 from stepwell.tools.bench.model_table import (
     PAGES,
@@ -67,7 +68,6 @@ def measure(name: str, mode: str, target: str) -> TorchRow:
     """Export, build and run one model."""
     import torch
 
-    import stepwell
     from stepwell.tools.bench.cpu import relative_error
 
     torch.manual_seed(0)
@@ -82,16 +82,8 @@ def measure(name: str, mode: str, target: str) -> TorchRow:
         start = time.perf_counter()
         exported = export(case, module, runs[0], mode)
         export_s = time.perf_counter() - start
-        stages: list[tuple[str, float]] = []
-        start = time.perf_counter()
-        engine = stepwell.build(
-            exported,
-            shapes=ranges(case, exported, runs) if mode == "dynamic" else None,
-            target=target,
-            threads=1,
-            progress=lambda stage, *_: stages.append((stage, time.perf_counter())),
-        )
-        build_s = time.perf_counter() - start
+        shapes = ranges(case, exported, runs) if mode == "dynamic" else None
+        engine, import_s, build_s = build(exported, shapes, target)
         device = "cpu" if target == "cpu" else "cuda"
         runs = [[x.to(device) for x in inputs] for inputs in runs]
         module = module.to(device)
@@ -105,7 +97,7 @@ def measure(name: str, mode: str, target: str) -> TorchRow:
         mode=mode,
         error=error,
         export_s=export_s,
-        import_s=stages[1][1] - stages[0][1],
+        import_s=import_s,
         build_s=build_s,
         kernels=engine.kernel_count,
         host_calls=sum(engine.inspect().host_calls.values()),
@@ -114,6 +106,22 @@ def measure(name: str, mode: str, target: str) -> TorchRow:
         memory_gb=peak_gb(),
         is_right=error <= case.tolerance,
     )
+
+
+def build(
+    exported: Any, shapes: Any, target: str
+) -> tuple[stepwell.Engine, float, float]:
+    """An engine, and the seconds of its import and of all of its build."""
+    stages: list[float] = []
+    start = time.perf_counter()
+    engine = stepwell.build(
+        exported,
+        shapes=shapes,
+        target=target,
+        threads=1,
+        progress=lambda *_: stages.append(time.perf_counter()),
+    )
+    return engine, stages[1] - stages[0], time.perf_counter() - start
 
 
 def settled(module: Any, inputs: Sequence[Any]) -> Any:
@@ -183,8 +191,6 @@ def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     """The first section of the page; others write those behind it."""
     import torch
     import transformers
-
-    import stepwell
 
     command = " ".join(["python tools/bench/torch_models.py", *arguments])
     right = sum(row.is_right for row in rows)
