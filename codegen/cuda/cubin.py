@@ -19,7 +19,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,12 +67,45 @@ def content_key(ptx: str, target: Target) -> str:
 def assemble_with_log(ptx: str, target: Target) -> tuple[bytes, str]:
     """The cubin of a PTX text, and what the assembler says of it; nothing is kept.
 
+    A kernel whose registers run out gives up blocks on a multiprocessor one by one: how
+    many fit was estimated before there was code.
+
     Raises:
         CompileError: as `assemble`.
     """
+    while True:
+        cubin, log = _assemble_as_it_is(ptx, target)
+        spilling = {name for name, taken in resources(log).items() if taken.spills}
+        relaxed = with_fewer_blocks(ptx, spilling)
+        if relaxed == ptx:
+            return cubin, log
+        ptx = relaxed
+
+
+def _assemble_as_it_is(ptx: str, target: Target) -> tuple[bytes, str]:
     tool = ptxas()
     done = _run_ptxas(tool, ptx, target) if tool else None
     return _link(_linker(), ptx, target) if done is None else done
+
+
+_ENTRY = re.compile(r"(?=^\.visible \.entry )", re.MULTILINE)
+_NAME = re.compile(r"\.visible \.entry ([\w$]+)")
+_BLOCKS = re.compile(r"(?<=\.minnctapersm )\d+")
+
+
+def with_fewer_blocks(ptx: str, kernels: Container[str]) -> str:
+    """PTX in which some kernels leave room for one block less, but for one at least.
+
+    Kernels that move registers between their warps reckon with what they start with.
+    """
+
+    def relaxed(entry: str) -> str:
+        name = _NAME.match(entry)
+        if name is None or name[1] not in kernels or "setmaxnreg" in entry:
+            return entry
+        return _BLOCKS.sub(lambda n: str(max(1, int(n[0]) - 1)), entry, count=1)
+
+    return "".join(map(relaxed, _ENTRY.split(ptx)))
 
 
 def ptxas() -> Path | None:

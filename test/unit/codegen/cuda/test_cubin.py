@@ -64,6 +64,48 @@ def test_an_assembler_that_is_too_old_is_passed_over(
     assert cubin.assemble(PTX, SM_80, tmp_path).startswith(b"\x7fELF")
 
 
+BUSY = """
+.version 8.7
+.target sm_80
+.address_size 64
+.visible .entry busy(.param .u64 p)
+.maxntid 256
+.minnctapersm 4
+{
+.reg .b64 %rd<3>; .reg .f32 %f<100>;
+ld.param.u64 %rd1, [p];
+cvta.to.global.u64 %rd2, %rd1;
+LOADS
+bar.sync 0;
+STORES
+ret;
+}
+"""
+
+
+def busy(live: int) -> str:
+    """A kernel in which `live` values wait at a barrier."""
+    loads = [f"ld.global.f32 %f{n}, [%rd2 + {1024 * n}];" for n in range(live)]
+    stores = [f"st.global.f32 [%rd2 + {1024 * n + 4}], %f{n};" for n in range(live)]
+    return BUSY.replace("LOADS", "\n".join(loads)).replace("STORES", "\n".join(stores))
+
+
+def test_a_kernel_that_would_spill_runs_in_fewer_blocks(no_ptxas: None) -> None:
+    _, log = cubin.assemble_with_log(busy(80), SM_80)
+    taken = cubin.resources(log)["busy"]
+    assert taken.spills == 0 and 65536 // (3 * 256) < taken.registers <= 65536 // 512
+
+
+def test_only_kernels_that_spill_give_up_blocks() -> None:
+    ptx = busy(1) + busy(1).replace(" busy(", " other(")
+    relaxed = cubin.with_fewer_blocks(ptx, {"other"})
+    assert [n.split()[0] for n in relaxed.split(".minnctapersm")[1:]] == ["4", "3"]
+    least = relaxed.replace(".minnctapersm 3", ".minnctapersm 1")
+    assert cubin.with_fewer_blocks(least, {"other"}) == least
+    moving = busy(1).replace("ret;", "setmaxnreg.dec.sync.aligned.u32 24; ret;")
+    assert cubin.with_fewer_blocks(moving, {"busy"}) == moving
+
+
 def expect_resources() -> None:
     code, log = cubin.assemble_with_log(PTX, SM_80)
     assert code.startswith(b"\x7fELF")
