@@ -95,7 +95,7 @@ def _matrices() -> Iterator[str]:
 
 def _scalars() -> Iterator[str]:
     yield from ("ex2.approx.ftz.f32", "lg2.approx.ftz.f32", "tanh.approx.f32")
-    yield from ("rcp.approx.ftz.f", "rsqrt.approx.ftz.f", "rsqrt.approx.f")
+    yield from ("rcp.approx.ftz.f", "rsqrt.approx.ftz.f", "rsqrt.approx.f", "div.rn.f")
     yield from ("ff2f16x2.rn", "ff2bf16x2.rn")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from xdsl.dialects import math
+from xdsl.dialects import arith, math
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import (
@@ -84,23 +84,44 @@ _F32: Mapping[str, Callable[..., V]] = {
 def _rsqrt(s: bodies.Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     """`rsqrt.approx`, relative error 2^-22.9; halves through f32."""
     b, x = s.b, operands[0]
-    lanes = lanes_of(x.type)
     if element_of(x.type) == f64:
         return bodies.RULES[math.RsqrtOp](s, op, operands)
-    wide = b.cast("fpext", x, vector(f32, lanes))
-    name = "llvm.nvvm.rsqrt.approx.f"
-    if lanes == 1:
-        result = b.intrinsic(name, (wide,), f32)
-    else:
-        result = b.poison(wide.type)
-        for lane in range(lanes):
-            one = b.intrinsic(name, (b.extract(wide, lane),), f32)
-            result = b.insert_lane(result, one, lane)
+    wide = b.cast("fpext", x, vector(f32, lanes_of(x.type)))
+    result = _by_lane(b, "llvm.nvvm.rsqrt.approx.f", (wide,))
     return b.cast("fptrunc", result, x.type)
+
+
+_ROUNDING = (
+    *(math.RoundEvenOp, math.RoundOp, math.FloorOp, math.CeilOp, math.TruncOp),
+    *(arith.FPToSIOp, arith.FPToUIOp),
+)
+
+
+def _divide(s: bodies.Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
+    """A quotient within 2 ulp, but correctly rounded where a whole number is made of
+    it: 2 ulp would be a whole step, as of a quantization."""
+    users = [use.operation for use in op.results[0].uses]
+    if op.results[0].type == f32 and any(isinstance(one, _ROUNDING) for one in users):
+        return _by_lane(s.b, "llvm.nvvm.div.rn.f", operands)
+    return bodies.RULES[arith.DivfOp](s, op, operands)
+
+
+def _by_lane(b: Builder, name: str, operands: Sequence[SSAValue]) -> SSAValue:
+    """An intrinsic of f32 on each lane of vectors."""
+    kind = operands[0].type
+    lanes = lanes_of(kind)
+    if lanes == 1:
+        return b.intrinsic(name, tuple(operands), f32)
+    result = b.poison(kind)
+    for lane in range(lanes):
+        parts = tuple(b.extract(one, lane) for one in operands)
+        result = b.insert_lane(result, b.intrinsic(name, parts, f32), lane)
+    return result
 
 
 RULES: Mapping[type[Operation], bodies.Rule] = {
     **bodies.RULES,
+    arith.DivfOp: _divide,
     math.RsqrtOp: _rsqrt,
 }
 """The rule of each op of a body."""

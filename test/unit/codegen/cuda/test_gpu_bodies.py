@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import ml_dtypes
@@ -176,3 +177,21 @@ def test_casts_of_narrow_types() -> None:
         ("%r = arith.uitofp %d : i1 to f16", "f16"),
     ]
     compare(["f16", "bf16", "i8", "i1"], arrays, lines)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "division"),
+    [
+        ("math.roundeven %q : f32", "div.rn.f32"),
+        ("math.floor %q : f32", "div.rn.f32"),
+        ("arith.addf %q, %q : f32", "div.full.f32"),
+    ],
+)
+def test_quotients_that_are_rounded_are_exact(rounding: str, division: str) -> None:
+    """Two units in the last place of `div.full` can be a whole step."""
+    line = f"%q = arith.divf %a, %b : f32\n    %r = {rounding}"
+    ptx = Program(program(["f32", "f32"], [(line, "f32")], launch=True)).ptx
+    assert set(re.findall(r"div\.\S+", ptx)) == {division}
+    ties = np.arange(COUNT, dtype=np.float32) * np.float32(1.25)
+    steps = np.full(COUNT, 2.5, np.float32)  # every other quotient is a half
+    compare(["f32", "f32"], [ties, steps], [(line, "f32")])
