@@ -65,6 +65,7 @@ class Ordering:
     shown: Times = field(init=False)
     fenced: Times = field(init=False)
     column: Times = field(init=False)
+    _fences: bool = False
     _more: NDArray[np.bool_] = field(init=False)
     _beyond: dict[int, Times] = field(default_factory=dict[int, Times])
     _tables: dict[str, tuple[Times, Times]] = field(init=False)
@@ -143,6 +144,7 @@ class Ordering:
 
     def fence(self, threads: Threads, mask: Mask) -> None:
         """A fence of the asynchronous proxy."""
+        self._fences = True
         np.copyto(self.fenced[threads.start : threads.stop], self.now, where=mask)
         warps = self.warps_of(threads, mask)
         self.shown[warps] = np.maximum(self.shown[warps], self.known[warps])
@@ -173,7 +175,8 @@ class Ordering:
             place = np.flatnonzero(whole == thread // WARP)
             clocks[place] = np.maximum(clocks[place], self._beyond[thread])
         _raise(known, at_first, clocks)
-        _raise(shown, at_first, self.shown[whole])
+        if self._fences:
+            _raise(shown, at_first, self.shown[whole])
         for thread in parts:
             row, warp = at[thread - threads.start], thread // WARP
             clock = self._clock(thread)
@@ -192,7 +195,8 @@ class Ordering:
         known, shown = self._table(kind)
         rows = at.reshape(-1, WARP)[:, 0][whole - threads.start // WARP]
         self.known[whole] = np.maximum(self.known[whole], known[rows])
-        self.shown[whole] = np.maximum(self.shown[whole], shown[rows])
+        if self._fences:
+            self.shown[whole] = np.maximum(self.shown[whole], shown[rows])
         for thread in parts.tolist():
             row, warp = at[thread - threads.start], thread // WARP
             self._beyond[thread] = np.maximum(self._clock(thread), known[row])

@@ -121,13 +121,16 @@ class Readers:
         fresh = np.flatnonzero(~again)
         if not fresh.size or self._count + fresh.size > MOST_READS:
             return
-        order = fresh[np.argsort(at[fresh], kind="stable")]
-        places = at[order]
+        order, places = fresh, at[fresh]
+        chained = np.diff(places, prepend=-1) <= 0
+        if chained.any():  # several at one place, or in disorder
+            order = fresh[np.argsort(places, kind="stable")]
+            places = at[order]
+            chained = np.diff(places, prepend=-1) == 0
         self._reserve(fresh.size)
         new = np.arange(self._count + 1, self._count + 1 + fresh.size)
         self._count += fresh.size
         self._who[new], self._when[new], self._line[new] = who[order], when, line
-        chained = np.diff(places, prepend=-1) == 0
         self._next[new] = np.where(chained, new - 1, heads[order])
         self._head[places] = new + self._since
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from stepwell.errors import ModelError
 
 TOKEN = re.compile(
     r"""
-    (?P<space>\s+|//[^\n]*|/\*.*?\*/)
+    (?P<space>(?:\s+|//[^\n]*|/\*.*?\*/)+)
   | (?P<string>"[^"]*")
   | (?P<float>0[fF][0-9a-fA-F]{8}|0[dD][0-9a-fA-F]{16}|\d+\.\d*(?:[eE][+-]?\d+)?)
   | (?P<int>0[xX][0-9a-fA-F]+U?|0[bB][01]+U?|\d+U?)
@@ -209,8 +209,7 @@ class Module:
     variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A token, its kind, and the line it stands on."""
 
     kind: str
@@ -222,17 +221,18 @@ def tokenize(text: str) -> list[Token]:
     """The tokens of PTX text. Raises ModelError at a character PTX does not have."""
     tokens: list[Token] = []
     position, line = 0, 1
-    while position < len(text):
-        match = TOKEN.match(text, position)
-        if match is None:
-            raise ModelError(
-                f"not PTX: unexpected {text[position]!r}", where=f"line {line}"
-            )
-        kind = match.lastgroup or ""
-        if kind != "space":
+    for match in TOKEN.finditer(text):
+        if match.start() != position:
+            break
+        position, kind = match.end(), match.lastgroup or ""
+        if kind == "space":
+            line += match.group().count("\n")
+        else:
             tokens.append(Token(kind, match.group(), line))
-        line += match.group().count("\n")
-        position = match.end()
+    if position < len(text):
+        raise ModelError(
+            f"not PTX: unexpected {text[position]!r}", where=f"line {line}"
+        )
     return tokens
 
 
@@ -250,8 +250,3 @@ def integer_value(text: str) -> int:
     digits = text.rstrip("U")
     octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
     return int(digits, 8) if octal else int(digits, 0)
-
-
-def strings_of(tokens: Sequence[Token]) -> str:
-    """The tokens' text, for messages."""
-    return " ".join(token.text for token in tokens)

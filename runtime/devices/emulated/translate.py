@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -382,7 +382,7 @@ def _scope(program: Program, function: Function, first: int) -> Scope:
 
 def _step(one: Instruction, scope: Scope) -> Step:
     guard = scope.guard(one)
-    registers = partial(_registers, one, scope)
+    registers = cache(partial(_registers, one, scope))
     builder = BUILDERS.get(one.opcode)
     try:
         if one.opcode in JUMPS:

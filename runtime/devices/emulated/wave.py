@@ -275,7 +275,7 @@ class Wave:
     Threads are numbered by their place in the vector of all of them. `effects` counts
     what may wake somebody; `cached` lists the special registers that were read;
     `at_barrier` and `members` say at which barrier of its block, and of its warp, each
-    thread has arrived while others of its warp have not.
+    thread has arrived while others of its warp have not; `divided` if there are any.
     """
 
     def __init__(self, machine: Machine, launch: Launch, clusters: int) -> None:
@@ -327,6 +327,7 @@ class Wave:
             threads.forget()
         self.arrived = np.zeros(blocks * BARRIERS, np.int64)
         self.at_barrier = np.full(self.count, -1)
+        self.divided = False
         self.members = np.zeros(self.count, np.uint32)
         self.generation = np.zeros(blocks * BARRIERS, np.int64)
         self.reductions: dict[tuple[int, int], list[int]] = {}

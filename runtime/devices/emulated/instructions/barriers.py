@@ -84,8 +84,7 @@ def arrive(
             f"expected a barrier of whole warps, got {wanted} threads",
             where=threads.describe(int(mask.argmax())),
         )
-    np.copyto(wave.at_barrier[threads.start : threads.stop], which, where=mask)
-    _count_warps(wave)
+    _come(threads, mask, which)
     wave.effects += 1
     checker = threads.device.checker
     if checker is not None:
@@ -93,7 +92,8 @@ def arrive(
     generation = wave.generation[which]
 
     def ready() -> Mask:
-        _count_warps(wave)
+        if wave.divided:
+            _count_divided(wave)
         full = (
             np.repeat(wave.live_threads(), BARRIERS)
             if wanted is None
@@ -126,7 +126,21 @@ def arrive(
     threads.wait(Wait(reason, ready, resume))
 
 
-def _count_warps(wave: Wave) -> None:
+def _come(threads: Threads, mask: Mask, which: NDArray[np.int64]) -> None:
+    """Count the warps that arrive at barriers; of a part of a warp, keep the threads."""
+    wave, places = threads.wave, which.reshape(-1, WARP)
+    if _complete(threads, mask):
+        here = mask.reshape(-1, WARP)
+        first = here.argmax(axis=1)
+        rows = np.flatnonzero(here[np.arange(len(here)), first])
+        np.add.at(wave.arrived, places[rows, first[rows]], WARP)
+        return
+    np.copyto(wave.at_barrier[threads.start : threads.stop], which, where=mask)
+    wave.divided = True
+    _count_divided(wave)
+
+
+def _count_divided(wave: Wave) -> None:
     """A barrier counts warps: those whose threads have all arrived, or ended."""
     there = wave.at_barrier.reshape(-1, WARP)
     arrived = (there >= 0).any(axis=1)
@@ -134,6 +148,7 @@ def _count_warps(wave: Wave) -> None:
     if arrived.any():
         np.add.at(wave.arrived, there[arrived].max(axis=1), WARP)
         there[arrived] = -1
+    wave.divided = bool((there >= 0).any())
 
 
 def _barriers_of(threads: Threads, mask: Mask, number: Read) -> NDArray[np.int64]:
