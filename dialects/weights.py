@@ -30,7 +30,7 @@ from xdsl.irdl import irdl_attr_definition
 
 from stepwell.dialects.dtypes import StringType, element_type, numpy_dtype
 from stepwell.dialects.shapes import element_of, tensor_type
-from stepwell.errors import ModelError
+from stepwell.errors import ModelError, OptionError
 
 DENSE_LIMIT = 1024
 """Bytes up to which a constant stays in the IR."""
@@ -116,17 +116,29 @@ class WeightStore:
     def _write(self, path: Path, data: np.ndarray[Any, Any]) -> None:
         if path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".weight-")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            _write_whole(path, data)
+        except OSError as error:
+            raise OptionError(
+                f"cannot write a weight: {error.strerror or error}",
+                where=str(path.parent),
+                fix="choose a directory that is writable, with enough free space",
+            ) from None
+
+
+def _write_whole(path: Path, data: np.ndarray[Any, Any]) -> None:
+    """Write a file that is there with all of its bytes, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".weight-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def encode_array(array: np.ndarray[Any, Any], store: WeightStore) -> ConstantAttr:

@@ -19,12 +19,9 @@ import mmap
 import os
 import re
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
 import numpy as np
@@ -33,6 +30,7 @@ from stepwell.errors import EngineFileError, StepwellError
 
 from .manifest import FORMAT, SCHEMA, FileInfo, Manifest
 from .records import decode, encode
+from .replacing import replacing
 from .verify_manifest import WEIGHT_ALIGNMENT, verify_manifest
 
 Blob: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
@@ -72,30 +70,18 @@ class EngineFile:
 def write(engine: EngineFile, path: str | os.PathLike[str]) -> None:
     """Write `engine` to `path`, all or nothing.
 
-    The bytes go to a temporary file in the same folder, which then replaces `path`: an
-    interrupted or failed write leaves the old file as it was.
-
     Raises:
         EngineFileError: the file cannot be written.
     """
-    target = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".stepwell-")
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as file:
             write_to(engine, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
     except OSError as error:
-        raise _cannot_write(target, error) from None
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        raise EngineFileError(
+            f"cannot write the engine: {error.strerror or error}",
+            where=str(path),
+            fix="choose a folder that exists, with enough free space, and is writable",
+        ) from None
 
 
 def to_bytes(engine: EngineFile) -> bytes:
@@ -322,29 +308,3 @@ def aligned(data: Blob) -> Blob:
     copy[:] = data
     copy.flags.writeable = False
     return copy
-
-
-def _cannot_write(target: Path, error: OSError) -> EngineFileError:
-    return EngineFileError(
-        f"cannot write the engine: {error.strerror or error}",
-        where=str(target),
-        fix="choose a folder that exists, with enough free space, and is writable",
-    )
-
-
-def _umask() -> int:
-    """The process's umask, read where that needs no change of it."""
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stepwell.errors import OptionError, StepwellError
+from stepwell.errors import OptionError
 from stepwell.runtime.devices.emulated import EmulatedDevice, Statistics
+from stepwell.tools.entry import output_file, run_command
 
 Number = int | float
 
@@ -135,7 +136,7 @@ def outputs(texts: Sequence[str], given: Sequence[Number | Buffer]) -> dict[int,
     return found
 
 
-def execute(options: argparse.Namespace) -> None:
+def execute(options: argparse.Namespace) -> int:
     """Load, launch, show every array argument."""
     device = EmulatedDevice(
         seed=options.seed, limit=options.limit, check=not options.no_check
@@ -165,18 +166,15 @@ def execute(options: argparse.Namespace) -> None:
             text = np.array2string(array, threshold=16, edgeitems=4)
             print(f"argument {index}: {text}")
             if index in kept:
-                np.save(kept[index], array, allow_pickle=False)
+                with output_file(kept[index], f"argument {index}") as file:
+                    np.save(file, array, allow_pickle=False)
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; 1 and a message for errors and findings of the checker."""
     options = argument_parser().parse_args(arguments)
-    try:
-        execute(options)
-    except StepwellError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: execute(options))
 
 
 if __name__ == "__main__":

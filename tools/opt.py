@@ -35,6 +35,7 @@ from stepwell.lowering.pipelines import (
     parse_passes,
     run_passes,
 )
+from stepwell.tools.entry import output_file, run_command
 
 SEPARATOR = "// -----"
 
@@ -42,15 +43,8 @@ SEPARATOR = "// -----"
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0, or 1 after an error."""
     options = parser().parse_args(argv)
-    try:
-        return Driver(options, sys.stdin, sys.stdout, sys.stderr).run()
-    except StepwellError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except (DiagnosticException, ParseError) as error:
-        print(f"error: {str(error).strip()}", file=sys.stderr)
-    except BrokenPipeError:
-        sys.stderr.close()
-    return 1
+    driver = Driver(options, sys.stdin, sys.stdout, sys.stderr)
+    return run_command(driver.run, (DiagnosticException, ParseError))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -149,7 +143,8 @@ class Driver:
             self.stdout.write(text)
             self.stdout.flush()
         else:
-            self.options.output.write_text(text)
+            with output_file(self.options.output, "the output") as file:
+                file.write(text.encode())
         return 0
 
     def _context(self) -> StepwellContext:
@@ -167,10 +162,23 @@ class Driver:
             importer = FRONTENDS[self.options.frontend]
             yield lambda: importer(existing(name), context)
             return
-        text = self.stdin.read() if name == "-" else existing(name).read_text()
+        text = self._text(name)
         split = self.options.split_input_file
         for chunk in text.split(SEPARATOR) if split else (text,):
             yield lambda chunk=chunk: Parser(context, chunk, name).parse_module()
+
+    def _text(self, name: str) -> str:
+        """The input as text. Raises `OptionError` if it is none."""
+        try:
+            text = self.stdin.read() if name == "-" else existing(name).read_text()
+        except UnicodeDecodeError:
+            raise OptionError(
+                f"expected IR as text, got {name!r}, which holds other bytes",
+                fix="import a model with --from onnx",
+            ) from None
+        if not text.strip():
+            raise OptionError(f"expected IR, got {name!r}, which is empty")
+        return text
 
     def _process_or_diagnose(
         self, load: Callable[[], ModuleOp], context: StepwellContext
@@ -216,10 +224,11 @@ class Driver:
 
 
 def existing(name: str) -> Path:
-    """The path `name`; raises `OptionError` when there is no such file."""
+    """The path `name`. Raises `OptionError` when there is no such file."""
     path = Path(name)
     if not path.is_file():
-        raise OptionError(f"expected a file, got {name!r}, which does not exist")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise OptionError(f"expected a file, got {name!r}, which {found}")
     return path
 
 

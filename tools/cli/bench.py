@@ -10,13 +10,21 @@ from time import perf_counter
 
 import numpy as np
 
-from stepwell.errors import OptionError
 from stepwell.runtime import Engine, load
 from stepwell.runtime.expressions import bare_symbol, parse
 from stepwell.runtime.profiler import chrome_trace, observe_run, profile
+from stepwell.tools.entry import output_file
 
 from .console import print_facts, print_table, with_unit
-from .options import Array, add_device, add_input_options, add_threads, inputs_of
+from .options import (
+    Array,
+    add_device,
+    add_input_options,
+    add_threads,
+    amount,
+    at_least,
+    inputs_of,
+)
 
 PERCENTILES = (50, 90, 99)
 TRACED_RUNS = 3
@@ -28,8 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_options(parser)
     add_threads(parser)
     add_device(parser)
-    parser.add_argument("--runs", type=int, default=100, help="timed runs at most")
-    parser.add_argument("--seconds", type=float, default=10.0, help="time at most")
+    parser.add_argument(
+        "--runs", type=at_least(1), default=100, help="timed runs at most"
+    )
+    parser.add_argument("--seconds", type=amount, default=10.0, help="time at most")
     parser.add_argument(
         "--profile", action="store_true", help="times of single kernels"
     )
@@ -76,12 +86,8 @@ def write_trace(engine: Engine, inputs: dict[str, Array], path: Path) -> None:
     """
     runs = observe_run(engine, inputs, TRACED_RUNS)
     trace = chrome_trace(runs, engine.manifest.target.name)
-    try:
-        path.write_text(json.dumps(trace))
-    except OSError as error:
-        raise OptionError(
-            f"cannot write the trace: {error.strerror or error}", where=str(path)
-        ) from None
+    with output_file(path, "the trace") as file:
+        file.write(json.dumps(trace).encode())
 
 
 def measure(call: Callable[[], object], runs: int, seconds: float) -> Array:

@@ -29,6 +29,8 @@ def execute(options: argparse.Namespace) -> int:
     output = Path(output)
     if not output.parent.is_dir():
         raise OptionError(f"expected an existing folder for {str(output)!r}")
+    if output.is_dir():
+        raise OptionError(f"expected a file to write, got the folder {str(output)!r}")
     start = perf_counter()
     with progress_bar(f"build {model.name}", options.quiet) as bar:
         engine = build(

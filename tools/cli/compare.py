@@ -22,6 +22,8 @@ from .options import (
     add_build_options,
     add_device,
     add_input_options,
+    amount,
+    at_least,
     inputs_of,
     parse_shapes,
     random_inputs,
@@ -57,9 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_options(parser)
     parser.add_argument("--against", default="onnxruntime", choices=["onnxruntime"])
     parser.add_argument(
-        "--tolerance", type=float, default=1e-4, help="relative error allowed"
+        "--tolerance", type=amount, default=1e-4, help="relative error allowed"
     )
-    parser.add_argument("--runs", type=int, default=20, help="timed runs of each")
+    parser.add_argument(
+        "--runs", type=at_least(1), default=20, help="timed runs of each"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import sys
 from collections.abc import Sequence
 
 from stepwell import __version__
-from stepwell.errors import StepwellError
+from stepwell.tools.entry import run_command
 
 from . import bench, build, check, compare, explain, inspect, run
 
 COMMANDS = (build, check, run, bench, inspect, compare, explain)
 """One module a command; each has `add_arguments(parser)` and `execute(options)`."""
 
-INTERRUPTED = 130
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parser().parse_args(argv)
     _set_up_logging(options)
-    try:
-        return options.execute(options)
-    except StepwellError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone: nothing more to say, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return run_command(lambda: options.execute(options))
 
 
 def parser() -> argparse.ArgumentParser:

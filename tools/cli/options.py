@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,33 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         metavar="SYMBOL=N",
         help="a symbol's value for random inputs (default: the typical one)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="of the random inputs"
+    )
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from `low` on."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(
+                f"expected a number of at least {low}, got {text!r}"
+            )
+        return int(text)
+
+    return number
+
+
+def amount(text: str) -> float:
+    """A number of 0 or more, as the type of an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return value
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, str]:
@@ -185,5 +211,7 @@ def _pairs(texts: Sequence[str], form: str) -> dict[str, str]:
         name, equals, value = text.rpartition("=")
         if not equals or not name or not value:
             raise OptionError(f"expected {form}, got {text!r}")
+        if name in pairs:
+            raise OptionError(f"expected {form} once, got {name!r} twice")
         pairs[name] = value
     return pairs

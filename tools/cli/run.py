@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from stepwell.errors import OptionError
 from stepwell.runtime import load
+from stepwell.tools.entry import output_file
 
 from .console import print_table
 from .options import Array, add_device, add_input_options, add_threads, inputs_of
@@ -33,11 +36,28 @@ def execute(options: argparse.Namespace) -> int:
     rows = [(name, *describe(array)) for name, array in results.items()]
     print_table("outputs", columns, rows)
     if options.output_dir is not None:
-        options.output_dir.mkdir(parents=True, exist_ok=True)
-        for name, array in results.items():
-            plain = re.sub(r"[^\w.-]", "_", name)
-            np.save(options.output_dir / f"{plain}.npy", array, allow_pickle=False)
+        save_outputs(results, options.output_dir)
     return 0
+
+
+def save_outputs(results: Mapping[str, Array], folder: Path) -> None:
+    """Write each output as NAME.npy; strings as NumPy's own, which need no pickle.
+
+    Raises:
+        OptionError: the folder or a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"cannot make a folder for the outputs: {error.strerror or error}",
+            where=str(folder),
+        ) from None
+    for name, array in results.items():
+        plain = re.sub(r"[^\w.-]", "_", name)
+        texts = array.dtype == np.object_
+        with output_file(folder / f"{plain}.npy", f"output {name!r}") as file:
+            np.save(file, array.astype(np.str_) if texts else array, allow_pickle=False)
 
 
 def describe(array: Array) -> tuple[str, ...]:

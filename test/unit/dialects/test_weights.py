@@ -17,7 +17,7 @@ from stepwell.dialects.nn import AddOp, constant_value, make_constant
 from stepwell.dialects.provenance import location_names, name_location
 from stepwell.dialects.shapes import tensor_type
 from stepwell.dialects.weights import DENSE_LIMIT, WeightAttr, WeightStore
-from stepwell.errors import ModelError
+from stepwell.errors import ModelError, OptionError
 
 DTYPES = [
     np.bool_,
@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_nothing(
         raise OSError("No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OptionError, match="No space left"):
         WeightStore(tmp_path).put(np.zeros(9))
     assert list(tmp_path.iterdir()) == []
 

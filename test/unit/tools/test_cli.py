@@ -202,7 +202,7 @@ def test_compare(model, capsys):
     assert code == 0
     assert "within the tolerance of 1e-04" in out
     assert "of onnxruntime's time" in out
-    arguments = ("--runs", 1, "-q", "--tolerance", "-1")
+    arguments = ("--runs", 1, "-q", "--precision", "fp16", "--tolerance", "1e-9")
     code, out, _ = run(capsys, "compare", model, *arguments)
     assert code == 1
     assert "BEYOND" in out
@@ -229,6 +229,9 @@ def test_distances_judge_nan_shape_and_dtype():
     assert error_of("y", zeros + 1e-9, zeros).relative == np.inf
 
 
+TWICE = ("--shape", "x=1x16", "--shape", "x=2x16")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -246,7 +249,12 @@ def test_distances_judge_nan_shape_and_dtype():
         (["build", "{model}", "--shape", "x=1..axb"], "expected a shape such as"),
         (["build", "{model}", "--shape", "q=1x16"], "has no input 'q'"),
         (["build", "{engine}", "-o", "m"], "ONNX"),
+        (["build", "{model}", "-o", "."], "expected a file to write, got the folder"),
+        (["build", "{model}", *TWICE], "once, got 'x' twice"),
         (["inspect", "missing"], "cannot read the engine"),
+        (["run", "{engine}", "-o", "{model}"], "cannot make a folder for the outputs"),
+        (["run", "{engine}", "--size", f"batch={10**14}"], "not enough memory"),
+        (["bench", "{engine}", "--runs", "1", "--trace", "."], "cannot write the"),
     ],
 )
 def test_errors_are_messages(model, engine, arguments, message, capsys, monkeypatch):
@@ -260,7 +268,16 @@ def test_errors_are_messages(model, engine, arguments, message, capsys, monkeypa
 
 
 def test_wrong_usage_exits_with_2(capsys):
-    for arguments in ([], ["frobnicate"], ["build"], ["run", "e", "--no-such-flag"]):
+    for arguments in (
+        [],
+        ["frobnicate"],
+        ["build"],
+        ["run", "e", "--no-such-flag"],
+        ["run", "e", "--seed", "-1"],
+        ["bench", "e", "--runs", "0"],
+        ["bench", "e", "--seconds", "-1"],
+        ["compare", "m", "--tolerance", "nan"],
+    ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
