@@ -110,6 +110,16 @@ def verify_level(module: ModuleOp, level: str) -> None:
         verify_provenance(module)
 
 
+def keeps_level(module: ModuleOp, level: str) -> bool:
+    """Whether all ops and types of the module are legal at `level`."""
+    rules = LEVELS[level]
+    try:
+        _verify_inside(module, rules.inside[module.name], rules)
+    except CompileError:
+        return False
+    return True
+
+
 def verify_provenance(module: ModuleOp) -> None:
     """Check that every op of the host's functions says where it comes from.
 

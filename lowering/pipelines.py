@@ -17,7 +17,7 @@ from xdsl.passes import ModulePass
 from xdsl.utils.arg_spec import parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError
 
-from stepwell.dialects.levels import verify_level
+from stepwell.dialects.levels import keeps_level, verify_level
 from stepwell.dialects.target import Target
 from stepwell.errors import OptionError
 
@@ -253,6 +253,30 @@ def phases_until(
     return tuple(phases[: levels.index(level) + 1])
 
 
+def phases_left(
+    module: ModuleOp, level: str | None, phases: Sequence[Phase] = PHASES
+) -> tuple[Phase, ...]:
+    """Those of the phases up to `level` that `module` has not been through.
+
+    It is behind the phase whose level it keeps, the first if it keeps several; a graph
+    of `nn` ops, which may come from an importer, is in front of all.
+
+    Raises:
+        OptionError: it is below `level`.
+    """
+    until = phases_until(level, phases)
+    levels = [phase.level for phase in phases]
+    reached = next((one for one in levels if keeps_level(module, one)), levels[0])
+    if reached == levels[0]:
+        return until
+    done = levels.index(reached) + 1
+    if done > len(until):
+        raise OptionError(
+            f"expected IR above the level {level}, got IR of the level {reached}"
+        )
+    return until[done:]
+
+
 After = Callable[[ModuleOp, PassReport], None]
 """Called behind each pass: progress, timing, snapshots."""
 
@@ -283,7 +307,7 @@ def compile_module(
     after: After | None = None,
     phases: Sequence[Phase] | None = None,
 ) -> None:
-    """Lower `module` in place from `nn` down to the level `stop_after`.
+    """Lower `module` in place from its level down to the level `stop_after`.
 
     Args:
         target: the device to build for; without one the module's own
@@ -293,14 +317,14 @@ def compile_module(
         phases: the road; by default that of the target.
 
     Raises:
-        OptionError: no phase reaches `stop_after`.
+        OptionError: no phase reaches `stop_after`, or the module is below it.
         CompileError: a pass cannot lower something, or broke a level's contract.
     """
     if target is not None:
         target.attach(module)
     if phases is None:
         phases = phases_of(Target.of(module))
-    for phase in phases_until(stop_after, phases):
+    for phase in phases_left(module, stop_after, phases):
         passes = parse_passes(",".join(phase.passes))
         run_passes(module, context, passes, phase=phase.name, after=after)
         module.verify()

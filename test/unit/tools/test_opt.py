@@ -20,6 +20,13 @@ from stepwell.tools import opt
 
 NETWORK = (Path(__file__).parents[2] / "filecheck" / "pipeline.mlir").read_text()
 
+LARGE_CONSTANT = """
+func.func @f() -> tensor<400xf32> {
+  %a = nn.constant {value = dense<0.0> : tensor<1xf32>} : tensor<1xf32>
+  %b = nn.broadcast_to %a : (tensor<1xf32>) -> tensor<400xf32>
+  func.return %b : tensor<400xf32>
+}"""
+
 
 def new_context() -> StepwellContext:
     context = StepwellContext()
@@ -60,6 +67,22 @@ def test_the_text_of_every_level_reads_back() -> None:
         assert module_text(parse(text, context)) == text
 
 
+def test_the_pipeline_goes_on_from_any_level() -> None:
+    context = new_context()
+    target = Target.parse("cpu-avx2")
+    levels = [phase.level for phase in PHASES]
+    module = parse(NETWORK, context)
+    compile_module(module, context, target)
+    whole = module_text(module)
+    module = parse(NETWORK, context)
+    for level in levels:
+        compile_module(module, context, target, stop_after=level)
+        module = parse(module_text(module), context)
+    assert module_text(module) == whole
+    with pytest.raises(OptionError, match="expected IR above the level generic"):
+        compile_module(module, context, target, stop_after="generic")
+
+
 def test_every_dialect_and_pass_loads_under_its_name() -> None:
     assert all(load_dialect(name).name == name for name in DIALECTS)
     assert all(load().name == name for name, load in PASSES.items())
@@ -93,6 +116,22 @@ def test_errors_are_messages(
     assert errors.startswith("error: ") and "Traceback" not in errors
     assert run_main(monkeypatch, "", "no-such-file.mlir") == 1
     assert "does not exist" in capsys.readouterr().err
+    assert run_main(monkeypatch, "") == 1
+    assert "expected IR, got '-', which is empty" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read_or_written_are_messages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    binary = tmp_path / "model.onnx"
+    binary.write_bytes(bytes(range(256)))
+    assert run_main(monkeypatch, "", str(binary)) == 1
+    assert "expected IR as text" in capsys.readouterr().err
+    assert run_main(monkeypatch, NETWORK, "-o", str(tmp_path)) == 1
+    assert "cannot write the output" in capsys.readouterr().err
+    flags = ["-p", "fold-constants", "--weights", str(binary)]
+    assert run_main(monkeypatch, LARGE_CONSTANT, *flags) == 1
+    assert "cannot write a weight" in capsys.readouterr().err
 
 
 def test_output_file_timing_and_snapshots(
@@ -113,15 +152,8 @@ def test_large_constants_stay_in_the_directory(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    zeros = "nn.constant {value = dense<0.0> : tensor<1xf32>} : tensor<1xf32>"
-    text = f"""
-    func.func @f() -> tensor<400xf32> {{
-      %a = {zeros}
-      %b = nn.broadcast_to %a : (tensor<1xf32>) -> tensor<400xf32>
-      func.return %b : tensor<400xf32>
-    }}"""
     flags = ["--weights", str(tmp_path / "weights")]
-    assert run_main(monkeypatch, text, "-p", "fold-constants", *flags) == 0
+    assert run_main(monkeypatch, LARGE_CONSTANT, "-p", "fold-constants", *flags) == 0
     folded = capsys.readouterr().out
     assert "#nn.weight<" in folded and len(list((tmp_path / "weights").iterdir())) == 1
     assert run_main(monkeypatch, folded, *flags) == 0
