@@ -48,7 +48,9 @@ class MemoryChecker:
     _wave: Wave | None = None
     _registers: RegistersInFlight = field(default_factory=RegistersInFlight)
     _mbarriers: dict[int, int] = field(default_factory=dict[int, int])
-    _owed: dict[int, int] = field(default_factory=dict[int, int])
+    _owed: dict[tuple[int, int], int] = field(
+        default_factory=dict[tuple[int, int], int]
+    )
     _suspects: Suspects = field(default_factory=Suspects)
 
     # The life of a launch.
@@ -92,7 +94,7 @@ class MemoryChecker:
                 f"{wave.place(int(shadow.busy_line[busy[0]]))}",
                 fix="wait for the group before the block ends",
             )
-        for offset, line in self._owed.items():
+        for (offset, _), line in self._owed.items():
             if offset in self._mbarriers:
                 raise Leak(
                     f"leaked mbarrier at {wave.shared.label(offset)}: nobody waited "
@@ -131,9 +133,6 @@ class MemoryChecker:
 
     def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:
         """The threads learn what was published under their keys."""
-        if kind == "mbarrier":
-            for key in np.unique(keys):
-                self._owed.pop(int(key), None)
         self._order().acquire(threads, mask, kind, keys)
 
     def initialised(self, threads: Threads, offset: int) -> None:
@@ -144,9 +143,17 @@ class MemoryChecker:
         """An mbarrier is no more."""
         self._mbarriers.pop(offset, None)
 
-    def expects(self, threads: Threads, offset: int) -> None:
+    def expects(self, threads: Threads, offset: int, phase: int) -> None:
         """A phase of an mbarrier expects transactions, which somebody must wait for."""
-        self._owed[offset] = threads.wave.line
+        self._owed[offset, phase] = threads.wave.line
+
+    def waited(self, offsets: Offsets, phases: Offsets) -> None:
+        """Threads have waited for phases of mbarriers."""
+        if self._owed:
+            for offset, phase in set(
+                zip(offsets.tolist(), phases.tolist(), strict=True)
+            ):
+                self._owed.pop((offset, phase), None)
 
     # Accesses.
 
@@ -281,12 +288,16 @@ def _check_written(
     threads: Threads, memory: Memory, offsets: Offsets, width: int, lanes: Offsets
 ) -> None:
     assert memory.written is not None
-    for byte in {0, width - 1}:
-        fresh = ~memory.written[offsets + byte]
+    words = memory.written.view(f"u{min(width, 8)}")
+    first, count = offsets // words.itemsize, max(1, width // 8)
+    whole = words.dtype.type(0x0101010101010101 & (1 << 8 * words.itemsize) - 1)
+    for word in range(count):
+        fresh = words[first + word] != whole
         if fresh.any():
-            first = int(fresh.argmax())
+            lane = int(fresh.argmax())
+            start = int(offsets[lane]) + 8 * word
+            byte = int(memory.written[start : start + words.itemsize].argmin())
             raise Uninitialised(
-                f"read of {memory.label(int(offsets[first]))}, "
-                "which nothing was written to",
-                where=threads.describe(int(lanes[first])),
+                f"read of {memory.label(start + byte)}, which nothing was written to",
+                where=threads.describe(int(lanes[lane])),
             )

@@ -148,8 +148,12 @@ class Checker(Protocol):
         """An mbarrier is no more."""
         ...
 
-    def expects(self, threads: Threads, offset: int) -> None:
+    def expects(self, threads: Threads, offset: int, phase: int) -> None:
         """A phase of an mbarrier expects transactions."""
+        ...
+
+    def waited(self, offsets: Offsets, phases: Offsets) -> None:
+        """Threads have waited for phases of mbarriers."""
         ...
 
 

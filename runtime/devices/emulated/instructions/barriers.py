@@ -127,7 +127,7 @@ def arrive(
 
 
 def _come(threads: Threads, mask: Mask, which: NDArray[np.int64]) -> None:
-    """Count the warps that arrive at barriers; of a part of a warp, keep the threads."""
+    """Count the warps that arrive at barriers; of parts of warps, keep the threads."""
     wave, places = threads.wave, which.reshape(-1, WARP)
     if _complete(threads, mask):
         here = mask.reshape(-1, WARP)

@@ -197,7 +197,7 @@ def _arrive(one: Instruction, scope: Scope) -> Operation:
         tokens = np.zeros(mask.size, np.uint64)
         for at in np.unique(offsets):
             if checker is not None and expects:
-                checker.expects(threads, int(at))
+                checker.expects(threads, int(at), _phase(threads.wave, int(at)))
             here = np.flatnonzero(offsets == at)
             if expects or drops:
                 for i in here:
@@ -262,7 +262,7 @@ def _count_bytes(one: Instruction, scope: Scope) -> Operation:
             where_ = threads.describe(int(np.flatnonzero(mask)[0]))
             checker = threads.device.checker
             if checker is not None and sign > 0:
-                checker.expects(threads, int(at))
+                checker.expects(threads, int(at), _phase(threads.wave, int(at)))
             complete_bytes(threads.wave, int(at), -sign * int(count), where_)
 
     return run
@@ -290,7 +290,9 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
         def resume(due: Mask) -> None:
             write(threads, due, np.array(True))
             if checker is not None:
-                checker.acquire(threads, due, "mbarrier", offsets[due[mask]])
+                mine = due[mask]
+                checker.waited(offsets[mine], phases[mine])
+                checker.acquire(threads, due, "mbarrier", offsets[mine])
 
         done = ready()
         count = int(np.count_nonzero(done))
@@ -316,6 +318,12 @@ def _wait(one: Instruction, scope: Scope) -> Operation:
             threads.poll(reason())
 
     return run
+
+
+def _phase(wave: Wave, offset: int) -> int:
+    """The current phase of an object; 0 if there is none."""
+    state = State.decode(int(wave.shared.view(8)[offset // 8]))
+    return 0 if state is None else state.phase
 
 
 def _phases(

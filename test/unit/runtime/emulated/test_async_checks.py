@@ -123,3 +123,11 @@ def test_copies_of_a_group_that_is_still_open():
     run(body.format(most=0))
     with pytest.raises(Race, match="without a wait for its group"):
         run(body.format(most=1))
+
+
+def test_a_phase_of_an_mbarrier_that_nobody_waits_for():
+    """The second load's wait is for the first one's phase, which is over."""
+    twice = load("v") + wait("v") + load("w")
+    run(START + twice + wait("w", parity=1))
+    with pytest.raises(Leak, match="nobody waited for the transactions"):
+        run(START + twice + wait("w", parity=0))

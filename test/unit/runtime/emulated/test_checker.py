@@ -53,6 +53,25 @@ def test_uninitialised_shared_memory():
         run("ld.shared.u32 %r6, [%r4];")
 
 
+BYTES = """
+  {stores}
+  bar.warp.sync -1;
+  ld.shared.u32 %r6, [%r4];
+"""
+
+
+def test_uninitialised_bytes_between_others():
+    stores = [f"st.shared.u8 [%r4+{byte}], 7;" for byte in (0, 3, 1, 2)]
+    run(BYTES.format(stores="".join(stores)))
+    with pytest.raises(Uninitialised, match=r"shared\[0x2\]"):
+        run(BYTES.format(stores="".join(stores[:3])))
+    vector = "st.shared.u32 [s], 1; st.shared.u32 [s+4], 1; st.shared.u32 [s+12], 1;"
+    load = "ld.shared.v4.u32 {%r5, %r6, %r7, %r8}, [s];"
+    run(vector + "st.shared.u32 [s+8], 1; bar.sync 0;" + load)
+    with pytest.raises(Uninitialised, match=r"shared\[0x8\]"):
+        run(vector + "bar.sync 0;" + load)
+
+
 def test_out_of_bounds():
     run("st.global.u32 [%rd3], %r1;")
     with pytest.raises(MemoryFault, match="out-of-bounds"):

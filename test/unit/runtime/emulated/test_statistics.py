@@ -44,6 +44,27 @@ def test_wide_accesses_go_by_parts_of_a_warp():
     assert (line.requests, line.taken, line.least) == (1, 4, 4)
 
 
+@pytest.mark.parametrize(("pitch", "taken"), [(64, 4), (128, 8), (16, 1), (80, 1)])
+def test_rows_of_a_matrix(pitch, taken):
+    """Eight rows of 16 bytes are one wavefront unless they share banks."""
+    body = f""".shared .align 16 .b8 rows[1024];
+    shl.b32 %r7, %r1, 3; mov.u32 %r8, rows; add.u32 %r7, %r7, %r8; mov.u64 %rd5, 0;
+    st.shared.u64 [%r7], %rd5; bar.sync 0;
+    and.b32 %r6, %r1, 7; mad.lo.u32 %r5, %r6, {pitch}, %r8; setp.lt.u32 %p1, %r1, 32;
+    @%p1 ldmatrix.sync.aligned.m8n8.x1.shared.b16 {{%r9}}, [%r5];"""
+    line = count(body).lines[LINE + 4]
+    assert line.name.startswith("ldmatrix")
+    assert (line.requests, line.taken, line.least) == (1, taken, 1)
+
+
+def test_bytes_of_one_word_are_no_conflict():
+    body = """st.shared.u32 [%r4], %r1; bar.sync 0;
+    add.u32 %r5, %r3, %r1;
+    ld.shared.u8 %r6, [%r5];"""
+    line = count(body).lines[LINE + 2]
+    assert (line.requests, line.taken, line.least) == (4, 4, 4)
+
+
 @pytest.mark.parametrize(("shift", "sectors"), [(0, 16), (4, 64)])
 def test_sectors(shift, sectors):
     """Neighbours share sectors of 32 bytes; every 16th byte of one block does not."""
