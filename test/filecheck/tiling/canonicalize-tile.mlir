@@ -67,3 +67,47 @@ tile.func @conversions_cancel(%x: !tile.view<4x32xf32>, %y: !tile.view<4x32xf32>
   tile.store %c, %y[0, 0] over [0, 1]
   tile.return
 }
+
+// Conversions that do not cancel become one.
+#r = #tile.layout<blocked([4, 1], [1, 32], [1, 1])>
+// CHECK-LABEL: tile.func @conversions_compose
+tile.func @conversions_compose(%x: !tile.view<4x32xf32>, %y: !tile.view<4x32xf32>) grid () {
+  // CHECK-NEXT: %[[A:.*]] = tile.load
+  %a = tile.load %x[0, 0] over [0, 1] : !tile.tile<4x32xf32, #a>
+  // CHECK-NEXT: %[[R:.*]] = tile.convert_layout %[[A]] : !tile.tile<4x32xf32, #tile.layout<blocked([4, 1], [1, 32], [1, 1])>>
+  %b = tile.convert_layout %a : !tile.tile<4x32xf32, #b>
+  %c = tile.convert_layout %b : !tile.tile<4x32xf32, #r>
+  // CHECK-NEXT: tile.store %[[R]]
+  tile.store %c, %y[0, 0] over [0, 1]
+  tile.return
+}
+
+// A value that others use stays, and what is composed reads its source.
+// CHECK-LABEL: tile.func @used_twice
+tile.func @used_twice(%x: !tile.view<8x4xf32>, %y: !tile.view<8x4xf32>, %z: !tile.view<4x8xf32>) grid () {
+  // CHECK-NEXT: %[[A:.*]] = tile.load
+  %a = tile.load %x[0, 0] over [0, 1] : !tile.tile<8x4xf32>
+  // CHECK-NEXT: %[[B:.*]] = tile.transpose %[[A]] [1, 0]
+  %b = tile.transpose %a [1, 0] : !tile.tile<4x8xf32>
+  %c = tile.transpose %b [1, 0] : !tile.tile<8x4xf32>
+  // CHECK-NEXT: tile.store %[[A]], %y
+  tile.store %c, %y[0, 0] over [0, 1]
+  // CHECK-NEXT: tile.store %[[B]], %z
+  tile.store %b, %z[0, 0] over [0, 1]
+  tile.return
+}
+
+// A map that changes nothing but the sizes says where memory ends: it stays.
+// CHECK-LABEL: tile.func @identity_of_other_sizes
+tile.func @identity_of_other_sizes(%x: !tile.view<8xf32>, %y: !tile.view<8xf32>) grid () {
+  %a = tile.access %x map<(i) -> [i]> : !tile.view<8xf32>
+  // CHECK-NEXT: %[[V:.*]] = tile.access %x map<(i) -> [i]> : !tile.view<4xf32>
+  %b = tile.access %x map<(i) -> [i]> : !tile.view<4xf32>
+  // CHECK-NEXT: %[[A:.*]] = tile.load %x[0] over [0]
+  %c = tile.load %a[0] over [0] : !tile.tile<8xf32>
+  // CHECK-NEXT: %[[B:.*]] = tile.load %[[V]][0] over [0]
+  %d = tile.load %b[0] over [0] : !tile.tile<8xf32>
+  tile.store %c, %y[0] over [0]
+  tile.store %d, %y[0] over [0]
+  tile.return
+}
