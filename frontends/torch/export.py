@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram, default_decompositions
+from torch.export import ExportedProgram, ShapesCollection, default_decompositions
+from torch.utils._pytree import tree_map_only
 
 from stepwell.errors import ModelError, OptionError
 
@@ -51,6 +52,9 @@ def export_module(
         module.eval()
         with warnings.catch_warnings(), torch.no_grad(), whole_recurrent_layers():
             warnings.simplefilter("ignore")
+            if isinstance(dynamic_shapes, ShapesCollection):
+                dynamic_shapes = dynamic_shapes.dynamic_shapes(module, given, named)
+            given, named = _as_distinct_tensors(module, (given, named))
             return _trace(module, given, named, dynamic_shapes)
     except Exception as error:
         raise ModelError(
@@ -61,6 +65,23 @@ def export_module(
     finally:
         for child in training:
             child.training = True
+
+
+def _as_distinct_tensors(module: torch.nn.Module, inputs: Any) -> Any:
+    """The inputs with a copy of each tensor that another input, or a weight, is too.
+
+    PyTorch tells inputs apart by their identity: `model(x, x)` would be traced to a
+    program that reads one of its two inputs twice.
+    """
+    seen = {id(each) for each in (*module.parameters(), *module.buffers())}
+
+    def distinct(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) in seen:
+            return tensor.detach().clone()
+        seen.add(id(tensor))
+        return tensor
+
+    return tree_map_only(torch.Tensor, distinct, inputs)
 
 
 def _trace(

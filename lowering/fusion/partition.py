@@ -51,6 +51,10 @@ KEPT_OUT: dict[Role, frozenset[str]] = {
 }
 """Movement that kernels around an anchor do not read through."""
 
+NEVER_LOOKED_UP = frozenset({"nn.iota", "nn.pad"})
+"""What must lie in memory before places in it are computed: a count has no memory, and
+a margin no place in the memory of what it surrounds."""
+
 
 UPDATES = 2
 """The operand of a scatter that holds what it writes."""
@@ -224,7 +228,7 @@ class Partitioner:
             if (
                 source is not None
                 and source.name not in KEPT_OUT.get(anchor, ())
-                and not (is_table and source.name == "nn.iota")
+                and not (is_table and source.name in NEVER_LOOKED_UP)
                 and self._may_pull(op, position, source, as_index)
             ):
                 found += self._leaves(

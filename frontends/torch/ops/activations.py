@@ -83,6 +83,15 @@ def leaky_relu(call: Call, x: SSAValue, slope: float) -> Operation:
     return nn.LeakyReluOp(x, alpha=slope)
 
 
+def rrelu(
+    call: Call, x: SSAValue, low: float, high: float, train: bool = False, *_: Any
+) -> Operation:
+    """`x`, and below 0 `x` times the mean of the two slopes."""
+    if train:
+        raise call.unsupported("rrelu with random slopes", fix="call model.eval()")
+    return nn.LeakyReluOp(x, alpha=(low + high) / 2)
+
+
 def prelu(call: Call, x: SSAValue, weight: SSAValue) -> Operation:
     """`x`, and `weight[c] * x` below 0."""
     (count,), rank = dims_of(weight) or (1,), len(dims_of(x))
@@ -136,6 +145,7 @@ RULES: Rules = {
     "aten.elu.default": elu,
     "aten.celu.default": celu,
     "aten.leaky_relu.default": leaky_relu,
+    "aten.rrelu.default": rrelu,
     "aten.prelu.default": prelu,
     "aten._prelu_kernel.default": binary(nn.PreluOp),
     "aten.hardsigmoid.default": hardsigmoid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,15 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, dims_of, element_of
-from stepwell.frontends.torch.call import Call, Operand, cast, rank_of, reshape
+from stepwell.frontends.torch.call import (
+    Call,
+    Operand,
+    cast,
+    rank_of,
+    reshape,
+    take,
+    transpose,
+)
 from stepwell.frontends.torch.registry import Output, Rules
 
 from .elementwise import scaled
@@ -48,7 +57,7 @@ def addmm(
     return nn.AddOp(product, scaled(call, cast(bias, element_of(product)), beta))
 
 
-def addbmm_like(
+def addbmm(
     call: Call,
     bias: SSAValue,
     a: SSAValue,
@@ -56,8 +65,9 @@ def addbmm_like(
     beta: Operand = 1,
     alpha: Operand = 1,
 ) -> Operation:
-    """`beta * bias + alpha * (a @ b)` per batch entry."""
-    return addmm(call, bias, a, b, beta, alpha)
+    """`beta * bias + alpha * (a @ b)`, the products of all batch entries summed."""
+    total = value(nn.ReduceOp(nn.MatmulOp(a, b), kind="sum", axes=[0]))
+    return nn.AddOp(scaled(call, bias, beta), scaled(call, total, alpha))
 
 
 def convolution(
@@ -164,14 +174,10 @@ def einsum(
     """Sum of products by index letters; more than two operands in turn."""
     terms, output = nn.split_equation(equation)
     parts = list(operands)
-    for term in terms:
-        letters = term.replace(".", "")
-        if len({*letters}) < len(letters):
-            raise call.unsupported(
-                f"einsum with a letter twice in {term!r}", fix="use torch.diagonal"
-            )
     if len(parts) > 2 and "." in equation:
-        raise call.unsupported("einsum of more than two operands with ...")
+        terms, output, parts = spelled_out(terms, output, parts)
+    for index, term in enumerate(terms):
+        terms[index], parts[index] = without_repeats(call, term, parts[index])
     while len(parts) > 2:
         later = "".join([*terms[2:], output])
         kept = "".join(c for c in dict.fromkeys(terms[0] + terms[1]) if c in later)
@@ -179,6 +185,55 @@ def einsum(
         parts[:2] = [value(nn.EinsumOp(*parts[:2], equation=both))]
         terms[:2] = [kept]
     return value(nn.EinsumOp(*parts, equation=f"{','.join(terms)}->{output}"))
+
+
+def spelled_out(
+    terms: Sequence[str], output: str, parts: Sequence[SSAValue]
+) -> tuple[list[str], str, list[SSAValue]]:
+    """An equation with letters for `...`; dims of 1 that broadcast are left out."""
+    used = {*output, *"".join(terms)}
+    free = [letter for letter in string.ascii_letters if letter not in used]
+    outer = [
+        dims_of(x)[term.index(".") : rank_of(x) - (len(term) - term.index(".") - 3)]
+        if "." in term
+        else ()
+        for term, x in zip(terms, parts, strict=True)
+    ]
+    shape = nn.broadcast(*outer)
+    letters = "".join(free[: len(shape)])
+    spelled: list[str] = []
+    taken: list[SSAValue] = []
+    for term, x, own in zip(terms, parts, outer, strict=True):
+        first = term.find(".")
+        names, dims = "", list(dims_of(x)[: max(first, 0)])
+        wide = list(zip(letters, shape, strict=True))[len(shape) - len(own) :]
+        for size, (letter, whole) in zip(own, wide, strict=True):
+            if size != 1 or whole == 1:
+                names += letter
+                dims.append(size)
+        if first >= 0:
+            x = reshape(x, [*dims, *dims_of(x)[first + len(own) :]])
+        spelled.append(term.replace("...", names))
+        taken.append(x)
+    return spelled, output.replace("...", letters), taken
+
+
+def without_repeats(call: Call, term: str, x: SSAValue) -> tuple[str, SSAValue]:
+    """A term in which no letter stands twice: of two equal dims the diagonal."""
+    for letter in dict.fromkeys(term.replace(".", "")):
+        while term.count(letter) > 1:
+            first, second = [i for i, c in enumerate(term) if c == letter][:2]
+            if "." in term or not isinstance(dims_of(x)[first], int):
+                raise call.unsupported(
+                    f"einsum with a letter twice in {term!r}", fix="use torch.diagonal"
+                )
+            rest = [i for i in range(rank_of(x)) if i not in (first, second)]
+            x = transpose(x, [*rest, first, second])
+            *outer, size, _ = dims_of(x)
+            flat = reshape(x, [*outer, size * size])
+            x = take(flat, len(outer), 0, size * size, size + 1)
+            term = "".join(term[i] for i in rest) + letter
+    return term, x
 
 
 def outer(call: Call, a: SSAValue, b: SSAValue) -> Operation:
@@ -266,7 +321,8 @@ RULES: Rules = {
     "aten.linear.default": linear,
     "aten.addmm.default": addmm,
     "aten.addmv.default": addmm,
-    "aten.baddbmm.default": addbmm_like,
+    "aten.baddbmm.default": addmm,
+    "aten.addbmm.default": addbmm,
     "aten.convolution.default": convolution,
     "aten.conv1d.default": conv,
     "aten.conv2d.default": conv,

@@ -17,11 +17,13 @@ from stepwell.dialects.shapes import (
     DimRange,
     bounds,
     dims_of,
+    element_of,
     product,
 )
 from stepwell.frontends.torch.call import (
     Call,
     as_index,
+    broadcast_to,
     cast,
     rank_of,
     reshape,
@@ -88,15 +90,22 @@ def masked_scatter(
     """`x` with the elements where a mask holds replaced by those of `source`."""
     dims = call.dims()
     mask = _flat(mask, dims)
+    picked = next_rows(call, mask, reshape(source, [product(dims_of(source))]))
+    return nn.ReshapeOp(nn.SelectOp(mask, picked, _flat(x, dims)), dims)
+
+
+def next_rows(call: Call, mask: SSAValue, source: SSAValue) -> SSAValue:
+    """For each element of a mask the row of `source` that is next there, of those that
+    the mask takes one by one; any row where it does not hold."""
+    mask = reshape(mask, [product(dims_of(mask))])
     order = value(nn.CumulativeOp(cast(mask, i64), kind="sum", axis=0))
     place = nn.MaximumOp(nn.SubOp(order, call.scalar(1, i64)), call.scalar(0, i64))
-    count = product(dims_of(source))
-    if count == 0:
-        return nn.BroadcastToOp(x, dims)
-    last = call.scalar(count - 1, i64)
-    picked = nn.GatherOp(reshape(source, [count]), nn.MinimumOp(place, last), axis=0)
-    chosen = nn.SelectOp(mask, picked, _flat(x, dims))
-    return nn.ReshapeOp(chosen, dims)
+    count, *rest = dims_of(source)
+    if bounds(count, call.builder.ranges)[0] < 1:  # one more, for there may be none
+        none = broadcast_to(call.scalar(0, element_of(source)), [1, *rest])
+        source, count = value(nn.ConcatOp([source, none], axis=0)), count + 1
+    within = nn.MinimumOp(place, call.scalar(count - 1, i64))
+    return value(nn.GatherOp(source, within, axis=0))
 
 
 def item(call: Call, x: SSAValue) -> Output:

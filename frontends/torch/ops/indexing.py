@@ -19,11 +19,12 @@ from stepwell.frontends.torch.call import (
     cast,
     rank_of,
     reshape,
+    take,
     transpose,
 )
 from stepwell.frontends.torch.registry import Output, Rules
 
-from .dynamic import masked_index
+from .dynamic import masked_index, next_rows
 from .elementwise import scaled
 from .rows import described, value
 
@@ -142,16 +143,19 @@ def masked_put(
     values: SSAValue,
     accumulate: bool,
 ) -> Output:
-    """`x` with one value wherever a mask over its first dims holds."""
-    if list(given) != [0] or (rank_of(values) > 0 and dims_of(values) != (1,)):
-        raise call.unsupported(
-            "assignment of several values through a boolean mask",
-            fix="use torch.where",
-        )
-    mask = given[0]
-    extra = [1] * (rank_of(x) - rank_of(mask))
-    keep = reshape(mask, [*dims_of(mask), *extra])
-    new = reshape(values, [])
+    """`x` with other values wherever a mask over its first dims holds: one for all, or
+    the next one for each."""
+    if list(given) != [0]:
+        raise call.unsupported("assignment through a mask beside other indices")
+    mask, dims = given[0], dims_of(x)
+    extra = dims[rank_of(mask) :]
+    keep = reshape(mask, [*dims_of(mask), *[1] * len(extra)])
+    new = values
+    if rank_of(values) > len(extra) and dims_of(values)[0] != 1:
+        picked = next_rows(call, mask, values)
+        new = reshape(picked, [*dims_of(mask), *dims_of(picked)[1:]])
+    elif rank_of(values) > len(extra):
+        new = reshape(values, dims_of(values)[1:])
     if accumulate:
         new = value(nn.AddOp(x, new))
     return nn.SelectOp(keep, new, x)
@@ -259,6 +263,22 @@ def index_add(
     return transpose(put, [perm.index(i) for i in range(rank_of(x))])
 
 
+def index_reduce(
+    call: Call,
+    x: SSAValue,
+    dim: int,
+    index: SSAValue,
+    source: SSAValue,
+    reduce: str,
+    include_self: bool = True,
+) -> Output:
+    """`x` combined with slices at positions of a dim."""
+    axis, dims = dim % rank_of(x), dims_of(source)
+    row = [size if i == axis else 1 for i, size in enumerate(dims)]
+    wide = broadcast_to(reshape(as_index(index), row), dims)
+    return scatter_reduce(call, x, dim, wide, source, reduce, include_self)
+
+
 def as_strided(
     call: Call,
     x: SSAValue,
@@ -292,8 +312,8 @@ def embedding_bag(
     padding_index: int = -1,
 ) -> Sequence[Output]:
     """Sums, means or maxima of the rows of each bag; a bag begins at each offset."""
-    if include_last_offset or padding_index >= 0:
-        raise call.unsupported("embedding_bag with a last offset or padding index")
+    if include_last_offset:
+        offsets = take(offsets, 0, 0, dims_of(offsets)[0] - 1)
     bags, count, element = dims_of(offsets)[0], dims_of(indices)[0], element_of(weight)
     rows = value(nn.GatherOp(weight, indices, axis=0))
     if sample_weights is not None:
@@ -302,7 +322,10 @@ def embedding_bag(
     begun = nn.CompareOp(reshape(as_index(offsets), [bags, 1]), place, predicate="le")
     bag = nn.ReduceOp(nn.CastOp(begun, i64), kind="sum", axes=[0], keepdims=True)
     number = nn.AddOp(value(nn.IotaOp([bags, 1], i64)), call.scalar(1, i64))
-    member = nn.CompareOp(bag, number, predicate="eq")
+    member = value(nn.CompareOp(bag, number, predicate="eq"))
+    if padding_index >= 0:
+        padding = call.scalar(padding_index, element_of(indices))
+        member = value(nn.AndOp(member, nn.CompareOp(indices, padding, predicate="ne")))
     weights = nn.CastOp(member, element)
     if mode != 2:
         total = nn.MatmulOp(weights, rows)
@@ -334,5 +357,6 @@ RULES: Rules = {
     "aten.scatter.value_reduce": scatter_with_reduce,
     "aten.scatter_reduce.two": scatter_reduce,
     "aten.index_add.default": index_add,
+    "aten.index_reduce.default": index_reduce,
     "aten.as_strided.default": as_strided,
 }

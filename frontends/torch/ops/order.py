@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
@@ -18,9 +19,11 @@ from stepwell.frontends.torch.call import (
     reshape,
     take,
 )
-from stepwell.frontends.torch.registry import Output, Rules
+from stepwell.frontends.torch.registry import Build, Output, Rules
 
-from .rows import value
+from .indexing import highest, lowest
+from .reduction import logsumexp
+from .rows import described, value
 
 
 def sort(
@@ -111,6 +114,9 @@ def bucketize(
     element = promoted(x, edges)
     numbers = call.operand(x, element)
     column = reshape(numbers, [*dims_of(numbers), 1])
+    *outer, count = dims_of(edges)
+    if outer:  # each row of numbers has edges of its own
+        edges = reshape(edges, [*outer, 1, count])
     predicate = "le" if right else "lt"
     is_below = nn.CompareOp(cast(edges, element), column, predicate=predicate)
     counted = nn.CastOp(is_below, call.element())
@@ -127,9 +133,61 @@ def search_sorted(
     sorter: SSAValue | None = None,
 ) -> Operation:
     """Where each element would go among sorted edges."""
-    if rank_of(edges) != 1 or sorter is not None:
-        raise call.unsupported("searchsorted with a sorter or rows of edges")
+    if sorter is not None:
+        axis = rank_of(edges) - 1
+        edges = value(nn.GatherElementsOp(edges, sorter, axis=axis))
     return bucketize(call, x, edges, out_int32, right or side == "right")
+
+
+def up_to_each(call: Call, x: SSAValue, axis: int) -> tuple[SSAValue, SSAValue]:
+    """Each element beside all that come before it, and which those are.
+
+    Returns:
+        `x` with a new dim of 1 in front of `axis`, and a mask `[size, size, 1, ...]`
+        that holds where the second place is not behind the first.
+    """
+    dims = dims_of(x)
+    size, rest = dims[axis], [1] * (len(dims) - axis - 1)
+    places = value(nn.IotaOp([size], i64))
+    earlier, here = (reshape(places, shape) for shape in ([1, size], [size, 1]))
+    mask = value(nn.CompareOp(earlier, here, predicate="le"))
+    spread = reshape(x, [*dims[:axis], 1, *dims[axis:]])
+    return spread, reshape(mask, [size, size, *rest])
+
+
+def running_extremum(kind: str) -> Build:
+    """The extremum so far along a dim, and the last place where it was met."""
+
+    def build(call: Call, x: SSAValue, dim: int) -> Sequence[Output]:
+        if not rank_of(x):
+            return [x, call.scalar(0, i64)]
+        axis, element = dim % rank_of(x), element_of(x)
+        spread, mask = up_to_each(call, x, axis)
+        bound = lowest(element) if kind == "max" else highest(element)
+        masked = nn.SelectOp(mask, spread, call.scalar(bound, element))
+        best = value(nn.ReduceOp(masked, kind=kind, axes=[axis + 1]))
+        dims = dims_of(x)
+        wanted = reshape(best, [*dims[: axis + 1], 1, *dims[axis + 1 :]])
+        is_met = value(nn.CompareOp(spread, wanted, predicate="eq"))
+        if is_float(element):
+            is_met = value(nn.OrOp(is_met, nn.IsNanOp(spread)))
+        rest = [1] * (len(dims) - axis - 1)
+        places = reshape(value(nn.IotaOp([dims[axis]], i64)), [dims[axis], *rest])
+        met = nn.SelectOp(nn.AndOp(is_met, mask), places, call.scalar(-1, i64))
+        return [best, nn.ReduceOp(met, kind="max", axes=[axis + 1])]
+
+    return described(build, f"`nn.reduce` ({kind}) over what comes before.")
+
+
+def running_logsumexp(call: Call, x: SSAValue, dim: int) -> Output:
+    """`ln(sum of e**x)` so far along a dim."""
+    x = cast(x, call.element())
+    if not rank_of(x):
+        return x
+    axis = dim % rank_of(x)
+    spread, mask = up_to_each(call, x, axis)
+    masked = nn.SelectOp(mask, spread, call.scalar(-math.inf, element_of(x)))
+    return logsumexp(call, value(masked), [axis + 1])
 
 
 RULES: Rules = {
@@ -140,6 +198,9 @@ RULES: Rules = {
     "aten.kthvalue.default": kth_value,
     "aten.median.default": median,
     "aten.median.dim": median_along,
+    "aten.cummax.default": running_extremum("max"),
+    "aten.cummin.default": running_extremum("min"),
+    "aten.logcumsumexp.default": running_logsumexp,
     "aten.bucketize.Tensor": bucketize,
     "aten.bucketize.Scalar": bucketize,
     "aten.searchsorted.Tensor": search_sorted,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.shapes import dims_of, element_of, product
-from stepwell.frontends.torch.call import Call, rank_of, reshape, take
+from stepwell.dialects.dtypes import i64, numpy_dtype
+from stepwell.dialects.shapes import Dim, ceildiv, dims_of, element_of, product
+from stepwell.frontends.torch.call import Call, cast, rank_of, reshape, take
 from stepwell.frontends.torch.registry import Build, Rules
 
 from .elementwise import scaled
+from .indexing import lowest
 from .rows import described, pair, value
 
 
@@ -133,7 +137,9 @@ def adaptive_pool(call: Call, x: SSAValue, kind: str, count: int) -> SSAValue:
     sizes = [(dims[axis], wanted[axis]) for axis in axes]
     known = [(a, b) for a, b in sizes if isinstance(a, int) and isinstance(b, int)]
     if len(known) < count:
-        raise call.unsupported(f"adaptive pooling of {dims} to {wanted}")
+        for axis, (size, to) in zip(axes, sizes, strict=True):
+            x = _looked_up(call, x, axis, size, to, name)
+        return x
     if all(size % to == 0 for size, to in known):
         kernel = [size // to for size, to in known]
         op = nn.AvgPoolOp if kind == "avg" else nn.MaxPoolOp
@@ -153,6 +159,109 @@ def _pooled_axis(x: SSAValue, axis: int, size: int, to: int, kind: str) -> SSAVa
     return value(nn.ConcatOp(parts, axis=axis))
 
 
+def _looked_up(
+    call: Call, x: SSAValue, axis: int, size: Dim, to: Dim, kind: str
+) -> SSAValue:
+    """The same windows of an axis whose size only a run tells: as wide as the widest,
+    with what lies behind the end of each left out."""
+    window = reshape(value(nn.IotaOp([to], i64)), [to, 1])
+
+    def times(a: SSAValue, number: Dim) -> Operation:
+        return nn.MulOp(a, call.scalar(number, i64))
+
+    one, into = call.scalar(1, i64), call.scalar(to, i64)
+    start = value(nn.DivOp(times(window, size), into))
+    end = nn.AddOp(times(value(nn.AddOp(window, one)), size), call.scalar(to - 1, i64))
+    end = value(nn.DivOp(end, into))
+    width = ceildiv(size, to) + 1
+    place = value(nn.AddOp(start, nn.IotaOp([1, width], i64, axis=1)))
+    inside = nn.MinimumOp(place, nn.SubOp(end, one))
+    windows = value(nn.GatherOp(x, inside, axis=axis))
+    rest = [1] * (rank_of(x) - axis - 1)
+    is_in = reshape(value(nn.CompareOp(place, end, predicate="lt")), [to, width, *rest])
+    element = element_of(x)
+    outside = call.scalar(0 if kind == "mean" else lowest(element), element)
+    masked = nn.SelectOp(is_in, windows, outside)
+    if kind == "max":
+        return value(nn.ReduceOp(masked, kind="max", axes=[axis + 1]))
+    total = nn.ReduceOp(masked, kind="sum", axes=[axis + 1])
+    counts = reshape(cast(value(nn.SubOp(end, start)), element), [to, *rest])
+    return value(nn.DivOp(total, counts))
+
+
+def im2col(
+    call: Call,
+    x: SSAValue,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> SSAValue:
+    """The windows of an image as columns: for each place in the kernel a strided
+    slice."""
+    is_single = rank_of(x) == 3
+    x = batched(x, 2)
+    outside = [0, 0, *padding]
+    if any(padding):
+        zero = call.scalar(0, element_of(x))
+        x = value(nn.PadOp(x, zero, low=outside, high=outside, mode="constant"))
+    n, channels, *sizes = dims_of(x)
+    spans = [step * (k - 1) for step, k in zip(dilation, kernel, strict=True)]
+    counts = [
+        (size - span - 1) // step + 1
+        for size, span, step in zip(sizes, spans, stride, strict=True)
+    ]
+    pieces: list[SSAValue] = []
+    for place in itertools.product(*map(range, kernel)):
+        piece = x
+        for axis, (at, gap, count, step) in enumerate(
+            zip(place, dilation, counts, stride, strict=True), start=2
+        ):
+            first = at * gap
+            piece = take(piece, axis, first, first + (count - 1) * step + 1, step)
+        pieces.append(reshape(piece, [n, channels, 1, *counts]))
+    whole = value(nn.ConcatOp(pieces, axis=2)) if len(pieces) > 1 else pieces[0]
+    rows = channels * math.prod(kernel)
+    columns = [rows, product(counts)]
+    return reshape(whole, columns if is_single else [n, *columns])
+
+
+def col2im(
+    call: Call,
+    x: SSAValue,
+    size: Sequence[Dim],
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> SSAValue:
+    """The sum of the windows that columns hold: a transposed convolution of each
+    channel whose weights put every element in its place."""
+    n, rows, _ = dims_of(x) if rank_of(x) == 3 else (1, *dims_of(x))
+    places = math.prod(kernel)
+    if not isinstance(rows, int):
+        raise call.unsupported(f"fold of {rows} rows")
+    spans = [step * (k - 1) for step, k in zip(dilation, kernel, strict=True)]
+    inner = [
+        whole + 2 * pad - span - 1
+        for whole, pad, span in zip(size, padding, spans, strict=True)
+    ]
+    counts = [room // step + 1 for room, step in zip(inner, stride, strict=True)]
+    left = [room % step for room, step in zip(inner, stride, strict=True)]
+    one_hot = np.eye(places, dtype=numpy_dtype(element_of(x))).reshape(-1, 1, *kernel)
+    y = nn.ConvTransposeOp(
+        reshape(x, [n, rows, *counts]),
+        call.builder.constant(np.tile(one_hot, (rows // places, 1, 1, 1))),
+        None,
+        strides=list(stride),
+        pads=[*padding, *padding],
+        dilations=list(dilation),
+        output_padding=left,
+        groups=rows // places,
+    )
+    return reshape(value(y), call.dims())
+
+
 def with_indices(pool: Build) -> Build:
     """A pooling op whose second result (the positions) nobody uses."""
 
@@ -163,6 +272,8 @@ def with_indices(pool: Build) -> Build:
 
 
 RULES: Rules = {
+    "aten.im2col.default": im2col,
+    "aten.col2im.default": col2im,
     **{f"aten.max_pool{n}d.default": max_pool(n) for n in (1, 2, 3)},
     **{
         f"aten.max_pool{n}d_with_indices.default": max_pool_with_indices(n)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim
+from stepwell.frontends.described import Make, described, op_name
 from stepwell.frontends.torch.call import (
     Call,
     Operand,
@@ -18,8 +17,6 @@ from stepwell.frontends.torch.call import (
     reshape,
 )
 from stepwell.frontends.torch.registry import Build
-
-Make = Callable[..., Operation]
 
 
 def unary(op: Make, **parameters: Any) -> Build:
@@ -62,18 +59,6 @@ def same(call: Call, x: SSAValue, *_: Any) -> SSAValue:
 
 def nothing(*_: Any) -> None:
     """A check that PyTorch made when it traced the model."""
-
-
-def described(build: Build, text: str) -> Build:
-    """`build` with `text` as its line in the list of supported ops."""
-    build.__doc__ = text
-    return build
-
-
-def op_name(op: Make) -> str:
-    """The name of the op that `op` makes."""
-    made = op.func if isinstance(op, partial) else op
-    return getattr(made, "name", str(made))
 
 
 def value(op: Operation) -> SSAValue:

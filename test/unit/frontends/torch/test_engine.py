@@ -158,3 +158,25 @@ def test_a_table_of_counts_is_looked_up() -> None:
 
     sizes = ({0: Dim("rows", max=8)}, {0: Dim("columns", max=64)})
     compare(Table(), case(2, 16), case(3, 40), dynamic_shapes=sizes)
+
+
+def test_what_has_margins_is_looked_up_in_memory() -> None:
+    class Picked(nn.Module):
+        def forward(self, x: Any, rows: Any) -> Any:
+            return nn.functional.pad(x, (1, 1), value=2.0)[rows], (x * 2)[:, rows]
+
+    compare(Picked(), (torch.rand(3, 4), torch.tensor([2, 0])))
+
+
+def test_windows_of_images_of_any_size() -> None:
+    class Folded(nn.Module):
+        def forward(self, x: Any) -> Any:
+            columns = nn.functional.unfold(x, 3, padding=1, stride=2)
+            pooled = nn.functional.adaptive_avg_pool2d(x, (2, 3))
+            return (
+                columns,
+                nn.functional.fold(columns, (6, 8), 3, padding=1, stride=2),
+                pooled,
+            )
+
+    compare(Folded(), (torch.rand(2, 3, 6, 8),))

@@ -464,6 +464,16 @@ CALLS: list[tuple[Any, ...]] = [
     ("unfold.default", LINE, 1, 2, 1),
     ("movedim.int", IMAGE, 1, -1),
     ("movedim.intlist", IMAGE, [0, 3], [2, 0]),
+    ("rrelu.default", X, 0.1, 0.3),
+    ("addbmm.default", floats(3, 5), floats(2, 3, 4), floats(2, 4, 5),
+     {"beta": 0.5, "alpha": 2}),
+    *(("einsum.default", equation, [floats(*shape) for shape in shapes])
+      for equation, *shapes in (
+          ("ii->i", (4, 4)), ("ii", (4, 4)), ("iij->j", (4, 4, 3)),
+          ("...ij,...jk,kl->...il", (2, 3, 4), (1, 4, 5), (5, 2)),
+          ("b...i,i...,j->...bj", (2, 3, 4), (4, 1), (5,)))),
+    ("searchsorted.Tensor", X.sort()[0], floats(3, 5)),
+    ("searchsorted.Tensor", X[0], floats(3, 5), {"sorter": X[0].argsort()}),
     # Indexing
     ("embedding.default", floats(7, 3), integers(2, 5)),
     ("index_select.default", X, 1, integers(6, high=4)),
@@ -498,6 +508,14 @@ CALLS: list[tuple[Any, ...]] = [
     ("as_strided.default", X, [3, 2, 2], [1, 4, 0]),
     *(("_embedding_bag.default", floats(7, 3), integers(8, high=7),
        torch.tensor([0, 3, 3, 5]), False, mode, {"outputs": 1}) for mode in (0, 1, 2)),
+    *(("_embedding_bag.default", floats(7, 3), integers(8, high=7),
+       torch.tensor([0, 3, 3, 8]), False, mode, False, None, True, 2, {"outputs": 1})
+      for mode in (0, 1, 2)),
+    *(("index_reduce.default", X, 1, torch.tensor([0, 2, 2]), floats(3, 3), kind,
+       {"include_self": kind != "amax"}) for kind in ("prod", "mean", "amax", "amin")),
+    ("index_put.default", X, [torch.tensor([True, False, True])], floats(2, 4), True),
+    ("index_put.default", X, [torch.tensor([False] * 3)], floats(0, 4)),
+    ("index_put.default", X, [torch.tensor([True, False, True])], floats(1, 4)),
     # Creation
     ("full.default", [2, 3], 2.5),
     ("full.default", [2, 3], 7),

@@ -231,3 +231,62 @@ def test_resizing(check_op: Any, size: list[int], data: Any, dynamic: bool) -> N
             rtol=1e-3,
             atol=1e-4,
         )
+
+
+@few
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    st.tuples(st.integers(0, 2), st.integers(0, 1)),
+    st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    dynamic,
+)
+def test_windows_as_columns_and_back(
+    check_op: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, dynamic: bool
+) -> None:
+    image = numbers((2, 3, 8, 9))
+    options = [list(each) for each in (kernel, dilation, padding, stride)]
+    check_op("aten.im2col.default", image, *options, dynamic=dynamic)
+    columns = torch.ops.aten.im2col(image, *options)
+    check_op("aten.col2im.default", columns, [8, 9], *options)
+
+
+@few
+@given(
+    shapes,
+    st.sampled_from(["cummax", "cummin", "logcumsumexp"]),
+    st.booleans(),
+    st.data(),
+    dynamic,
+)
+def test_running_extrema(
+    check_op: Any, shape: Any, name: str, with_nan: bool, data: Any, dynamic: bool
+) -> None:
+    x = numbers(shape)
+    if with_nan and name != "logcumsumexp":
+        x.view(-1)[data.draw(st.integers(0, x.numel() - 1))] = float("nan")
+    dim = data.draw(st.integers(-len(shape), len(shape) - 1))
+    check_op(f"aten.{name}.default", x, dim, dynamic=dynamic)
+
+
+@few
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=2), st.booleans(), dynamic)
+def test_adaptive_pools(
+    check_op: Any, size: list[int], is_max: bool, dynamic: bool
+) -> None:
+    x = numbers((2, 3, 5, 7))
+    if is_max:
+        name = "aten.adaptive_max_pool2d.default"
+        check_op(name, x, size, outputs=1, dynamic=dynamic)
+    else:
+        check_op("aten._adaptive_avg_pool2d.default", x, size, dynamic=dynamic)
+
+
+@few
+@given(shapes, st.data())
+def test_assignments_through_masks(check_op: Any, shape: Any, data: Any) -> None:
+    covered = data.draw(st.integers(1, len(shape)))
+    mask = numbers(shape[:covered], torch.bool, seed=data.draw(st.integers(0, 9)))
+    rows = numbers((int(mask.sum()), *shape[covered:]), seed=1)
+    accumulate = data.draw(st.booleans())
+    check_op("aten.index_put.default", numbers(shape), [mask], rows, accumulate)
