@@ -118,6 +118,8 @@ def _last_dim(product: Product, value: SSAValue) -> str | None:
     """The dim along which a factor's tensor is contiguous, if TMA can move it."""
     if not isinstance(value, BlockArgument):
         return None
+    if not product.op.inputs[value.index].has_one_use():
+        return None  # the kernel's epilogue reads it too, as no tile of the product
     access: AccessMap = product.op.in_maps[value.index]
     shape: Shape = dims_of(product.op.inputs[value.index])
     if access.indirects or not access.is_projection or not 1 < len(shape) <= 5:

@@ -111,3 +111,18 @@ def test_kernel_by_kernel_wants_two_engines_of_one_model(hopper, build_gpu):
     engine, judge = load_bytes(hopper, device=gpu), Engine(build_gpu(), device=gpu)
     with pytest.raises(ValueError, match=r"expected '[^']+' in both engines"):
         compare_kernels(engine, judge, {"x": pictures(1)[0]})
+
+
+def test_a_factor_that_the_epilogue_reads_keeps_the_ordinary_schedule():
+    """TMA brings a factor in the product's tiles, in which nothing else can read it."""
+    schedules = {}
+    for name, addend in (("own", "x"), ("other", "z")):
+        model = parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 18]>\n'
+            "g (float16[64, 128] x, float16[128, 128] w, float16[64, 128] z) "
+            f"=> (float16[64, 128] y) {{ h = MatMul(x, w)\n y = Add(h, {addend}) }}"
+        )
+        engine = stepwell.build(model, target="sm_90a", precision="fp16")
+        (segment,) = engine.manifest.program.steps
+        schedules[name] = segment.launches[-1].schedule
+    assert "wgmma" in schedules["other"] and "wgmma" not in schedules["own"]
