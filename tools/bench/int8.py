@@ -1,21 +1,24 @@
 """INT8 models beside onnxruntime: op by op on taps, and by the answers of their tasks.
 
-Usage: python tools/bench/int8.py [--write]
+Usage: python tools/bench/int8.py [--target cpu] [--device DEVICE] [--write]
 
 Rounding to eight bits turns a difference in the last bit of a float into a whole step,
 so the outputs of two right implementations differ by some steps. Therefore each node is
 compared alone, on the very inputs it has under onnxruntime (nodes of one signature are
 compared once), and the whole models by what they are used for: the text that is read,
-the direction of the sentence embeddings. `--write` keeps docs/benchmarks/int8.md.
+the direction of the sentence embeddings. With a target of its own, such as `--target
+sm_90a`, on a GPU or `--device emulated`. `--write` keeps docs/benchmarks/int8.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +30,15 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.progress import track
 
 import stepwell
+from stepwell.runtime import Engine
 from stepwell.tools.bench.cases import tokens
 from stepwell.tools.bench.cpu import relative_error
 from stepwell.tools.models import model_path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "int8.md"
 Feeds = dict[str, NDArray]
+Build = Callable[..., Engine]
+"""`stepwell.build` for some target and device."""
 WORDS = ("7k3m", "stepwell", "a9c4e", "model", "3x5t", "engine", "pq82", "tile")
 
 
@@ -108,7 +114,9 @@ def distinct_nodes(model: onnx.ModelProto, values: Feeds) -> Iterator[onnx.NodeP
             yield node
 
 
-def errors_by_op(model: onnx.ModelProto, feeds: Feeds) -> dict[str, list[float]]:
+def errors_by_op(
+    model: onnx.ModelProto, feeds: Feeds, build: Build
+) -> dict[str, list[float]]:
     """Relative error of each distinct node on its own inputs, by op type."""
     values = taps(model, feeds)
     nodes = list(distinct_nodes(model, values))
@@ -116,7 +124,7 @@ def errors_by_op(model: onnx.ModelProto, feeds: Feeds) -> dict[str, list[float]]
     for node in track(nodes, description=f"{len(nodes)} nodes"):
         single = single_node_model(model, node, values)
         inputs = {info.name: values[info.name] for info in single.graph.input}
-        ours = stepwell.build(single, threads=1).run(inputs)
+        ours = build(single, threads=1).run(inputs)
         names = [name for name in node.output if name]
         theirs = [values[name] for name in names]
         error = relative_error([ours[name] for name in names], theirs)
@@ -151,9 +159,9 @@ class Agreement:
     total: float
 
 
-def ocr_agreement(path: Path) -> Agreement:
+def ocr_agreement(path: Path, build: Build) -> Agreement:
     """Words that ddddocr reads alike."""
-    engine = stepwell.build(path)
+    engine = build(path)
     peer = onnxruntime.InferenceSession(str(path))
     good = 0
     for word in WORDS:
@@ -163,9 +171,9 @@ def ocr_agreement(path: Path) -> Agreement:
     return Agreement("words read alike", good, len(WORDS))
 
 
-def embedding_agreement(path: Path) -> Agreement:
+def embedding_agreement(path: Path, build: Build) -> Agreement:
     """The least cosine between mean embeddings of eight token sequences."""
-    engine = stepwell.build(path)
+    engine = build(path)
     peer = onnxruntime.InferenceSession(str(path))
     least = 1.0
     for length in (5, 9, 16, 24, 33, 47, 64, 100):
@@ -178,7 +186,7 @@ def embedding_agreement(path: Path) -> Agreement:
     return Agreement("least cosine of embeddings", least, 1)
 
 
-def report() -> tuple[str, float]:
+def report(build: Build) -> tuple[str, float]:
     """The page's tables, and the largest error of any single node."""
     names = ("input_ids", "attention_mask")
     models = {
@@ -189,9 +197,9 @@ def report() -> tuple[str, float]:
     worst = 0.0
     for name, (feeds, agreement) in models.items():
         path = model_path(name)
-        errors = errors_by_op(onnx.load(path), feeds)
+        errors = errors_by_op(onnx.load(path), feeds, build)
         worst = max(worst, *(max(found) for found in errors.values()))
-        outcome = agreement(path)
+        outcome = agreement(path, build)
         parts += [
             f"## {name}",
             f"{outcome.measure}: {outcome.good:.6g} of {outcome.total:g}",
@@ -206,11 +214,19 @@ def report() -> tuple[str, float]:
 
 def main(arguments: list[str]) -> int:
     """Returns 1 if a node alone differs by more than 1e-4."""
-    text, worst = report()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--target", default="cpu")
+    parser.add_argument("--device", help="by default the target's own kind")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args(arguments)
+    device = options.device or ("cpu" if options.target.startswith("cpu") else "cuda")
+    build = partial(stepwell.build, target=options.target, device=device)
+    text, worst = report(build)
     print(text)
-    if "--write" in arguments:
+    if options.write:
         title = "# INT8 models, op by op and by their task"
-        command = f"Command: `python tools/bench/int8.py`, {date.today()}."
+        rest = "".join(f" {a}" for a in arguments if a != "--write")
+        command = f"Command: `python tools/bench/int8.py{rest}`, {date.today()}."
         note = (
             "Each distinct node runs alone, on the inputs it has under onnxruntime; "
             "then the whole model by its task."
