@@ -127,6 +127,33 @@ def test_a_size_may_be_a_multiple_of_another_ones() -> None:
     assert ranges_of(built)["x_0"] == DimRange(2, 16, divisor=2)
 
 
+class Pair(torch_nn.Module):
+    """Two inputs that are not alike, and a weight of their shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch_nn.Parameter(torch.rand(3, 4))
+
+    def forward(self, first: Any, second: Any) -> Any:
+        return first - 2 * second[0] * self.weight[0]
+
+
+def test_a_tensor_given_twice_is_two_inputs() -> None:
+    others = torch.rand(3, 4), [torch.rand(3, 4)]
+    check(Pair(), (X, [X]), others)
+    shapes = torch.export.ShapesCollection()
+    shapes[X] = {0: Dim("batch", max=9)}
+    longer = torch.rand(5, 4), [torch.rand(5, 4)]
+    built = check(Pair(), (X, [X]), others, longer, dynamic_shapes=shapes)
+    assert list(ranges_of(built)) == ["batch"]
+
+
+def test_a_weight_may_be_an_example_input() -> None:
+    module = Pair()
+    with torch.no_grad():
+        check(module, (module.weight, [X]), (torch.rand(3, 4), [torch.rand(3, 4)]))
+
+
 def test_a_profile_narrows_the_range() -> None:
     options = {"dynamic_shapes": BATCH, "shapes": {"batch": "2..8:4"}}
     module, _ = imported(Network(), X, **options)
