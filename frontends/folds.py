@@ -156,6 +156,17 @@ def logical(function: Callable[..., Contents]) -> Fold:
     return fold
 
 
+def cast(x: Contents, dtype: np.dtype[Any]) -> Contents | None:
+    """Casts between integers, and of integers to and from floats that hold them."""
+    if is_symbolic(x):
+        return x if dtype.kind in "iuf" else None
+    if dtype.kind not in "iufb" or x.dtype.kind not in "iufb":
+        return None
+    if x.dtype.kind == "f" and dtype.kind in "iu" and not np.isfinite(x).all():
+        return None
+    return x.astype(dtype)
+
+
 def where(_: Node, condition: Contents, x: Contents, y: Contents) -> Contents | None:
     """Element by element, on a condition that is known."""
     if is_symbolic(condition):

@@ -14,6 +14,7 @@ from xdsl.ir import Attribute
 
 from stepwell.dialects.dims import Dim, dim_max, dim_min
 from stepwell.dialects.dtypes import element_type, i64
+from stepwell.frontends import folds
 from stepwell.frontends.folding import Fold
 from stepwell.frontends.folds import (
     absolute,
@@ -37,15 +38,8 @@ from stepwell.frontends.values import Contents, as_dim_array, dim_array, is_symb
 
 
 def cast(node: Node, x: Contents) -> Contents | None:
-    """Casts between integers, and of integers to and from floats that hold them."""
-    dtype = node.dtype("to")
-    if is_symbolic(x):
-        return x if dtype.kind in "iuf" else None
-    if dtype.kind not in "iufb" or x.dtype.kind not in "iufb":
-        return None
-    if x.dtype.kind == "f" and dtype.kind in "iu" and not np.isfinite(x).all():
-        return None
-    return x.astype(dtype)
+    """A cast to the type that the node names."""
+    return folds.cast(x, node.dtype("to"))
 
 
 def cast_like(node: Node, x: Contents, like: Contents) -> Contents | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stepwell.dialects.fusion import Iterator, ScanOp, SortOp, StructuredOp
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
-from stepwell.dialects.shapes import Dim, Ranges, bounds
+from stepwell.dialects.shapes import Ranges, bounds
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError
 
@@ -42,23 +42,26 @@ def schedule_sort(op: SortOp, target: Target, ranges: Ranges) -> Schedule:
     """
     sizes = estimates(op.extents, ranges)
     along = op.dims_of_kind(Iterator.SORT)[0]
-    longest = longest_row(op.extents[along], ranges)
-    if longest is None:
+    tile = ((along, longest_row(op, along, ranges)),)
+    grid = _rows_grid(op, along, sizes, tile, target.lanes(widest(op)), target)
+    return Schedule(Anchor.SORT, grid, (), tile)
+
+
+def longest_row(op: SortOp, along: str, ranges: Ranges) -> int:
+    """The most elements that one row may have.
+
+    Raises:
+        CompileError: more than a tile can hold, or unknown.
+    """
+    high = bounds(op.extents[along], ranges)[1]
+    if high > LONGEST_SORT:
         raise CompileError(
             f"expected at most {LONGEST_SORT} elements to sort, got "
             f"{op.extents[along]}",
             where=str(op.location),
             fix="give the symbol a smaller maximum in the shape profile",
         )
-    tile = ((along, longest),)
-    grid = _rows_grid(op, along, sizes, tile, target.lanes(widest(op)), target)
-    return Schedule(Anchor.SORT, grid, (), tile)
-
-
-def longest_row(size: Dim, ranges: Ranges) -> int | None:
-    """The largest value of `size`; None if it is unknown or too large to sort."""
-    high = bounds(size, ranges)[1]
-    return int(high) if high <= LONGEST_SORT else None
+    return int(high)
 
 
 def _rows_grid(

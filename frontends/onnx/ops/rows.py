@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
+from stepwell.frontends.described import Make, described, op_name
 from stepwell.frontends.emit import cast, like, rank_of, scalar, value
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.registry import Build
@@ -25,8 +25,6 @@ __all__ = [
     "value",
     "variadic",
 ]
-
-Make = Callable[..., Operation]
 
 
 def unary(op: Make, **floats: float) -> Build:
@@ -73,15 +71,3 @@ def variadic(op: Make) -> Build:
         return [first]
 
     return described(build, f"A chain of `{op_name(op)}`.")
-
-
-def described(build: Build, text: str) -> Build:
-    """`build` with `text` as its line in the list of supported ops."""
-    build.__doc__ = text
-    return build
-
-
-def op_name(op: Make) -> str:
-    """The name of the op that `op` makes."""
-    made = op.func if isinstance(op, partial) else op
-    return getattr(made, "name", str(made))

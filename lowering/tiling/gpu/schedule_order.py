@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from stepwell.dialects.fusion import Iterator, ScanOp, SortOp, StructuredOp
 from stepwell.dialects.schedules import Anchor, Extents, Schedule
 from stepwell.dialects.shapes import Ranges
-from stepwell.errors import CompileError
 from stepwell.lowering.tiling.estimate import estimates
 from stepwell.lowering.tiling.schedule_map import read_dim
-from stepwell.lowering.tiling.schedule_order import LONGEST_SORT, longest_row
+from stepwell.lowering.tiling.schedule_order import longest_row
 
 from .block import LANES, WARPS, WARPS_OPTION, balanced, power_of_two
 
@@ -39,15 +38,7 @@ def schedule_sort(op: SortOp, ranges: Ranges) -> Schedule:
     """
     sizes = estimates(op.extents, ranges)
     along = op.dims_of_kind(Iterator.SORT)[0]
-    longest = longest_row(op.extents[along], ranges)
-    if longest is None:
-        raise CompileError(
-            f"expected at most {LONGEST_SORT} elements to sort, got "
-            f"{op.extents[along]}",
-            where=str(op.location),
-            fix="give the symbol a smaller maximum in the shape profile",
-        )
-    extent = power_of_two(max(1, longest))
+    extent = power_of_two(max(1, longest_row(op, along, ranges)))
     tile = ((along, extent),)
     warps = max(1, min(32, extent // (LANES * CHUNK)))
     options = ((WARPS_OPTION, warps),)
