@@ -127,21 +127,50 @@ def decompose_recurrent(op: Recurrent, rewriter: Rewriter) -> Outcome:
         make_layer(op, i, count, direction == "reverse" or i == 1, rewriter)
         for i in range(count)
     ]
+    one_step = dims_of(op.x)[0] == 1 and op.lengths is None
+    run = run_once if one_step else run_loop
+    outputs, last = run(op, layers, rewriter)
+    y = joined([unsqueezed(output, 1, rewriter) for output in outputs], 1, rewriter)
+    finals = [
+        joined([unsqueezed(part, 0, rewriter) for part in parts], 0, rewriter)
+        for parts in zip(*last, strict=True)
+    ]
+    rewriter.replace(op, (), [y, *finals])
+    return None
+
+
+Results = tuple[list[SSAValue], list[list[SSAValue]]]
+"""Of each layer: its outputs, in the order of the input, and its last state."""
+
+
+def run_once(op: Recurrent, layers: Sequence[Layer], rewriter: Rewriter) -> Results:
+    """The only step, without a loop."""
+    last = [
+        step(layer, first_row(layer, rewriter), layer.state, rewriter)
+        for layer in layers
+    ]
+    return [unsqueezed(state[0], 0, rewriter) for state in last], last
+
+
+def run_loop(op: Recurrent, layers: Sequence[Layer], rewriter: Rewriter) -> Results:
+    """All steps, the layers side by side in one loop."""
     states = len(layers[0].state)
-    initial = [state for layer in layers for state in layer.state]
     steps = dims_of(op.x)[0]
+
+    def by_layer(carried: Sequence[SSAValue]) -> list[list[SSAValue]]:
+        return [
+            list(carried[i * states : (i + 1) * states]) for i in range(len(layers))
+        ]
 
     def body(
         emitter: Emitter, index: SSAValue, carried: Sequence[SSAValue]
     ) -> tuple[list[SSAValue], list[SSAValue]]:
         new: list[SSAValue] = []
         outputs: list[SSAValue] = []
-        for i, layer in enumerate(layers):
-            state = list(carried[i * states : (i + 1) * states])
+        for layer, state in zip(layers, by_layer(carried), strict=True):
             is_reversed = layer.backwards and op.lengths is None
             at = counted_down(emitter, index, steps) if is_reversed else index
-            row = row_at(emitter, layer.rows, at)
-            fresh = step(layer, row, state, emitter)
+            fresh = step(layer, row_at(emitter, layer.rows, at), state, emitter)
             output = fresh[0]
             if op.lengths is not None:
                 fresh, output = hold(op.lengths, index, fresh, state, emitter)
@@ -149,27 +178,13 @@ def decompose_recurrent(op: Recurrent, rewriter: Rewriter) -> Outcome:
             outputs.append(output)
         return new, outputs
 
-    if steps == 1 and op.lengths is None:
-        new = [
-            part
-            for layer in layers
-            for part in step(layer, first_row(layer, rewriter), layer.state, rewriter)
-        ]
-        outputs = [unsqueezed(part, 0, rewriter) for part in new[::states]]
-    else:
-        loop = counted_loop(steps, initial, body, rewriter)
-        new, outputs = list(loop.results[: len(initial)]), loop.results[len(initial) :]
-        outputs = [
-            in_order(layer, output, rewriter)
-            for layer, output in zip(layers, outputs, strict=True)
-        ]
-    y = joined([unsqueezed(output, 1, rewriter) for output in outputs], 1, rewriter)
-    last = [
-        joined([unsqueezed(part, 0, rewriter) for part in new[i::states]], 0, rewriter)
-        for i in range(states)
+    initial = [state for layer in layers for state in layer.state]
+    loop = counted_loop(steps, initial, body, rewriter)
+    outputs = [
+        in_order(layer, output, rewriter)
+        for layer, output in zip(layers, loop.results[len(initial) :], strict=True)
     ]
-    rewriter.replace(op, (), [y, *last])
-    return None
+    return outputs, by_layer(loop.results)
 
 
 def make_layer(
