@@ -22,17 +22,10 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.parser import Parser
 
-from stepwell.codegen.cuda.convert_nvvm_to_llvm import ConvertNvvmToLlvmPass
-from stepwell.codegen.cuda.convert_tile_to_nvvm import ConvertTileToNvvmPass
-from stepwell.codegen.cuda.ptx import emit_ptx
-from stepwell.dialects.context import StepwellContext
-from stepwell.dialects.registry import register_dialects
-from stepwell.dialects.target import Target
-from stepwell.runtime.devices.emulated import EmulatedDevice, encode_tensor_map
-from stepwell.tools.bench.gemm_program import GemmConfig, gemm_program
+from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.tools.bench.emulated_gemm import gemm_ptx, matrix_map
+from stepwell.tools.bench.gemm_program import GemmConfig
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "emulator.md"
 HEAD = ".version 8.7\n.target sm_90a\n.address_size 64\n"
@@ -125,21 +118,9 @@ def plain(
     return start
 
 
-def compile_ptx(config: GemmConfig) -> str:
-    """The PTX of a GEMM, by the project's own code generator."""
-    context = StepwellContext()
-    register_dialects(context)
-    outer = Parser(context, gemm_program(config)).parse_module()
-    first = outer.body.block.first_op
-    module = first if isinstance(first, ModuleOp) else outer
-    ConvertTileToNvvmPass().apply(context, module)
-    ConvertNvvmToLlvmPass().apply(context, module)
-    return emit_ptx(module, Target.parse("sm_90a"))
-
-
 def gemm(c: GemmConfig) -> Callable[[EmulatedDevice], Callable[[], int]]:
     """A Hopper GEMM: TMA, mbarriers, wgmma, warp specialisation."""
-    ptx = compile_ptx(c)
+    ptx = gemm_ptx(c)
     random = np.random.default_rng(0)
     x = random.standard_normal((c.m, c.k)).astype("f2")
     w = (random.standard_normal((c.n, c.k)) / 8).astype("f2")
@@ -150,10 +131,10 @@ def gemm(c: GemmConfig) -> Callable[[EmulatedDevice], Callable[[], int]]:
         px, pw, pb = map(device.upload, (x, w, bias))
         py = device.upload(np.full((c.m, c.n), np.nan, "f2"))
         arguments = [
-            matrix_map(px, x.shape, (c.rows, 64)),
-            matrix_map(pw, w.shape, (c.columns, 64)),
+            matrix_map(px, x.shape, c.rows, 64),
+            matrix_map(pw, w.shape, c.columns, 64),
             pb,
-            matrix_map(py, (c.m, c.n), (64, c.chunk)),
+            matrix_map(py, (c.m, c.n), 64, c.chunk),
         ]
         module = device.load(ptx)
 
@@ -172,20 +153,6 @@ def gemm(c: GemmConfig) -> Callable[[EmulatedDevice], Callable[[], int]]:
         return run
 
     return start
-
-
-def matrix_map(pointer: int, shape: Sequence[int], box: tuple[int, int]) -> bytes:
-    """A tensor map of a row-major matrix of halves, in boxes of rows, columns."""
-    height, width = shape
-    rows, columns = box
-    return encode_tensor_map(
-        "float16",
-        pointer,
-        [width, height],
-        [2 * width],
-        [columns, rows],
-        swizzle=f"{2 * columns}B",
-    )
 
 
 def cases() -> list[Case]:

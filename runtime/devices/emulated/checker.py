@@ -37,7 +37,7 @@ class Leak(DeviceError):
 
 @dataclass
 class MemoryChecker:
-    """Watches the accesses of a machine (see `machine.Checker`)."""
+    """Watches the accesses of a machine."""
 
     now: int = 0
     _granule: int = 4

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
-from .memory import GlobalMemory, Memory
+from .memory import GlobalMemory
 from .wave import WARP, Group, Launch, Mask, Pending, Threads, Triple, Wait, Wave
+
+if TYPE_CHECKING:
+    from .checker import MemoryChecker
+    from .statistics import Statistics
 
 __all__ = ["WARP", "Group", "Launch", "Mask", "Pending", "Threads", "Wait", "Wave"]
 
@@ -74,108 +78,6 @@ class Step:
     registers: Callable[[], Registers] = lambda: NO_REGISTERS
 
 
-class Checker(Protocol):
-    """What watches every access of a run (see `checker.MemoryChecker`)."""
-
-    def launch(self, launch: Launch) -> None:
-        """A launch begins."""
-        ...
-
-    def begin(self, wave: Wave) -> None:
-        """Blocks begin."""
-        ...
-
-    def end(self, wave: Wave) -> None:
-        """All threads have ended."""
-        ...
-
-    def step(self, group: Group, mask: Mask, step: Step) -> None:
-        """Before each instruction."""
-        ...
-
-    def access(
-        self,
-        threads: Threads,
-        memory: Memory,
-        offsets: Offsets,
-        width: int,
-        lanes: Offsets,
-        kind: str,
-        bits: Sequence[NDArray] = (),
-    ) -> None:
-        """Before each read, write or atomic of the threads `lanes`."""
-        ...
-
-    def copied(self, memory: Memory, offsets: Offsets, width: int) -> None:
-        """A thread has waited for its `cp.async`."""
-        ...
-
-    def sent(self, threads: Threads, offsets: Offsets, width: int, lane: int) -> None:
-        """A bulk load into shared memory was issued."""
-        ...
-
-    def landed(self, wave: Wave, offsets: Offsets, width: int, key: int) -> None:
-        """A bulk load has arrived, tracked by the mbarrier at `key`."""
-        ...
-
-    def reading(
-        self, threads: Threads, memory: Memory, offsets: Offsets, width: int, lane: int
-    ) -> Offsets:
-        """An asynchronous read was issued; give the result to `has_read` later."""
-        ...
-
-    def has_read(self, memory: Memory, at: Offsets) -> None:
-        """An asynchronous read is done."""
-        ...
-
-    def met(self, threads: Threads, mask: Mask) -> None:
-        """The lanes of each warp in the mask have met."""
-        ...
-
-    def release(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:
-        """The threads publish what they did, each under a key."""
-        ...
-
-    def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Offsets) -> None:
-        """The threads learn what was published under their keys."""
-        ...
-
-    def initialised(self, threads: Threads, offset: int) -> None:
-        """An mbarrier was initialised."""
-        ...
-
-    def invalidated(self, offset: int) -> None:
-        """An mbarrier is no more."""
-        ...
-
-    def expects(self, threads: Threads, offset: int, phase: int) -> None:
-        """A phase of an mbarrier expects transactions."""
-        ...
-
-    def waited(self, offsets: Offsets, phases: Offsets) -> None:
-        """Threads have waited for phases of mbarriers."""
-        ...
-
-
-class Observer(Protocol):
-    """What counts (see `statistics.Statistics`)."""
-
-    def step(self, group: Group, mask: Mask, step: Step) -> None:
-        """Before each instruction."""
-        ...
-
-    def access(
-        self,
-        threads: Threads,
-        memory: Memory,
-        offsets: Offsets,
-        width: int,
-        lanes: Offsets,
-    ) -> None:
-        """Before each access of memory by threads `lanes`."""
-        ...
-
-
 @dataclass
 class Machine:
     """A device: its global memory and how it schedules.
@@ -188,9 +90,9 @@ class Machine:
     shuffle: random.Random | None = None
     instructions: int = 0
     limit: int | None = None
-    checker: Checker | None = None
+    checker: MemoryChecker | None = None
     sink: Callable[[str], object] = sys.stdout.write
-    statistics: Observer | None = None
+    statistics: Statistics | None = None
     _time: int = 0
 
     def time(self) -> int:

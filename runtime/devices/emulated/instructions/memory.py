@@ -22,6 +22,7 @@ from stepwell.runtime.devices.emulated.syntax import (
     Vector,
 )
 from stepwell.runtime.devices.emulated.translate import (
+    Read,
     Scope,
     element_type,
     instruction,
@@ -123,10 +124,7 @@ def mov(one: Instruction, scope: Scope) -> Operation:
     if isinstance(source, Vector):
         return _pack(target, source, type_, scope)
     write = scope.write(target, type_)
-    if isinstance(source, Symbol):
-        read = address_of(source, scope)
-    else:
-        read = scope.read(source, type_)
+    read = _address(source, type_, scope)
     return lambda threads, mask: write(threads, mask, read(threads))
 
 
@@ -164,17 +162,20 @@ def _pack(target: Operand, source: Vector, type_: str, scope: Scope) -> Operatio
     return run
 
 
+def _address(source: Operand, type_: str, scope: Scope) -> Read:
+    """How to read an address: a register, or the place of a variable."""
+    if isinstance(source, Symbol):
+        return address_of(source, scope)
+    return scope.read(source, type_)
+
+
 @instruction("mapa")
 def mapa(one: Instruction, scope: Scope) -> Operation:
     """The address that a variable of this block has in another block of the cluster."""
     generic = "shared::cluster" not in one.modifiers
     type_ = element_type(one)
     source = one.operands[1]
-    read = (
-        address_of(source, scope)
-        if isinstance(source, Symbol)
-        else scope.read(source, type_)
-    )
+    read = _address(source, type_, scope)
     rank = scope.read(one.operands[2], "u32")
     write = scope.write(one.operands[0], type_)
     base = SHARED_BASE if generic else 0
@@ -211,11 +212,7 @@ def cvta(one: Instruction, scope: Scope) -> Operation:
         base = -base
     type_ = element_type(one)
     source = one.operands[1]
-    read = (
-        address_of(source, scope)
-        if isinstance(source, Symbol)
-        else scope.read(source, type_)
-    )
+    read = _address(source, type_, scope)
     write = scope.write(one.operands[0], type_)
     step = np.array(base & (2**64 - 1), np.uint64)
     sign = -1 if "to" in one.modifiers else 1

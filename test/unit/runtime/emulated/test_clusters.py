@@ -69,7 +69,8 @@ ready:
   setp.ne.u32 %p1, %r3, 0;
   @%p1 bra again;
   mov.u16 %h1, 3;
-  cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [s], [%rd4, {-2, 1}], [bar], %h1;
+  cp.async.bulk.tensor.2d.shared::cluster.global\
+.mbarrier::complete_tx::bytes.multicast::cluster [s], [%rd4, {-2, 1}], [bar], %h1;
 again:
   mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
   @!%p2 bra again;
@@ -83,7 +84,7 @@ again:
   st.global.u32 [%rd3], %r6;
   ret;
 }
-"""  # noqa: E501
+"""
 
 
 def test_remote_shared_memory():

@@ -4,40 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.parser import Parser
 
-from stepwell.codegen.cuda.convert_nvvm_to_llvm import ConvertNvvmToLlvmPass
-from stepwell.codegen.cuda.convert_tile_to_nvvm import ConvertTileToNvvmPass
-from stepwell.codegen.cuda.ptx import emit_ptx
-from stepwell.dialects.context import StepwellContext
-from stepwell.dialects.registry import register_dialects
-from stepwell.dialects.target import Target
-from stepwell.runtime.devices.emulated import EmulatedDevice, encode_tensor_map
-from stepwell.tools.bench.gemm_program import GemmConfig, gemm_program
-
-
-def compile_ptx(config: GemmConfig) -> str:
-    context = StepwellContext()
-    register_dialects(context)
-    outer = Parser(context, gemm_program(config)).parse_module()
-    first = outer.body.block.first_op
-    module = first if isinstance(first, ModuleOp) else outer
-    ConvertTileToNvvmPass().apply(context, module)
-    ConvertNvvmToLlvmPass().apply(context, module)
-    return emit_ptx(module, Target.parse("sm_90a"))
-
-
-def matrix_map(pointer: int, shape: tuple[int, ...], rows: int, columns: int) -> bytes:
-    height, width = shape
-    return encode_tensor_map(
-        "float16",
-        pointer,
-        [width, height],
-        [2 * width],
-        [columns, rows],
-        swizzle=f"{2 * columns}B",
-    )
+from stepwell.runtime.devices.emulated import EmulatedDevice
+from stepwell.tools.bench.emulated_gemm import gemm_ptx, matrix_map
+from stepwell.tools.bench.gemm_program import GemmConfig
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -58,7 +28,7 @@ def test_gemm(groups, seed, m, columns):
         pb,
         matrix_map(py, (c.m, c.n), 64, c.chunk),
     ]
-    device.load(compile_ptx(c)).launch(
+    device.load(gemm_ptx(c)).launch(
         "gemm",
         grid=c.blocks,
         block=32 * c.warps,
