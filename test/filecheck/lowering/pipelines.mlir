@@ -1,10 +1,33 @@
-// One network down the stairs.
+// One network down the stairs of lowering/pipelines.py: what each level has, and no longer has.
 // RUN: stepwell-opt %s --stop-after nn | filecheck %s --check-prefix=NN
 // RUN: stepwell-opt %s --stop-after fusion | filecheck %s --check-prefix=FUSION
 // RUN: stepwell-opt %s --stop-after generic | filecheck %s --check-prefix=GENERIC
 // RUN: stepwell-opt %s --stop-after tile --target cpu-avx2 | filecheck %s --check-prefix=TILE
 // RUN: stepwell-opt %s --stop-after engine --target cpu-avx2 | filecheck %s --check-prefix=ENGINE
 // RUN: stepwell-opt %s --stop-after tile --target cpu-avx2 -p convert-tile-to-llvm -t llvm | filecheck %s --check-prefix=LLVM
+
+// On a GPU weights stay as they are, and kernels have a launch, layouts and shared memory.
+// RUN: stepwell-opt %s --stop-after tile --target sm_90a | filecheck %s --check-prefix=GPU
+// RUN: stepwell-opt %s --stop-after engine --target sm_90a | filecheck %s --check-prefix=ENGINE
+// RUN: stepwell-opt %s --stop-after tile --target sm_90a -t ptx | filecheck %s --check-prefix=PTX
+
+// RUN: stepwell-opt %s --stop-after nn --timing 2>&1 | filecheck %s --check-prefix=ORDER
+// RUN: not stepwell-opt %s -p 'cse{' 2>&1 | filecheck %s --check-prefix=SYNTAX
+// RUN: not stepwell-opt %s -p 'fold-constants{limt=1}' 2>&1 | filecheck %s --check-prefix=OPTION
+
+// GPU: engine.launch @transpose__conv(
+// GPU: engine.launch @conv_hard_swish__conv({{.*}}tensor<27x4xf32>
+// GPU: tile.func @conv_hard_swish__conv({{.*}}tile.launch = #tile.launch<warps = {{.*}}tile.shared_bytes =
+// GPU: tile.mma {{.*}}#tile.layout<mma_c(
+// GPU-NOT: !tile.tile<{{[0-9x]*}}{{f32|f16}}>
+// PTX: .target sm_90a
+// PTX: // node: conv
+// PTX: .visible .entry conv_hard_swish__conv(
+// PTX: mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32
+// ORDER: infer-shapes
+// ORDER: verify-provenance
+// SYNTAX: error: expected passes like 'a,b{option=1}', got 'cse{'
+// OPTION: error: bad pass options in 'fold-constants{limt=1}': Provided arguments ["limt"] not found
 
 // NN: nn.transpose %x
 // NN: nn.conv {{.*}}channels_last = true
