@@ -62,6 +62,29 @@ class GemmConfig:
         return (32, 160) if self.groups == 3 else (24, 240)
 
     @property
+    def steps(self) -> int:
+        """Steps of the ring along K."""
+        return -(-self.k // (STEP * self.wide))
+
+    @property
+    def cursor(self) -> str:
+        """The type of a place in the ring."""
+        return f"!tile.cursor<{self.stages}>"
+
+    @property
+    def sums(self) -> str:
+        """The type of a consumer's sums."""
+        return f"!tile.accumulator<64x{self.columns}xf32>"
+
+    @property
+    def factors(self) -> tuple[str, str]:
+        """The types of the shared tiles of both factors."""
+        return (
+            f"!tile.shared<{self.rows}x64xf16, #a>",
+            f"!tile.shared<{self.columns}x64xf16, #b>",
+        )
+
+    @property
     def shared_bytes(self) -> int:
         """Bytes the ring and the staging buffers take, barriers included."""
         ring = self.stages * self.wide * (self.rows + self.columns) * STEP * 2
@@ -83,11 +106,15 @@ def layouts(c: GemmConfig) -> str:
 #row = #tile.layout<slice(wgmma_accumulator({c.columns}), 0)>"""
 
 
-def producer(c: GemmConfig) -> str:
+def slots(c: GemmConfig) -> str:
+    """The names of the shared tiles of one step."""
+    return ", ".join(f"%{factor}{i}" for factor in "ab" for i in range(c.wide))
+
+
+def loads(c: GemmConfig) -> str:
     """The loads of one step of the ring."""
-    names = [f"%a{i}" for i in range(c.wide)] + [f"%b{i}" for i in range(c.wide)]
     size = c.wide * (c.rows + c.columns) * STEP * 2
-    lines = [f"%slot, {', '.join(names)} = tile.acquire %ring[%at] expect {size}"]
+    lines = [f"%slot, {slots(c)} = tile.acquire %ring[%at] expect {size}"]
     for i in range(c.wide):
         offset = f"%k{i}"
         lines += [
@@ -101,9 +128,7 @@ def producer(c: GemmConfig) -> str:
 
 def products(c: GemmConfig) -> str:
     """The products of one step of the ring; the last sum is `%more`."""
-    names = [f"%a{i}" for i in range(c.wide)] + [f"%b{i}" for i in range(c.wide)]
-    kind = f"!tile.accumulator<64x{c.columns}xf32>"
-    lines = [f"{', '.join(names)} = tile.wait %ring[%at]"]
+    lines = [f"{slots(c)} = tile.wait %ring[%at]"]
     for i in range(c.wide):
         lines += [
             f"%am{i} = tile.shared_slice %a{i}[%mine, 0] : !tile.shared<64x64xf16, "
@@ -116,7 +141,7 @@ def products(c: GemmConfig) -> str:
     for i in range(c.wide):
         after = "%more" if i == c.wide - 1 else f"%more{i}"
         lines.append(
-            f"{after} = tile.wgmma %am{i}, %bk{i}, {before} accumulate {flag} : {kind}"
+            f"{after} = tile.wgmma %am{i}, %bk{i}, {before} accumulate {flag} : {c.sums}"
         )
         before, flag = after, "%true"
     lines.append(f"tile.wgmma_wait {c.wide}")
@@ -148,76 +173,68 @@ def stores(c: GemmConfig) -> str:
     return "\n".join(lines)
 
 
-def gemm_program(c: GemmConfig) -> str:
-    """The whole module, as text."""
-    a, b = f"!tile.shared<{c.rows}x64xf16, #a>", f"!tile.shared<{c.columns}x64xf16, #b>"
-    ring = ", ".join([a] * c.wide + [b] * c.wide)
+def producer(c: GemmConfig) -> str:
+    """The role that feeds the ring: one thread of a warpgroup."""
     rows, columns = c.tiles
-    cursor = f"!tile.cursor<{c.stages}>"
-    kind = f"!tile.accumulator<64x{c.columns}xf32>"
-    few, many = c.registers
-    steps = -(-c.k // (STEP * c.wide))
-    return f"""{layouts(c)}
-module attributes {{stepwell.target = "sm_90a"}} {{
-tile.func @gemm(
-    %x: !tile.tensor_map<{c.m}x{c.k}xf16 over [0, 1], {a}>,
-    %w: !tile.tensor_map<{c.n}x{c.k}xf16 over [0, 1], {b}>,
-    %bias: !tile.view<{c.n}xf16>,
-    %y: !tile.tensor_map<{c.m}x{c.n}xf16 over [0, 1], !tile.shared<64x{c.chunk}xf16, #c>>)
-    grid (%block = {c.blocks}) attributes {{tile.launch = #tile.launch<warps = {c.warps}>}} {{
-  %c0 = arith.constant 0 : index
-  %c1 = arith.constant 1 : index
-  %c64 = arith.constant 64 : index
-  %true = arith.constant true
-  %rows = arith.constant {c.rows} : index
-  %columns = arith.constant {c.columns} : index
-  %depth = arith.constant {STEP * c.wide} : index
-  %steps = arith.constant {steps} : index
-  %tiles = arith.constant {rows * columns} : index
-  %blocks = arith.constant {c.blocks} : index
-  %ring = tile.ring consumers {4 * c.groups} : !tile.ring<{c.stages}, {ring}>
-  tile.dependency_launch
-  tile.dependency_wait
-  tile.specialise {{
-    tile.role "producer" warps 4 registers {few} (%g) {{
+    return f"""
+    tile.role "producer" warps 4 registers {c.registers[0]} (%g) {{
       tile.elect {{
-        %first = tile.cursor : {cursor}
-        scf.for %t = %block to %tiles step %blocks iter_args(%c = %first) -> ({cursor}) {{
+        %first = tile.cursor : {c.cursor}
+        scf.for %t = %block to %tiles step %blocks iter_args(%c = %first) -> ({c.cursor}) {{
           %m, %n = tile.raster %t [{rows}, {columns}] group {c.band}
           %row = arith.muli %m, %rows : index
           %column = arith.muli %n, %columns : index
-          %last = scf.for %s = %c0 to %steps step %c1 iter_args(%at = %c) -> ({cursor}) {{
+          %last = scf.for %s = %c0 to %steps step %c1 iter_args(%at = %c) -> ({c.cursor}) {{
             %k = arith.muli %s, %depth : index
-            {producer(c)}
+            {loads(c)}
             tile.commit %slot
-            %next = tile.advance %at : {cursor}
-            scf.yield %next : {cursor}
+            %next = tile.advance %at : {c.cursor}
+            scf.yield %next : {c.cursor}
           }}
-          scf.yield %last : {cursor}
+          scf.yield %last : {c.cursor}
         }}
       }}
-    }}
-    tile.role "consumer" warps 4 groups {c.groups} registers {many} (%g) {{
+    }}"""
+
+
+def consumer(c: GemmConfig) -> str:
+    """The role that multiplies: warpgroups of 64 rows each."""
+    rows, columns = c.tiles
+    return f"""
+    tile.role "consumer" warps 4 groups {c.groups} registers {c.registers[1]} (%g) {{
       %out = tile.staging : !tile.staging<2, !tile.shared<64x{c.chunk}xf16, #c>>
       %mine = arith.muli %g, %c64 : index
-      %first = tile.cursor : {cursor}
+      %first = tile.cursor : {c.cursor}
       %buffer = tile.cursor : !tile.cursor<2>
-      scf.for %t = %block to %tiles step %blocks iter_args(%c = %first, %o = %buffer) -> ({cursor}, !tile.cursor<2>) {{
+      scf.for %t = %block to %tiles step %blocks iter_args(%c = %first, %o = %buffer) -> ({c.cursor}, !tile.cursor<2>) {{
         %m, %n = tile.raster %t [{rows}, {columns}] group {c.band}
         %row0 = arith.muli %m, %rows : index
         %row = arith.addi %row0, %mine : index
         %column = arith.muli %n, %columns : index
         %spread = tile.access %bias map<(m, n) -> [n]> : !tile.view<1x{c.n}xf16>
         %e = tile.load %spread[0, %column] over [0, 1] : !tile.tile<1x{c.columns}xf16, #row>
-        %none = tile.accumulator : {kind}
-        %sum, %last, %previous = scf.for %s = %c0 to %steps step %c1 iter_args(%acc = %none, %at = %c, %before = %c) -> ({kind}, {cursor}, {cursor}) {{
+        %none = tile.accumulator : {c.sums}
+        %sum, %last, %previous = scf.for %s = %c0 to %steps step %c1 iter_args(%acc = %none, %at = %c, %before = %c) -> ({c.sums}, {c.cursor}, {c.cursor}) {{
           {products(c)}
           tile.release %ring[%before] if %again
-          %next = tile.advance %at : {cursor}
-          scf.yield %more, %next, %at : {kind}, {cursor}, {cursor}
+          %next = tile.advance %at : {c.cursor}
+          scf.yield %more, %next, %at : {c.sums}, {c.cursor}, {c.cursor}
         }}
         %ready = tile.wgmma_wait 0, %sum : !tile.tile<64x{c.columns}xf32, #acc>
         tile.release %ring[%previous]
+        {epilogue(c)}
+        {stores(c)}
+        scf.yield %last, %end : {c.cursor}, !tile.cursor<2>
+      }}
+      tile.elect {{
+        tile.tma_store_wait 0
+      }}
+    }}"""
+
+
+def epilogue(c: GemmConfig) -> str:
+    """`%result`: the sums and the bias, not below zero, in f16."""
+    return f"""
         %result = tile.map (%v = %ready, %u = %e) -> !tile.tile<64x{c.columns}xf16, #acc> {{
           %zero = arith.constant 0.0 : f32
           %wide = arith.extf %u : f16 to f32
@@ -225,14 +242,42 @@ tile.func @gemm(
           %positive = arith.maximumf %biased, %zero : f32
           %narrow = arith.truncf %positive : f32 to f16
           tile.yield %narrow : f16
-        }}
-        {stores(c)}
-        scf.yield %last, %end : {cursor}, !tile.cursor<2>
-      }}
-      tile.elect {{
-        tile.tma_store_wait 0
-      }}
-    }}
+        }}"""
+
+
+def signature(c: GemmConfig) -> str:
+    """The function's arguments and its grid."""
+    a, b = c.factors
+    return f"""
+    %x: !tile.tensor_map<{c.m}x{c.k}xf16 over [0, 1], {a}>,
+    %w: !tile.tensor_map<{c.n}x{c.k}xf16 over [0, 1], {b}>,
+    %bias: !tile.view<{c.n}xf16>,
+    %y: !tile.tensor_map<{c.m}x{c.n}xf16 over [0, 1], !tile.shared<64x{c.chunk}xf16, #c>>)
+    grid (%block = {c.blocks}) attributes {{tile.launch = #tile.launch<warps = {c.warps}>}}"""
+
+
+def gemm_program(c: GemmConfig) -> str:
+    """The whole module, as text."""
+    a, b = c.factors
+    ring = ", ".join([a] * c.wide + [b] * c.wide)
+    rows, columns = c.tiles
+    return f"""{layouts(c)}
+module attributes {{stepwell.target = "sm_90a"}} {{
+tile.func @gemm({signature(c)} {{
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  %true = arith.constant true
+  %rows = arith.constant {c.rows} : index
+  %columns = arith.constant {c.columns} : index
+  %depth = arith.constant {STEP * c.wide} : index
+  %steps = arith.constant {c.steps} : index
+  %tiles = arith.constant {rows * columns} : index
+  %blocks = arith.constant {c.blocks} : index
+  %ring = tile.ring consumers {4 * c.groups} : !tile.ring<{c.stages}, {ring}>
+  tile.dependency_launch
+  tile.dependency_wait
+  tile.specialise {{{producer(c)}{consumer(c)}
   }}
   tile.return
 }}
