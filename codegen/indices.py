@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, IntegerType
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import Builder, Value, i64
 from stepwell.dialects.dims import (
@@ -184,6 +184,19 @@ class IndexSpace:
         """`emit`, as an SSA value even where it is a number."""
         return self.b.value(self.emit(expr), self.type)
 
+    def pointer(self, base: SSAValue, address: Dim, element: Attribute) -> SSAValue:
+        """`base` plus `address` elements; what is not constant of it is shared."""
+        constant, dynamic = split_constant(address)
+        if dynamic != 0:
+            key = f"ptr {id(base)} {element} {dynamic}"
+            known = self.remembered(key)
+            if known is None:
+                known = self.b.gep(base, self.emit(dynamic), element)
+                self.remember(key, known)
+            assert isinstance(known, SSAValue)
+            base = known
+        return self.b.gep(base, constant, element)
+
     def _sum(self, expr: DimExpr) -> Value:
         total: Value = 0
         for monomial, factor in expr.terms:
@@ -230,6 +243,16 @@ class IndexSpace:
             return self.b.ibin(op, a, c)
         values = (self.b.value(v, self.type) for v in (a, c))
         return floor_division(self.b, kind, *values)
+
+
+def split_constant(expr: Dim) -> tuple[int, Dim]:
+    """`(constant, rest)` with `expr == constant + rest`."""
+    if isinstance(expr, int):
+        return expr, 0
+    for monomial, factor in expr.terms:
+        if not monomial:
+            return factor, expr - factor
+    return 0, expr
 
 
 def _floordiv(a: Dim, b: Dim) -> Dim:

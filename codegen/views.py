@@ -69,13 +69,3 @@ class View:
         for expr, stride in zip(results, row_major(self.root_dims), strict=True):
             address = address + expr * stride
         return address, guards, indirects
-
-
-def split_constant(expr: Dim) -> tuple[int, Dim]:
-    """`(constant, rest)` with `expr == constant + rest`."""
-    if isinstance(expr, int):
-        return expr, 0
-    for monomial, factor in expr.terms:
-        if not monomial:
-            return factor, expr - factor
-    return 0, expr

@@ -26,7 +26,7 @@ from stepwell.codegen.scalars.elements import (
     storage_type,
     store_conversion,
 )
-from stepwell.codegen.views import View, position, split_constant
+from stepwell.codegen.views import View, position
 from stepwell.dialects import tile
 from stepwell.dialects.dims import (
     Atom,
@@ -445,18 +445,8 @@ class Transfer:
         return self.b.gep(place.base, place.offset, self.storage)
 
     def pointer(self, address: Dim) -> SSAValue:
-        """The root pointer plus `address` elements; its dynamic part is shared."""
-        constant, dynamic = split_constant(address)
-        base = self.view.root
-        if dynamic != 0:
-            key = f"ptr {id(self.view.root)} {dynamic}"
-            known = self.space.remembered(key)
-            if known is None:
-                known = self.b.gep(base, self.space.emit(dynamic), self.storage)
-                self.space.remember(key, known)
-            assert isinstance(known, SSAValue)
-            base = known
-        return self.b.gep(base, constant, self.storage)
+        """The root pointer plus `address` elements."""
+        return self.space.pointer(self.view.root, address, self.storage)
 
     def _pointers(self, place: Place, step: Dim | None, lanes: int) -> SSAValue:
         b = self.b

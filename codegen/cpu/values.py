@@ -31,7 +31,7 @@ from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim
 from stepwell.errors import CompileError
 
-from .memory import Transfer, split_constant
+from .memory import Transfer
 
 Position = tuple[Dim, ...]
 PieceOf = Callable[[Position], SSAValue]
@@ -142,18 +142,7 @@ class Scratch(Tile):
 
     def pointer(self, pos: Position) -> SSAValue:
         """The address of the element at `pos`."""
-        b = self.space.b
-        constant, dynamic = split_constant(self.offset(pos))
-        base = self.buffer
-        if dynamic != 0:
-            key = f"scratch {id(self.buffer)} {dynamic}"
-            known = self.space.remembered(key)
-            if known is None:
-                known = b.gep(base, self.space.emit(dynamic), self.storage)
-                self.space.remember(key, known)
-            assert isinstance(known, SSAValue)
-            base = known
-        return b.gep(base, constant, self.storage)
+        return self.space.pointer(self.buffer, self.offset(pos), self.storage)
 
     @property
     def align(self) -> int:

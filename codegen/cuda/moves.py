@@ -13,6 +13,7 @@ import numpy as np
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Operation, SSAValue
 
+from stepwell.codegen.indices import split_constant
 from stepwell.codegen.llvm_builder import vector
 from stepwell.codegen.scalars.elements import (
     element_bytes,
@@ -20,7 +21,6 @@ from stepwell.codegen.scalars.elements import (
     storage_type,
     store_conversion,
 )
-from stepwell.codegen.views import split_constant
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, divisor
 from stepwell.dialects.layouts import TileLayout, register_sources, replicated

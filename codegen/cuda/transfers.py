@@ -23,7 +23,7 @@ from stepwell.codegen.scalars.elements import (
     storage_type,
     store_conversion,
 )
-from stepwell.codegen.views import View, position, split_constant
+from stepwell.codegen.views import View, position
 from stepwell.dialects import tile
 from stepwell.dialects.dims import (
     Dim,
@@ -229,19 +229,8 @@ class Transfer:
     # ---- code ----
 
     def pointer(self, address: Dim) -> SSAValue:
-        """The root pointer plus `address` elements; its dynamic part is shared."""
-        k = self.k
-        constant, dynamic = split_constant(address)
-        base = self.view.root
-        if dynamic != 0:
-            key = f"ptr {id(base)} {self.storage} {dynamic}"
-            known = k.space.remembered(key)
-            if known is None:
-                known = k.b.gep(base, k.space.emit(dynamic), self.storage)
-                k.space.remember(key, known)
-            assert isinstance(known, SSAValue)
-            base = known
-        return k.b.gep(base, constant, self.storage)
+        """The root pointer plus `address` elements."""
+        return self.k.space.pointer(self.view.root, address, self.storage)
 
     def align(self, count: int) -> int:
         """Bytes that an access of `count` elements is aligned to."""
