@@ -71,10 +71,9 @@ wgmma.wait_group.sync.aligned 0;
 st.global.v4.f32 [%rd2], {%f0, %f1, %f2, %f3};
 """
 
-DIVIDE = """
+ROOT = """
 ld.global.f32 %f1, [%rd2];
-ld.global.f32 %f2, [%rd2 + 4];
-div.ROUND.f32 %f3, %f1, %f2;
+sqrt.ROUND.f32 %f3, %f1;
 st.global.f32 [%rd2], %f3;
 """
 
@@ -94,8 +93,8 @@ PLANTED: Mapping[str, tuple[str, str]] = {
         WGMMA.replace("BETWEEN", ""),
     ),
     "subroutine": (
-        DIVIDE.replace("ROUND", "rn"),
-        DIVIDE.replace("ROUND", "full"),
+        ROOT.replace("ROUND", "rn"),
+        ROOT.replace("ROUND", "approx"),
     ),
     "generic access": (
         READ.replace("SPACE", "").replace("ADDRESS", "%rd1"),
@@ -129,6 +128,13 @@ def test_a_fence_behind_the_loop_is_no_sin() -> None:
     )
     code = machine_code(body)
     assert any(one.starts("MEMBAR") for one in code.instructions)
+    assert not sins_of(code)
+
+
+@needs_disassembler
+def test_an_exact_quotient_is_no_sin() -> None:
+    code = machine_code(ROOT.replace("sqrt.ROUND.f32 %f3", "div.rn.f32 %f3, %f1"))
+    assert any(one.starts("CALL") for one in code.instructions)
     assert not sins_of(code)
 
 
