@@ -41,7 +41,7 @@ from stepwell.frontends.tensorflow.protos import NodeDef
 from stepwell.frontends.tensorflow.registry import OpTable, Output, Rule
 from stepwell.frontends.values import Tensor, Value
 
-Scope: TypeAlias = dict[str, Sequence["Item | Poison | None"]]
+Scope: TypeAlias = dict[str, "Sequence[Item | None] | Poison"]
 """The outputs of the nodes of one body, and its arguments, by name."""
 
 ASSIGNS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
@@ -191,7 +191,7 @@ class Importer(NodeImporter):
 
     def import_node(
         self, proto: NodeDef, name: str, inputs: Sequence[Item | Poison | None]
-    ) -> Sequence[Item | Poison | None]:
+    ) -> Sequence[Item | None] | Poison:
         """The outputs of one node; poison if something of it is not supported."""
         self.ops[proto.op] += 1
         rule = self.table.find(proto.op)
@@ -199,10 +199,10 @@ class Importer(NodeImporter):
         if len(known) != len(inputs):
             if rule is None:
                 self.issues.append(Issue(name, proto.op, "the op is not supported"))
-            return _Poisoned()
+            return POISON
         node = Node(proto, name, tuple(known), self)
         found = self.attempt(node, proto.op, lambda: self.build(node, rule))
-        return _Poisoned() if found is None else found
+        return POISON if found is None else found
 
     def build(self, node: Node, rule: Rule | None) -> Sequence[Item | None]:
         """The outputs of a node: folded contents, or what its rule makes."""
@@ -231,20 +231,12 @@ class Importer(NodeImporter):
         return values
 
 
-class _Poisoned(Sequence[Poison]):
-    """Poison for any number of outputs."""
-
-    def __getitem__(self, index: object) -> Poison:  # type: ignore[override]
-        return POISON
-
-    def __len__(self) -> int:
-        return 1 << 30
-
-
 def output_of(scope: Scope, ref: Ref) -> Item | Poison | None:
     """One output of a node that was imported."""
     name, index = ref
     outputs = scope[name]
+    if isinstance(outputs, Poison):
+        return outputs
     if index >= len(outputs):
         raise ModelError(f"expected output {index} of node {name!r}, got none")
     return outputs[index]

@@ -21,6 +21,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -299,7 +300,7 @@ class TrtConverter:
     def _load(self) -> LoadedGraph:
         if self._loaded is None:
             try:
-                import tensorflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
+                import_module("tensorflow")
             except ImportError:
                 raise MissingExtraError(
                     "converting a SavedModel needs tensorflow, which is not installed",

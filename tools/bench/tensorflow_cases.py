@@ -117,6 +117,36 @@ def dilated() -> Any:
     return randomised(keras.Model(inputs, layers.Dense(5)(x)))
 
 
+def segmentation() -> Any:
+    """Atrous pyramid pooling on a small image, resized back, as DeepLab has it."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((65, 65, 3))
+    x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(inputs)
+    branches = [layers.Conv2D(8, 1)(x)]
+    for rate in (2, 4, 6):
+        y = layers.DepthwiseConv2D(3, dilation_rate=rate, padding="same")(x)
+        y = layers.BatchNormalization()(layers.Conv2D(8, 1)(y))
+        branches.append(layers.ReLU()(y))
+    pooled = layers.Conv2D(8, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    branches.append(layers.Resizing(33, 33)(pooled))
+    x = layers.Conv2D(5, 1)(layers.Concatenate()(branches))
+    return randomised(keras.Model(inputs, layers.Resizing(65, 65)(x)))
+
+
+def translation() -> Any:
+    """An LSTM that reads, one that writes, and attention between them."""
+    keras.utils.set_random_seed(0)
+    source, target = keras.Input((None, 12)), keras.Input((None, 12))
+    reader, writer = (
+        layers.LSTM(24, return_sequences=True, return_state=True) for _ in range(2)
+    )
+    read, *state = reader(source)
+    written, *_ = writer(target, initial_state=state)
+    found = layers.Concatenate()([written, layers.Attention()([written, read])])
+    x = layers.Dense(20, activation="softmax")(found)
+    return keras.Model([source, target], x)
+
+
 class Flow(tf.Module):
     """A while loop whose end data decides, and a branch on data."""
 
@@ -155,6 +185,8 @@ CASES = (
     Case("BiLSTM+GRU", recurrent, [(2, 12, 16)], exported=True),
     Case("transformer", transformer, [(2, 32)], exported=True),
     Case("1-D dilated", dilated, [(2, 64, 4)], exported=True),
+    Case("segmentation", segmentation, [(2, 65, 65, 3)], exported=True),
+    Case("translation", translation, [(2, 9, 12), (2, 7, 12)], exported=True),
     Case("if and while", Flow, [(3, 8)], exported=True),
     Case(
         "basic-pitch",

@@ -134,12 +134,14 @@ def judge_of(
     import tensorflow as tf
 
     tensors = [tf.constant(array) for array in arrays]
-    function = made if not hasattr(made, "predict") else tf.function(made)
-    found = function(*tensors)
+    is_keras = hasattr(made, "predict")
+    function = tf.function(made) if is_keras else made
+    given = [tensors] if is_keras and len(tensors) > 1 else tensors
+    found = function(*given)
     items = (
         [found[key] for key in sorted(found)] if isinstance(found, dict) else [found]
     )
-    return lambda: function(*tensors), [np.asarray(item) for item in items]
+    return lambda: function(*given), [np.asarray(item) for item in items]
 
 
 def twin_of(

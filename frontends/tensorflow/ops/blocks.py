@@ -141,33 +141,59 @@ def as_dilated(node: Node, block: Sequence[Dim], crops: Contents) -> SSAValue | 
     is_view = dims_of(conv.x) == with_units(blocks.dims, units)
     if not is_view or dims_of(conv.result) != with_units(node.dims(), units):
         return None
-    places = range(len(units), len(units) + len(block))
-    window = {name: list(conv.value(name)) for name in WINDOW}
-    rank = len(window["strides"])
-    left: list[tuple[Dim, Dim]] = []
-    sides = zip(places, block, blocks.pads, crops.reshape(-1, 2).tolist(), strict=True)
-    for place, step, pads, cuts in sides:
-        given = [window["pads"][place], window["pads"][place + rank]]
-        if (
-            window["strides"][place] != 1
-            or window["dilations"][place] != 1
-            or any(given)
-        ):
-            return None
-        window["dilations"][place] = step
-        low, high = (less(node, *pair) for pair in zip(pads, cuts, strict=True))
-        (window["pads"][place], window["pads"][place + rank]) = low[0], high[0]
-        left.append((low[1], high[1]))
+    window = dilated_window(node, conv, len(units), blocks, crops)
+    if window is None:
+        return None
     x = reshape(blocks.image, with_units(dims_of(blocks.image), units))
-    y = value(
-        nn.ConvOp(x, conv.w, groups=conv.value("groups"), channels_last=True, **window)
+    y = nn.ConvOp(
+        x,
+        conv.w,
+        strides=window.strides,
+        pads=window.pads,
+        dilations=window.dilations,
+        groups=conv.value("groups"),
+        channels_last=True,
     )
-    batch, *rest = dims_of(y)
-    return cropped(reshape(y, [batch, *rest[len(units) :]]), left)
+    batch, *rest = dims_of(value(y))
+    return cropped(reshape(y, [batch, *rest[len(units) :]]), window.crops)
 
 
-WINDOW = ("strides", "dilations", "pads")
-"""The parameters of a convolution that say where its windows lie."""
+@dataclass
+class Window:
+    """Where the windows of a convolution lie, and what is cropped of its result."""
+
+    strides: list[int]
+    dilations: list[int]
+    pads: list[Dim]
+    crops: list[tuple[Dim, Dim]]
+
+
+def dilated_window(
+    node: Node, conv: nn.ConvOp, first: int, blocks: BlockTensor, crops: Contents
+) -> Window | None:
+    """The window of `conv` over the image itself, whose blocked dims begin at `first`.
+
+    None if `conv` strides, dilates or pads these dims, or a block's size is open.
+    """
+    window = Window(
+        list(conv.value("strides")),
+        list(conv.value("dilations")),
+        list(conv.value("pads")),
+        [],
+    )
+    rank = len(window.strides)
+    rows = zip(blocks.block, blocks.pads, crops.reshape(-1, 2).tolist(), strict=True)
+    for low, (step, pads, cuts) in enumerate(rows, first):
+        high = low + rank
+        is_plain = window.strides[low] == window.dilations[low] == 1
+        is_padded = window.pads[low] != 0 or window.pads[high] != 0
+        if not is_plain or is_padded or not isinstance(step, int):
+            return None
+        window.dilations[low] = step
+        window.pads[low], before = less(node, pads[0], cuts[0])
+        window.pads[high], after = less(node, pads[1], cuts[1])
+        window.crops.append((before, after))
+    return window
 
 
 def before_views(tensor: Value | None) -> Tensor | None:

@@ -11,13 +11,12 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import is_bool
 from stepwell.dialects.shapes import element_of
 from stepwell.errors import UnsupportedError
-from stepwell.frontends.contents import materialise
 from stepwell.frontends.emit import like, reshape, value
 from stepwell.frontends.regions import common_type, tensor_of
 from stepwell.frontends.tensorflow.graph import Body
 from stepwell.frontends.tensorflow.node import Item, Node, Resource, TensorList
-from stepwell.frontends.tensorflow.ops.lists import stack_of, with_stack
-from stepwell.frontends.tensorflow.ops.loops import while_
+from stepwell.frontends.tensorflow.ops.lists import with_stack
+from stepwell.frontends.tensorflow.ops.loops import as_ssa, while_
 from stepwell.frontends.tensorflow.ops.structure import prefix_of
 from stepwell.frontends.tensorflow.registry import Output, Rule
 from stepwell.frontends.values import Tensor
@@ -73,20 +72,9 @@ def in_region(
     """Import a branch into `block`, ending in a yield: what it yields, and as what."""
     with node.builder.inside(block):
         items = node.importer.call(body, node.inputs[1:], prefix_of(node))
-        values = [as_tensor(node, item) for item in items]
+        values = [as_ssa(node, item) for item in items]
         nn.YieldOp(*values)
     return values, items
-
-
-def as_tensor(node: Node, item: Item) -> SSAValue:
-    """What a region yields for an item."""
-    match item:
-        case TensorList():
-            return stack_of(node, item)
-        case Resource():
-            raise node.unsupported("a branch that chooses a variable")
-        case _:
-            return materialise(item, node.builder)
 
 
 def case(node: Node) -> Sequence[Output]:
@@ -114,7 +102,7 @@ def pick(
     taken, items = in_region(node, bodies[0], blocks[0])
     with node.builder.inside(blocks[1]):
         rest = pick(node, index, bodies[1:], first + 1)
-        others = [as_tensor(node, _item(each)) for each in rest]
+        others = [as_ssa(node, _item(each)) for each in rest]
         nn.YieldOp(*others)
     kinds = [common_type(node, *pair) for pair in zip(taken, others, strict=True)]
     results = nn.IfOp(test, kinds, *map(Region, blocks)).results

@@ -33,7 +33,13 @@ from stepwell.frontends.contents import constant_tensor, materialise, symbolic_t
 from stepwell.frontends.emit import cast, like, reshape, value
 from stepwell.frontends.regions import loop_block, tensor_of, widen
 from stepwell.frontends.tensorflow.graph import Body, Ref
-from stepwell.frontends.tensorflow.node import Item, Node, Resource, TensorList
+from stepwell.frontends.tensorflow.node import (
+    ComplexTensor,
+    Item,
+    Node,
+    Resource,
+    TensorList,
+)
 from stepwell.frontends.tensorflow.ops.lists import stack_of, with_stack
 from stepwell.frontends.tensorflow.ops.structure import prefix_of
 from stepwell.frontends.tensorflow.registry import Output
@@ -257,13 +263,9 @@ def is_iteration(loop: Loop, ref: Ref) -> bool:
 
 def start_of(node: Node, item: Item) -> SSAValue | TensorList:
     """The first value of a carried item; a list without elements stays one."""
-    match item:
-        case TensorList():
-            return item if item.stack is None else materialise(item.stack, node.builder)
-        case Resource():
-            raise node.unsupported("a loop that changes which variable it reads")
-        case _:
-            return materialise(item, node.builder)
+    if isinstance(item, TensorList) and item.stack is None:
+        return item
+    return as_ssa(node, item)
 
 
 def fill_in(loop: Loop, initial: Sequence[SSAValue | TensorList]) -> list[SSAValue]:
@@ -333,12 +335,16 @@ def import_body(loop: Loop, block: Block) -> tuple[list[SSAValue], list[SSAValue
 
 
 def as_ssa(node: Node, item: Item) -> SSAValue:
-    """A carried or scanned item as the value that the region yields."""
-    if isinstance(item, TensorList):
-        return stack_of(node, item)
-    if isinstance(item, Resource):
-        raise node.unsupported("a loop that changes which variable it reads")
-    return materialise(item, node.builder)
+    """What a region takes or yields for an item."""
+    match item:
+        case TensorList():
+            return stack_of(node, item)
+        case Tensor():
+            return materialise(item, node.builder)
+        case Resource():
+            raise node.unsupported("a branch or loop that changes which variable it is")
+        case ComplexTensor():
+            raise node.unsupported("complex numbers out of a branch or loop")
 
 
 def next_condition(loop: Loop, carried: Sequence[Item]) -> SSAValue:

@@ -8,7 +8,6 @@ import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.dialects.dtypes import numpy_dtype
 from stepwell.dialects.shapes import dims_of, element_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.emit import like, transpose, value
@@ -36,7 +35,9 @@ def as_batch_norm(
         if x is None or scale is None or not _is_per_channel(x, mean):
             continue
         gamma, variance, epsilon = scale
-        ones = np.ones(dims_of(mean), numpy_dtype(element_of(x)))  # type: ignore[arg-type]
+        known = nn.constant_value(mean, weights)
+        assert known is not None
+        ones = np.ones_like(known)
         if gamma is None:
             gamma = value(nn.make_constant(ones, weights))
         if beta is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 from xdsl.ir import SSAValue
 
@@ -148,23 +150,32 @@ def bincount(node: Node) -> Output:
     return nn.ReduceOp(amounts, kind="sum", axes=[axis], keepdims=False)
 
 
-SEGMENTS = {
-    "Max": ("max", lambda kind: lowest(kind)),
-    "Min": ("min", lambda kind: highest(kind)),
-    "Prod": ("mul", lambda kind: 1),
-    "Sum": ("add", lambda kind: 0),
+def lowest(kind: np.dtype[Any]) -> float:
+    """The smallest number of a dtype."""
+    return limits(kind)[0]
+
+
+def highest(kind: np.dtype[Any]) -> float:
+    """The largest number of a dtype."""
+    return limits(kind)[1]
+
+
+def limits(kind: np.dtype[Any]) -> tuple[float, float]:
+    """The smallest and the largest number of a dtype."""
+    if kind.kind in "iu":
+        integers = np.iinfo(kind)
+        return integers.min, integers.max
+    floats = ml_dtypes.finfo(kind)
+    return float(floats.min), float(floats.max)
+
+
+SEGMENTS: dict[str, tuple[str, Callable[[np.dtype[Any]], float]]] = {
+    "Max": ("max", lowest),
+    "Min": ("min", highest),
+    "Prod": ("mul", lambda _: 1.0),
+    "Sum": ("add", lambda _: 0.0),
 }
 """How rows of a segment combine, and what an empty segment is, by dtype."""
-
-
-def lowest(kind: np.dtype[np.generic]) -> float:
-    """The smallest number of a dtype."""
-    return float(np.finfo(kind).min) if kind.kind == "f" else int(np.iinfo(kind).min)
-
-
-def highest(kind: np.dtype[np.generic]) -> float:
-    """The largest number of a dtype."""
-    return float(np.finfo(kind).max) if kind.kind == "f" else int(np.iinfo(kind).max)
 
 
 def combined(

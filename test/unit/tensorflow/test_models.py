@@ -118,7 +118,7 @@ def test_residual_blocks_become_fused_convolutions() -> None:
     assert not any({"add", "relu"} & {*ops} for ops in alone)
 
 
-class Flow(tf.Module):  # type: ignore[misc]
+class Flow(tf.Module):
     """A loop whose end data decides, and a branch on data."""
 
     def __init__(self) -> None:
@@ -257,7 +257,7 @@ def test_signatures_keep_the_names_of_inputs_and_outputs(tmp_path: Path) -> None
     np.testing.assert_array_equal(model(a)["output_0"], a / 2)
 
 
-class Pair(tf.Module):  # type: ignore[misc]
+class Pair(tf.Module):
     """Two signatures, one of two inputs and two outputs."""
 
     @tf.function(
