@@ -25,7 +25,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from kernel_by_kernel import compare_kernels, relative_error
 
@@ -178,11 +177,10 @@ def main(arguments: list[str]) -> int:
     batches = options.batch.split(",")
     if options.child:
         register()
-        np.seterr(over="ignore")
         return int(not check(wanted[0], int(batches[0]), options))
     pairs = [(n.name, batch) for n in wanted for batch in batches]
     with ThreadPoolExecutor(options.jobs) as pool:
-        right = list(pool.map(lambda pair: in_a_process(*pair, options), pairs))
+        right = list(pool.map(lambda p: in_a_process(p[0], p[1], options), pairs))
     return int(not all(right))
 
 
