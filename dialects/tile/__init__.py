@@ -36,8 +36,6 @@ from .device_types import (
     SharedType,
     SlotType,
     StagingType,
-    TensorMapType,
-    WindowAttr,
 )
 from .folds import ArgReduceOp, ReduceOp, ScanOp, SortOp
 from .function import (
@@ -82,6 +80,7 @@ from .shared import (
     SharedTransposeOp,
 )
 from .tensor_core import AccumulatorOp, MmaOp, WgmmaOp, WgmmaWaitOp
+from .tensor_map import TensorMapType, WindowAttr
 from .types import TileType, ViewType, tile_of, view_of
 
 UPPER_OPS = (

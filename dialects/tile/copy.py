@@ -35,14 +35,9 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.layouts import LayoutAttr
 
 from .assembly import expect, parse_indices, parse_value, print_indices
-from .device_types import (
-    SharedType,
-    SlotType,
-    TensorMapType,
-    WindowAttr,
-    shared_of,
-)
+from .device_types import SharedType, SlotType, shared_of
 from .memory import TransferOp, split_indices, storage_type
+from .tensor_map import TensorMapType, WindowAttr
 from .types import TileType
 
 
