@@ -19,6 +19,7 @@ from stepwell.dialects.schedules import Anchor, Schedule
 from stepwell.dialects.shapes import DimExpr, Ranges, Shape, dims_of
 from stepwell.lowering.tiling.contraction import factors
 from stepwell.lowering.tiling.estimate import estimates
+from stepwell.lowering.tiling.hopper.match import DEPTH, GROUP_ROWS
 from stepwell.lowering.tiling.product import Product, product_of
 
 from .block import MULTIPROCESSORS
@@ -26,9 +27,6 @@ from .schedule_contraction import is_mma
 
 WGMMA_OPTION = "wgmma"
 """The option that asks `specialise-warps` for a program of producer and consumers."""
-
-DEPTH = 64
-"""Extent of K in one step of the ring: 128 bytes, the widest swizzle."""
 
 LEAST_ROWS = 32
 """Fewer rows waste more than half of a warpgroup's products."""
@@ -58,7 +56,7 @@ def schedule_product(product: Product, sizes: Mapping[str, int]) -> Schedule | N
 
     choices = [c for c in hopper_tiles() if c[1] // 2 < sizes[column]]
     groups, columns = min(choices, key=cost)
-    tile = ((row, 64 * groups), (column, columns), (inner, DEPTH))
+    tile = ((row, GROUP_ROWS * groups), (column, columns), (inner, DEPTH))
     steps = dict(tile)
     order = (*product.batch, *product.m, *product.n)
     grid = tuple((dim, steps.get(dim, 1)) for dim in order)
@@ -78,10 +76,10 @@ def microseconds(
     groups: int, columns: int, batch: int, m: int, n: int, k: int
 ) -> float:
     """The time of a product; groups and columns say how it is cut."""
-    tiles = batch * -(-m // (64 * groups)) * -(-n // columns)
+    tiles = batch * -(-m // (GROUP_ROWS * groups)) * -(-n // columns)
     waves = -(-tiles // MULTIPROCESSORS)
     issue = 2.0 * columns * groups
-    load = (64 * groups + columns) * 1.6
+    load = (GROUP_ROWS * groups + columns) * 1.6
     cache = (8192 * groups + 128 * groups * columns) / 115
     step = max(issue, load, cache) / 1450
     rest = 0.3 + 1.3 * groups * columns / 512

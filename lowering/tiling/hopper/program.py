@@ -22,11 +22,9 @@ from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.layouts import LayoutAttr, swizzled, wgmma_accumulator
 from stepwell.dialects.shapes import Dim, dim_min
 from stepwell.dialects.target import Target
+from stepwell.lowering.tiling.gpu.block import MULTIPROCESSORS
 
 from .match import DEPTH, GROUP_ROWS, Gemm, Place, Refusal, check_tensor, place_of
-
-PROCESSORS = 132
-"""Multiprocessors that a persistent grid fills (H100 and H200, SXM)."""
 
 BAND = 8
 """Rows of tiles that are walked together, so that the L2 cache holds them."""
@@ -236,7 +234,7 @@ class HopperProgram:
         """
         old = self.gemm.func
         kinds = [self.argument_type(argument) for argument in old.args]
-        blocks = dim_min(PROCESSORS, self.tiles)
+        blocks = dim_min(MULTIPROCESSORS, self.tiles)
         func = tile.FuncOp(old.sym_name.data, kinds, [blocks], old.symbol_names)
         e = Emitter(func.body.block, dict(zip(old.args, func.args, strict=True)))
         self.block_id = func.program_ids[0]
