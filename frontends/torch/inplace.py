@@ -11,8 +11,7 @@ from torch import fx
 
 from .overloads import is_mutable, op_name, rule_name
 
-_FRESH = frozenset(
-    """
+_FRESH_OPS = """
     _softmax abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d add
     addmm avg_pool1d avg_pool2d avg_pool3d baddbmm batch_norm bmm cat clamp clone
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
@@ -21,8 +20,8 @@ _FRESH = frozenset(
     max_pool2d max_pool3d mean mish mm mul neg relu relu6 rms_norm
     scaled_dot_product_attention sigmoid silu softplus sqrt stack sub sum tanh
     upsample_bilinear2d upsample_nearest2d where
-    """.split()  # noqa: SIM905
-)
+"""
+_FRESH = frozenset(_FRESH_OPS.split())
 """Ops whose result is always new memory."""
 
 

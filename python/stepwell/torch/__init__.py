@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 try:
-    import torch as _torch  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import_module("torch")
 except ImportError:
     from stepwell.errors import MissingExtraError
 

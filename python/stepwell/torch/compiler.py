@@ -215,7 +215,8 @@ def refusals(program: Program, settings: Settings) -> dict[Node, str]:
     refused: dict[Node, str] = {}
     for issue in unsupported(program.module):
         node = issue.fx_node
-        if node is not None and (owner := owners.get(node.graph, node)) is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        if node is not None:
+            owner = owners.get(node.graph, node)
             reason = issue.what.removesuffix(f" at {place_of(node)}")
             refused.update(dict.fromkeys(_calls_about(owner), reason))
     for node in graph.nodes:

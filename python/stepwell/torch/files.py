@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from stepwell.errors import EngineFileError, OptionError, UnsupportedError
@@ -269,7 +270,7 @@ def _constant(text: str) -> Any:
 
 
 def _function_name(target: Any) -> str:
-    if isinstance(target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
+    if isinstance(target, OpOverload):
         return str(target)
     name = f"{target.__module__}.{target.__name__}"
     if name not in _FUNCTIONS:
@@ -285,7 +286,7 @@ def _function(name: str) -> Any:
         return _FUNCTIONS[name]
     space, op, overload = name.split(".")
     found = getattr(getattr(getattr(torch.ops, space), op), overload)
-    if not isinstance(found, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
+    if not isinstance(found, OpOverload):
         raise ValueError(f"expected an op of torch, got {name!r}")
     return found
 

@@ -123,7 +123,7 @@ def _compile_exported(
     tensors = [*program.weights.values(), *_fake_inputs(exported)]
     fakes = (tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
     device = next((tensor.device for tensor in fakes), torch.device("cpu"))
-    state = {**exported.state_dict, **exported.constants}
+    state: dict[str, Any] = {**exported.state_dict, **exported.constants}
     state = {name: state[name] for name in signature.arguments if name in state}
     graph, graph_report = compile_program(program, settings.for_device(device), title)
     return CompiledModule(
@@ -131,7 +131,7 @@ def _compile_exported(
         signature,
         (in_spec, out_spec),
         names,
-        state,  # pyright: ignore[reportArgumentType]
+        state,
         graph_report,
     )
 

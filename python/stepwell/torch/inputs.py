@@ -161,7 +161,8 @@ def _range_of(
     if shape is not None:
         if given:
             raise OptionError("expected shape or min, opt and max_shape, got both")
-        return (tuple(shape),) * 3  # pyright: ignore[reportReturnType]
+        only = tuple(shape)
+        return only, only, only
     if len(given) != 3:
         raise OptionError(
             "expected an Input's shape, or all of min_shape, opt_shape and max_shape",

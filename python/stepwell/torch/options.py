@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -202,10 +203,29 @@ def _device_target(device: Any) -> dict[str, Any]:
 
 
 def _op_names(ops: Collection[Any]) -> frozenset[str]:
+    """The names of ops: `aten.relu` for all overloads, `aten.relu.default` for one.
+
+    Raises:
+        OptionError: PyTorch has no such op.
+    """
     names = (op if isinstance(op, str) else op_name(op) for op in ops)
-    return frozenset(
-        name.replace("torch.ops.", "").replace("::", ".") for name in names
-    )
+    found = {name.replace("torch.ops.", "").replace("::", ".") for name in names}
+    for name in sorted(found):
+        space, _, rest = name.partition(".")
+        try:
+            operator.attrgetter(rest)(getattr(torch.ops, space))
+        except AttributeError:
+            raise OptionError(
+                f"expected ops of torch in torch_executed_ops, got {name!r}",
+                fix="name them as reports do: aten.relu or aten.relu.default",
+            ) from None
+    return frozenset(found)
+
+
+def _least_size(value: Any) -> dict[str, Any]:
+    if not isinstance(value, int) or value < 0:
+        raise OptionError(f"expected a min_block_size of 0 or more, got {value!r}")
+    return {"min_block_size": value}
 
 
 _USED: Mapping[str, Any] = {
@@ -214,7 +234,7 @@ _USED: Mapping[str, Any] = {
     "enabled_precisions": lambda value: {"precision": precision_of(value)},
     "precision": lambda value: {"precision": _precision_name(value)},
     "threads": lambda value: {"threads": value},
-    "min_block_size": lambda value: {"min_block_size": int(value)},
+    "min_block_size": _least_size,
     "torch_executed_ops": lambda value: {"torch_executed_ops": _op_names(value)},
     "require_full_compilation": lambda value: {"require_full_compilation": bool(value)},
     "pass_through_build_failures": lambda value: {

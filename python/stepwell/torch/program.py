@@ -87,7 +87,7 @@ def program_of(exported: ExportedProgram) -> tuple[Program, Signature]:
         for spec in signature.output_specs
         if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
     }
-    state = {**exported.state_dict, **exported.constants}
+    state: dict[str, Any] = {**exported.state_dict, **exported.constants}
     weights: dict[str, torch.Tensor] = {}
     arguments: list[str | int] = []
     users: dict[str, int] = {}
@@ -103,7 +103,7 @@ def program_of(exported: ExportedProgram) -> tuple[Program, Signature]:
         elif spec.target in changed:
             arguments.append(str(spec.target))
         else:
-            weights[name] = state[str(spec.target)]  # pyright: ignore[reportArgumentType]
+            weights[name] = state[str(spec.target)]
     mutations = [
         users[str(spec.target)]
         if spec.kind is OutputKind.USER_INPUT_MUTATION

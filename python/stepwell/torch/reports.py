@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch._ops import OpOverload, OpOverloadPacket
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+).*\n\s*(?P<code>.+)')
 
@@ -89,8 +90,9 @@ class Report:
 
 
 def op_name(target: Any) -> str:
-    """`aten.add.Tensor` for an ATen op; the plain name of anything else."""
-    if isinstance(target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
+    """`aten.add.Tensor` for an ATen op, `aten.add` for all its overloads; the plain
+    name of anything else."""
+    if isinstance(target, OpOverload | OpOverloadPacket):
         return str(target)
     return getattr(target, "__name__", str(target))
 

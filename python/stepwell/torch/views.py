@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 
 import torch
+from torch._ops import OpOverload
 
 from .program import Program
 
@@ -72,4 +73,4 @@ def is_view(node: Node) -> bool:
     if node.target is operator.getitem:
         return is_view(source)
     target = node.target
-    return isinstance(target, torch._ops.OpOverload) and target.is_view  # pyright: ignore[reportPrivateUsage]
+    return isinstance(target, OpOverload) and target.is_view

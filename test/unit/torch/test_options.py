@@ -69,9 +69,25 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
 
 
 def test_ops_to_leave_to_torch_have_many_spellings():
-    ops = {torch.ops.aten.relu.default, "torch.ops.aten.add", "aten::mul"}
-    settings = settings_from({"torch_executed_ops": ops})
-    assert settings.torch_executed_ops == {"aten.relu.default", "aten.add", "aten.mul"}
+    aten = torch.ops.aten
+    ops = {aten.relu.default, aten.sub, "torch.ops.aten.add", "aten::mul"}
+    assert settings_from({"torch_executed_ops": ops}).torch_executed_ops == {
+        "aten.relu.default",
+        "aten.sub",
+        "aten.add",
+        "aten.mul",
+    }
+
+
+@pytest.mark.parametrize("name", ["aten.reluu", "relu", "nosuch.relu"])
+def test_ops_that_torch_does_not_have_are_refused(name):
+    with pytest.raises(OptionError, match=f"expected ops of torch .* got '{name}'"):
+        settings_from({"torch_executed_ops": {name}})
+
+
+def test_a_smallest_size_that_is_none_is_refused():
+    with pytest.raises(OptionError, match="min_block_size of 0 or more, got 'few'"):
+        settings_from({"min_block_size": "few"})
 
 
 def test_a_device_is_a_target():

@@ -50,9 +50,8 @@ def function(module: ModuleOp) -> FuncOp:
 
 
 def output_names(module: ModuleOp) -> list[str]:
-    attributes = function(module).res_attrs
-    assert attributes is not None
-    return [entry.data["nn.name"].data for entry in attributes]  # type: ignore[union-attr]
+    attributes: Any = function(module).res_attrs
+    return [entry.data["nn.name"].data for entry in attributes]
 
 
 def check(
