@@ -110,16 +110,14 @@ def compare(function: Callable[[Dim, Dim, Ranges], bool | None]) -> Fold:
 
     def fold(node: Node, *inputs: Contents) -> Contents | None:
         if not any(is_symbolic(array) for array in inputs):
-            return (
-                None
-                if any(a.dtype.kind not in "iufb" for a in inputs)
-                else (
-                    np.asarray(
-                        elementwise(lambda a, b: _plain(function, a, b), *inputs), bool
-                    )
-                )
-            )
-        decide = lambda a, b: function(a, b, node.builder.ranges)  # noqa: E731
+            if any(array.dtype.kind not in "iufb" for array in inputs):
+                return None
+            plain = elementwise(lambda a, b: _plain(function, a, b), *inputs)
+            return np.asarray(plain, bool)
+
+        def decide(left: Dim, right: Dim) -> bool | None:
+            return function(left, right, node.builder.ranges)
+
         found = elementwise(decide, *(as_dim_array(array) for array in inputs))
         return None if found is None else found.astype(bool)
 

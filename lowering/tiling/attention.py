@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from xdsl.dialects import arith
 from xdsl.dialects import math as mlir_math
-from xdsl.dialects.builtin import Float64Type, f32
+from xdsl.dialects.builtin import AnyFloat, Float64Type, f32
 from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects.dtypes import is_bool
@@ -246,10 +246,10 @@ class Flash:
         kind = tile_of(tile)
         if kind.element_type == element:
             return tile
+        assert isinstance(element, AnyFloat)
         cast = arith.TruncFOp if element != self.type else arith.ExtFOp
         with self.program.map([tile], [TileType(kind.extents, element)]) as body:
-            scalar = body.scalars[0]
-            body.yielded = [self._add(cast(scalar, element))]  # pyright: ignore
+            body.yielded = [self._add(cast(body.scalars[0], element))]
         return body.results[0]
 
     def _scores(self, raw: SSAValue, frame: Frame) -> SSAValue:
