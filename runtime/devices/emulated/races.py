@@ -164,7 +164,8 @@ class Rules:
         index, column = np.nonzero(times > -1)
         if not index.size:
             return
-        lane, when = shadow.lanes[at[index], column], times[index, column]
+        lane = shadow.lanes[at[index], column].astype(np.int64)
+        when = times[index, column]
         who = order.thread_at(one.thread[index] // WARP, column, lane)
         racy = ~self._ordered(one.chosen(index), who, when)
         if racy.any():
