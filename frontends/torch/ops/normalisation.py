@@ -16,7 +16,7 @@ from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .elementwise import scaled
 from .reduction import var_mean
-from .rows import described, value
+from .rows import described, first_of, value
 
 
 def batch_norm(
@@ -38,9 +38,7 @@ def batch_norm(
         raise call.unsupported(
             "batch_norm that changes its statistics", fix="call model.eval()"
         )
-    channels = dims_of(x)[1]
-    scale = weight or vector(call, 1, channels, x)
-    shift = bias or vector(call, 0, channels, x)
+    scale, shift = affine(call, x, weight, bias)
     return nn.BatchNormOp(x, scale, shift, mean, var, epsilon=eps)
 
 
@@ -73,9 +71,7 @@ def batch_statistics(
     """
     axes = [axis for axis in range(rank_of(x)) if axis != 1]
     var, mean = var_mean(call, x, axes, 0, False)
-    channels = dims_of(x)[1]
-    scale = weight or vector(call, 1, channels, x)
-    shift = bias or vector(call, 0, channels, x)
+    scale, shift = affine(call, x, weight, bias)
     y = nn.BatchNormOp(x, scale, shift, mean, var, epsilon=eps)
     inverse = nn.RsqrtOp(nn.AddOp(var, call.scalar(eps, element_of(x))))
     return [y, mean, inverse], mean, var_mean(call, x, axes, 1, False)[0]
@@ -121,12 +117,19 @@ def batch_norm_functional(
     return [*results, *running]
 
 
-def vector(call: Call, number: float, count: Dim, like: SSAValue) -> SSAValue:
-    """A vector of one number."""
-    element = element_of(like)
+def affine(
+    call: Call, x: SSAValue, weight: SSAValue | None, bias: SSAValue | None
+) -> tuple[SSAValue, SSAValue]:
+    """The factor and the shift of each channel: 1 and 0 where none is given."""
+    return weight or per_channel(call, x, 1), bias or per_channel(call, x, 0)
+
+
+def per_channel(call: Call, x: SSAValue, number: float) -> SSAValue:
+    """One number for each channel of `x`."""
+    count = dims_of(x)[1]
     if not isinstance(count, int):
         raise call.unsupported(f"a normalisation of {count} channels without weights")
-    return call.builder.constant(np.full(count, number, numpy_dtype(element)))
+    return call.builder.constant(np.full(count, number, numpy_dtype(element_of(x))))
 
 
 def layer_norm(
@@ -176,17 +179,6 @@ def rms_norm(
     return nn.RmsNormOp(x, weight, axis=-len(shape), epsilon=epsilon)
 
 
-def fused_rms_norm(
-    call: Call,
-    x: SSAValue,
-    shape: Sequence[Dim],
-    weight: SSAValue | None = None,
-    eps: float | None = None,
-) -> Sequence[Output]:
-    """Division by the root mean square over the last dims."""
-    return [rms_norm(call, x, shape, weight, eps)]
-
-
 def group_norm(
     call: Call,
     x: SSAValue,
@@ -197,9 +189,7 @@ def group_norm(
     *_: Any,
 ) -> Operation:
     """Normalisation of each group of channels of each sample."""
-    channels = dims_of(x)[1]
-    scale = weight or vector(call, 1, channels, x)
-    shift = bias or vector(call, 0, channels, x)
+    scale, shift = affine(call, x, weight, bias)
     return nn.GroupNormOp(x, scale, shift, groups=groups, epsilon=eps)
 
 
@@ -233,9 +223,7 @@ def instance_norm(
     """Normalisation of each channel of each sample over its spatial dims."""
     if not use_input_stats:
         return batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)
-    channels = dims_of(x)[1]
-    scale = weight or vector(call, 1, channels, x)
-    shift = bias or vector(call, 0, channels, x)
+    scale, shift = affine(call, x, weight, bias)
     return nn.InstanceNormOp(x, scale, shift, epsilon=eps)
 
 
@@ -282,47 +270,17 @@ def attention(
     return nn.ReshapeOp(y, call.dims()) if rank == 2 else y
 
 
-def cpu_flash_attention(
-    call: Call,
-    q: SSAValue,
-    k: SSAValue,
-    v: SSAValue,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    mask: SSAValue | None = None,
-    scale: float | None = None,
-) -> Sequence[Output]:
-    """`softmax(scale q k' + mask) v`, by heads."""
-    return [attention(call, q, k, v, mask, dropout, is_causal, scale)]
+ATTENTION = ("q", "k", "v", "mask", "dropout", "is_causal", "scale")
 
 
-def efficient_attention(
-    call: Call,
-    q: SSAValue,
-    k: SSAValue,
-    v: SSAValue,
-    mask: SSAValue | None,
-    compute_log_sumexp: bool,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-) -> Sequence[Output]:
-    """`softmax(scale q k' + mask) v`, by heads."""
-    return [attention(call, q, k, v, mask, dropout, is_causal, scale)]
+def attention_kernel(*names: str) -> Build:
+    """Attention as the op of one of PyTorch's kernels, whose arguments are `names`."""
 
+    def build(call: Call, *arguments: Any) -> Sequence[Output]:
+        given = dict(zip(names, arguments, strict=False))
+        return [attention(call, **{k: given[k] for k in ATTENTION if k in given})]
 
-def flash_attention(
-    call: Call,
-    q: SSAValue,
-    k: SSAValue,
-    v: SSAValue,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    return_debug_mask: bool = False,
-    scale: float | None = None,
-) -> Sequence[Output]:
-    """`softmax(scale q k') v`, by heads."""
-    return [attention(call, q, k, v, None, dropout, is_causal, scale)]
+    return described(build, attention.__doc__ or "")
 
 
 def weight_norm(call: Call, v: SSAValue, g: SSAValue, dim: int = 0) -> Operation:
@@ -332,16 +290,9 @@ def weight_norm(call: Call, v: SSAValue, g: SSAValue, dim: int = 0) -> Operation
     return nn.MulOp(v, nn.DivOp(g, nn.SqrtOp(square)))
 
 
-def weight_norm_interface(
-    call: Call, v: SSAValue, g: SSAValue, dim: int = 0
-) -> Sequence[Output]:
-    """`v` scaled to the norm `g` over all dims but one."""
-    return [weight_norm(call, v, g, dim)]
-
-
 RULES: Rules = {
     "aten._weight_norm.default": weight_norm,
-    "aten._weight_norm_interface.default": weight_norm_interface,
+    "aten._weight_norm_interface.default": first_of(weight_norm),
     "aten.batch_norm.default": batch_norm,
     "aten._native_batch_norm_legit_no_training.default": batch_norm_inference,
     "aten._native_batch_norm_legit.no_stats": batch_norm_no_stats,
@@ -349,7 +300,7 @@ RULES: Rules = {
     "aten.layer_norm.default": layer_norm,
     "aten.native_layer_norm.default": native_layer_norm,
     "aten.rms_norm.default": rms_norm,
-    "aten._fused_rms_norm.default": fused_rms_norm,
+    "aten._fused_rms_norm.default": first_of(rms_norm),
     "aten.group_norm.default": group_norm,
     "aten.native_group_norm.default": native_group_norm,
     "aten.instance_norm.default": instance_norm,
@@ -358,7 +309,13 @@ RULES: Rules = {
     "aten.log_softmax.int": along_dim(nn.LogSoftmaxOp),
     "aten._log_softmax.default": along_dim(nn.LogSoftmaxOp),
     "aten.scaled_dot_product_attention.default": attention,
-    "aten._scaled_dot_product_flash_attention_for_cpu.default": cpu_flash_attention,
-    "aten._scaled_dot_product_efficient_attention.default": efficient_attention,
-    "aten._scaled_dot_product_flash_attention.default": flash_attention,
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": attention_kernel(
+        "q", "k", "v", "dropout", "is_causal", "mask", "scale"
+    ),
+    "aten._scaled_dot_product_efficient_attention.default": attention_kernel(
+        "q", "k", "v", "mask", "_", "dropout", "is_causal", "scale"
+    ),
+    "aten._scaled_dot_product_flash_attention.default": attention_kernel(
+        "q", "k", "v", "dropout", "is_causal", "_", "scale"
+    ),
 }

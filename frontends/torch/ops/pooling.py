@@ -18,7 +18,7 @@ from stepwell.frontends.torch.registry import Build, Rules
 
 from .elementwise import scaled
 from .indexing import lowest
-from .rows import described, pair, value
+from .rows import described, first_of, pair, value
 
 
 def windows(
@@ -262,15 +262,6 @@ def col2im(
     return reshape(value(y), call.dims())
 
 
-def with_indices(pool: Build) -> Build:
-    """A pooling op whose second result (the positions) nobody uses."""
-
-    def build(call: Call, *arguments: Any) -> list[Any]:
-        return [pool(call, *arguments)]
-
-    return described(build, pool.__doc__ or "")
-
-
 RULES: Rules = {
     "aten.im2col.default": im2col,
     "aten.col2im.default": col2im,
@@ -285,7 +276,7 @@ RULES: Rules = {
     "aten.adaptive_avg_pool3d.default": adaptive("avg", 3),
     "aten._adaptive_avg_pool2d.default": adaptive("avg", 2),
     "aten._adaptive_avg_pool3d.default": adaptive("avg", 3),
-    "aten.adaptive_max_pool1d.default": with_indices(adaptive("max", 1)),
-    "aten.adaptive_max_pool2d.default": with_indices(adaptive("max", 2)),
-    "aten.adaptive_max_pool3d.default": with_indices(adaptive("max", 3)),
+    "aten.adaptive_max_pool1d.default": first_of(adaptive("max", 1)),
+    "aten.adaptive_max_pool2d.default": first_of(adaptive("max", 2)),
+    "aten.adaptive_max_pool3d.default": first_of(adaptive("max", 3)),
 }

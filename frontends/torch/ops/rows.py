@@ -61,6 +61,15 @@ def nothing(*_: Any) -> None:
     """A check that PyTorch made when it traced the model."""
 
 
+def first_of(build: Build) -> Build:
+    """An op of several results of which only the first is supported."""
+
+    def build_list(call: Call, *arguments: Any) -> list[Any]:
+        return [build(call, *arguments)]
+
+    return described(build_list, build.__doc__ or "")
+
+
 def value(op: Operation) -> SSAValue:
     """The single result of an op."""
     return op.results[0]
