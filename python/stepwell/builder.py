@@ -53,7 +53,9 @@ def build(
 
     Args:
         model: the path of an ONNX file, its bytes, or an `onnx.ModelProto`; a
-            `torch.nn.Module`, an `ExportedProgram` or the path of one (`.pt2`).
+            `torch.nn.Module`, an `ExportedProgram` or the path of one (`.pt2`); a
+            SavedModel directory, a `.keras` or frozen `.pb` file, a Keras model or a
+            `tf.function`.
         target: "cpu" is this machine; "cpu-avx512", "cpu-avx2" and "cpu-baseline" are
             fixed levels of x86-64. "sm_80", "sm_90a" and others are NVIDIA GPUs, which
             need not be there; "cuda" is the one that is, or else "sm_90a".

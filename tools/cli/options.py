@@ -25,7 +25,9 @@ RANDOM_INTEGERS = 2
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """What decides on the engine that a model becomes."""
-    parser.add_argument("model", help="an ONNX file")
+    parser.add_argument(
+        "model", help="an ONNX file, a SavedModel, or a .keras, .pb or .pt2 file"
+    )
     parser.add_argument(
         "--target",
         default="cpu",

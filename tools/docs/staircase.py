@@ -34,8 +34,9 @@ PAGE = Template("""\
 
 One convolution with bias and ReLU, from ONNX to a host program, as the compiler prints
 it. Every listing can be saved, edited and fed back: `stepwell-opt -p 'a,b'` is the same
-as `stepwell-opt -p a | stepwell-opt -p b`. Large constants never print; they stand
-beside the IR by their SHA-256 (`--weights DIR`).
+as `stepwell-opt -p a | stepwell-opt -p b`, and `stepwell-opt FILE --stop-after LEVEL`
+goes on from whatever level the file has. Large constants never print; they stand beside
+the IR by a hash of their bytes (`--weights DIR`).
 
 ## The model
 
