@@ -309,9 +309,11 @@ class Results:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        known = json.loads(path.read_text()) if path and path.exists() else []
+        known: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            known = json.loads(path.read_text())
         self.reports = [
-            Report(**{**one, "rows": [Row(**row) for row in one["rows"]]})
+            Report(**(one | {"rows": [Row(**row) for row in one["rows"]]}))
             for one in known
         ]
 

@@ -16,7 +16,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
@@ -60,7 +60,7 @@ class Stages:
     """CPU time by stage; a stage inside of another one counts for itself only."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._inner: list[float] = [0.0]
 
     @contextmanager
@@ -133,8 +133,9 @@ def main(arguments: Sequence[str]) -> int:
         kernels, stages = measure(case, options.target, options.precision)
         cells = " | ".join(f"{stages.seconds[name]:.2f}" for name in names)
         code = sum(stages.seconds[name] for _, _, name in CODE)
+        total = sum(stages.seconds.values())
         print(
-            f"| {case.name} | {kernels} | {cells} | {stages.seconds.total():.2f} | "
+            f"| {case.name} | {kernels} | {cells} | {total:.2f} | "
             f"{1000 * code / max(1, kernels):.0f} |",
             flush=True,
         )
