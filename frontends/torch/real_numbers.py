@@ -39,7 +39,11 @@ def real_number(symbols: Symbols, expression: Any) -> SSAValue:
         return unary(*parts).results[0]
     if (binary := _BINARY.get(name)) is None:
         raise UnsupportedError(f"a number computed of sizes by {name}: {expression}")
-    return reduce(lambda a, b: binary(a, b).results[0], parts)
+
+    def combined(left: SSAValue, right: SSAValue) -> SSAValue:
+        return binary(left, right).results[0]
+
+    return reduce(combined, parts)
 
 
 _UNARY: dict[str, Callable[..., Operation]] = {

@@ -223,13 +223,14 @@ def without_repeats(call: Call, term: str, x: SSAValue) -> tuple[str, SSAValue]:
     for letter in dict.fromkeys(term.replace(".", "")):
         while term.count(letter) > 1:
             first, second = [i for i, c in enumerate(term) if c == letter][:2]
-            if "." in term or not isinstance(dims_of(x)[first], int):
+            size = dims_of(x)[first]
+            if "." in term or not isinstance(size, int):
                 raise call.unsupported(
                     f"einsum with a letter twice in {term!r}", fix="use torch.diagonal"
                 )
             rest = [i for i in range(rank_of(x)) if i not in (first, second)]
             x = transpose(x, [*rest, first, second])
-            *outer, size, _ = dims_of(x)
+            outer = dims_of(x)[:-2]
             flat = reshape(x, [*outer, size * size])
             x = take(flat, len(outer), 0, size * size, size + 1)
             term = "".join(term[i] for i in rest) + letter
