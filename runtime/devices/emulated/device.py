@@ -32,6 +32,8 @@ WAVE_THREADS = 4096
 """Threads that run side by side, if the grid has so many."""
 WORKSPACE = 64
 """Bytes that a cooperative launch gives the barrier of its grid."""
+MOST_THREADS = 1024
+"""Threads of a block."""
 Triple = tuple[int, int, int]
 Argument = int | float | bytes | np.generic | NDArray
 
@@ -183,16 +185,28 @@ class Module:
 
         Returns:
             The number of warp instructions executed.
+
+        Raises:
+            OptionError: there is no such kernel, it takes other arguments, or a GPU
+                does not launch blocks of these extents.
         """
         function = self.syntax.functions.get(entry)
         if function is None or not function.is_entry:
-            names = ", ".join(f.name for f in self.syntax.functions.values())
+            kernels = [f.name for f in self.syntax.functions.values() if f.is_entry]
+            names = ", ".join(kernels) or "a module that has some"
             raise OptionError(f"expected a kernel of {names}, got {entry!r}")
         shape, blocks = triple(block), triple(grid)
         size = triple(cluster or function.directives.get("reqnctapercluster") or 1)
+        if math.prod(shape) > MOST_THREADS:
+            raise OptionError(f"expected {MOST_THREADS} threads a block, got {shape}")
+        if any(count % each for count, each in zip(blocks, size, strict=True)):
+            raise OptionError(f"expected a grid of whole clusters {size}, got {blocks}")
         used = self.program.shared_size + shared + self._reserved
-        if used > SHARED_LIMIT:
-            raise OptionError(f"expected {SHARED_LIMIT} bytes shared, got {used}")
+        if shared < 0 or used > SHARED_LIMIT:
+            raise OptionError(
+                f"expected 0 to {SHARED_LIMIT} bytes shared, got {used}, "
+                f"of them {shared} dynamic"
+            )
         machine = self.device.machine
         before = machine.instructions
         require(self.program, entry)
@@ -275,9 +289,16 @@ def _encoded(parameter: Variable, value: Argument) -> bytes:
         return value
     kind = NUMPY_TYPES[parameter.type]
     if kind.kind in "iu" and isinstance(value, int):
-        bits = value & ((1 << (8 * kind.itemsize)) - 1)
-        return bits.to_bytes(kind.itemsize, "little")
+        bits = 8 * kind.itemsize
+        if not -(1 << bits - 1) <= value < 1 << bits:
+            raise OptionError(f"{parameter.name}: {value} does not fit {bits} bits")
+        return (value & ((1 << bits) - 1)).to_bytes(kind.itemsize, "little")
     array = np.asarray(value)
-    if kind.kind == "u" and array.dtype.kind == "f":
+    if kind.kind in "iu" and array.dtype.kind == "f":
+        if not parameter.type.startswith("b"):
+            raise OptionError(
+                f"{parameter.name}: expected an integer for .{parameter.type}, "
+                f"got {value}"
+            )
         kind = array.dtype if array.dtype.itemsize == kind.itemsize else np.dtype("f4")
     return array.astype(kind).tobytes()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from planted import HEAD
 
-from stepwell.errors import DeviceError
+from stepwell.errors import DeviceError, OptionError
 from stepwell.runtime.devices.emulated import EmulatedDevice
 from stepwell.runtime.devices.emulated.checker import Uninitialised
 from stepwell.runtime.devices.emulated.memory import MemoryFault
@@ -98,3 +98,36 @@ def test_memory_grows():
     got = device.download(small, (128,), "i4")
     np.testing.assert_array_equal(got, 2 * np.arange(128))
     assert (device.download(large, (3 << 20,), "u1") == 5).all()
+
+
+NUMBERS = """
+.version 8.7
+.target sm_90a
+.address_size 64
+.visible .entry k(.param .u32 count, .param .b32 bits) { ret; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("launch", "message"),
+    [
+        ({"cluster": 3}, "a grid of whole clusters"),
+        ({"block": 1025}, "1024 threads a block"),
+        ({"shared": -5}, "bytes shared, got -5"),
+        ({"args": [1.5, 0]}, r"count: expected an integer for \.u32, got 1\.5"),
+        ({"args": [1 << 32, 0]}, "count: 4294967296 does not fit 32 bits"),
+        ({"args": [0]}, "expected 2 arguments, got 1"),
+    ],
+)
+def test_launches_that_no_gpu_takes(launch, message):
+    module = EmulatedDevice().load(NUMBERS)
+    good = {"grid": 1, "block": 32, "args": [-1, 1.5]}
+    assert module.launch("k", **good) > 0
+    with pytest.raises(OptionError, match=message):
+        module.launch("k", **(good | launch))
+
+
+def test_a_module_without_kernels():
+    head = NUMBERS[: NUMBERS.index(".visible")]
+    with pytest.raises(OptionError, match="a module that has some, got 'k'"):
+        EmulatedDevice().load(head).launch("k", grid=1, block=32)
