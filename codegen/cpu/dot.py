@@ -165,7 +165,12 @@ def _is_free(kernel: Kernel, op: tile.DotOp, acc: Scratch) -> bool:
     return True
 
 
-def _over_batch(kernel: Kernel, extents: Sequence[int], at: Position, body) -> None:  # pyright: ignore
+def _over_batch(
+    kernel: Kernel,
+    extents: Sequence[int],
+    at: Position,
+    body: Callable[[Position], object],
+) -> None:
     if not extents:
         body(at)
         return

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from xdsl.ir import SSAValue
 
-from stepwell.dialects.dims import Dim
+from stepwell.dialects.dims import Dim, DimExpr
 from stepwell.dialects.layouts import LANE, REGISTER, WARP, TileLayout
 
 from .bits import Linear, emit_linear, linear_of
@@ -78,8 +78,8 @@ def _thread_part(k: Kernel, function: Linear) -> Dim:
         extent = int(reduced.table().max()) + 1
         known = k.space.leaf("t", value, extent)
         k.space.keep(key, known)
-    assert not isinstance(known, SSAValue)
-    return unit * known  # type: ignore[operator]
+    assert isinstance(known, int | DimExpr)
+    return unit * known
 
 
 @lru_cache(maxsize=4096)

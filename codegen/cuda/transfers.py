@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, IntegerType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import vector
@@ -278,32 +278,37 @@ def read_index(k: Kernel, view: View, index: Sequence[Dim]) -> Dim:
     address, guards, nested = view.element(index)
     if nested:
         raise CompileError("expected a direct index view, got an indirect one")
-    space, b = k.space, k.b
+    space = k.space
     address = space.simplify(address)
     key = f"index {id(view.root)} {address}"
     known = space.recall(key)
-    if known is not None:
-        return known  # type: ignore[return-value]
-    kind = view.type.element_type
+    if known is None:
+        open_guards = [(e, s) for e, s in guards if not space.is_within(e, s)]
+        known = space.leaf("ix", _load_index(k, view, address, open_guards), None)
+        space.keep(key, known)
+    assert isinstance(known, int | DimExpr)
+    return known
+
+
+def _load_index(
+    k: Kernel, view: View, address: Dim, guards: Sequence[tuple[Dim, Dim]]
+) -> SSAValue:
+    """The integer at an address, as an index; 0 where a guard fails."""
+    space, b, kind = k.space, k.b, view.type.element_type
     storage = storage_type(kind, CARRIERS)
-    open_guards = [(e, s) for e, s in guards if not space.is_within(e, s)]
-    inside = condition(k, open_guards)
+    inside = condition(k, guards)
     pointer = b.gep(view.root, space.emit(address), storage)
     if inside is not None:
         pointer = b.select(inside, pointer, view.root)
     value = b.load(pointer, storage, element_bytes(kind))
     value = _as_index(k, value, unsigned="ui" in str(kind))
-    if inside is not None:
-        value = b.select(inside, value, k.number(0))
-    known = space.leaf("ix", value, None)
-    space.keep(key, known)
-    return known
+    return value if inside is None else b.select(inside, value, k.number(0))
 
 
 def _as_index(k: Kernel, value: SSAValue, *, unsigned: bool) -> SSAValue:
-    width = value.type.width.data  # type: ignore[attr-defined]
-    index = CARRIERS.index
-    if width > index.width.data:
+    kind, index = value.type, CARRIERS.index
+    assert isinstance(kind, IntegerType)
+    if kind.width.data > index.width.data:
         return k.b.cast("trunc", value, index)
     return k.b.cast("zext" if unsigned else "sext", value, index)
 

@@ -12,6 +12,7 @@ becomes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from xdsl.dialects import arith
@@ -293,7 +294,9 @@ def _first_use_after(nest: Nest, value: SSAValue) -> Operation:
     return after
 
 
-def _tests(guard: Guard, nest: Nest, emit) -> list[SSAValue]:  # pyright: ignore
+def _tests(
+    guard: Guard, nest: Nest, emit: Callable[[Operation], SSAValue]
+) -> list[SSAValue]:
     def number(expr: Dim) -> SSAValue:
         if isinstance(expr, int):
             return emit(arith.ConstantOp(IntegerAttr(expr, IndexType())))

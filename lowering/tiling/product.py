@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.dialects import arith
-from xdsl.ir import BlockArgument, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from stepwell.dialects.fusion import Combine, GenericOp, IndexOp, Iterator
 from stepwell.dialects.shapes import symbols_of
@@ -106,7 +106,8 @@ def _dims_of(op: GenericOp, root: SSAValue) -> frozenset[str]:
             continue
         if isinstance(value.owner, IndexOp):
             names |= symbols_of(value.owner.value) & set(op.dim_names)
-        for operand in value.owner.operands:  # pyright: ignore
+        assert isinstance(value.owner, Operation)
+        for operand in value.owner.operands:
             if operand not in seen:
                 seen.add(operand)
                 pending.append(operand)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from xdsl.dialects import arith
 from xdsl.ir import Attribute, SSAValue
 
+from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.fusion import Combine, GenericOp, Iterator, KernelOp
 from stepwell.dialects.schedules import SCHEDULE_ATTRIBUTE, Schedule, ScheduleAttr
 from stepwell.dialects.shapes import element_of, is_zero_or_more
@@ -115,7 +116,7 @@ def reduce_axis(
     ordered = kind in (Combine.MAX, Combine.MIN)
     if not ordered or not is_unsigned(element):
         return parts.program.value(ReduceOp(CombineKind(kind.value), tile, axis))
-    if tile_of(tile).element_type.bitwidth == 1:  # pyright: ignore
+    if bit_width(tile_of(tile).element_type) == 1:
         logic = CombineKind.OR if kind is Combine.MAX else CombineKind.AND
         return parts.program.value(ReduceOp(logic, tile, axis))
     flipped = flip_sign(parts, tile)
@@ -126,7 +127,7 @@ def reduce_axis(
 def flip_sign(parts: KernelProgram, tile: SSAValue) -> SSAValue:
     """Exchange the order of unsigned integers for that of signed ones, and back."""
     kind = tile_of(tile)
-    lowest = -(1 << (kind.element_type.bitwidth - 1))  # pyright: ignore
+    lowest = -(1 << (bit_width(kind.element_type) - 1))
     with parts.program.map([tile], [kind]) as body:
         sign = parts.program.value(scalar_constant(lowest, kind.element_type))
         flip = arith.XOrIOp(body.scalars[0], sign)

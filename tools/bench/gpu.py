@@ -191,8 +191,10 @@ def in_half(
     if x.is_floating_point():
         x = x.half()
     if x.dim() == 4:
-        half = half.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
+        for weight in half.parameters():
+            if weight.dim() == 4:
+                weight.data = weight.contiguous(memory_format=torch.channels_last)
     return half, x
 
 

@@ -313,8 +313,7 @@ class Results:
         if path is not None and path.exists():
             known = json.loads(path.read_text())
         self.reports = [
-            Report(**(one | {"rows": [Row(**row) for row in one["rows"]]}))
-            for one in known
+            Report(rows=[Row(**row) for row in one.pop("rows")], **one) for one in known
         ]
 
     def find(self, model: str, target: str, precision: str) -> Report | None:

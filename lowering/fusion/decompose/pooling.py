@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from xdsl.dialects import math
 
 from stepwell.dialects.access import Guard
@@ -46,7 +48,9 @@ def decompose_pool(op: NnOp) -> None:
     replace(op, total)
 
 
-def _finisher(op: NnOp, window: Window, power: int):  # pyright: ignore
+def _finisher(
+    op: NnOp, window: Window, power: int
+) -> Callable[[Scalars, Scalar], Scalar]:
     if op.name == "nn.max_pool":
         return lambda s, v: v
     if op.name == "nn.lp_pool":
