@@ -18,7 +18,8 @@ from stepwell.errors import OptionError
 from stepwell.lowering.pipelines import PASSES, PHASES, compile_module, parse_passes
 from stepwell.tools import opt
 
-NETWORK = (Path(__file__).parents[2] / "filecheck" / "pipeline.mlir").read_text()
+FILECHECK = Path(__file__).parents[2] / "filecheck"
+NETWORK = (FILECHECK / "lowering" / "pipelines.mlir").read_text()
 
 LARGE_CONSTANT = """
 func.func @f() -> tensor<400xf32> {
