@@ -6,6 +6,7 @@ python tools/bench/conformance.py reference      # the interpreter only
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import Counter, defaultdict
@@ -150,8 +151,11 @@ def page(measured: Mapping[str, tuple[list[Outcome], float]]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("executor", nargs="?", choices=EXECUTORS, help="one alone")
+    only = parser.parse_args(arguments).executor
+    chosen = [only] if only else list(EXECUTORS)
     console = Console()
-    chosen = arguments or list(EXECUTORS)
     measured = {executor: measure(executor, console) for executor in chosen}
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(measured))
