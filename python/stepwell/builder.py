@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from io import StringIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -211,12 +210,10 @@ class _Build:
         compile_module(module, context, target, after=after)
 
     def snapshot(self, name: str, module: ModuleOp) -> None:
-        from xdsl.printer import Printer
+        from stepwell.dialects.printing import module_text
 
-        stream = StringIO()
-        Printer(stream, print_debuginfo=True).print_op(module)
         number = len(self.snapshots)
-        self.snapshots[f"ir/{number}-{name}.mlir"] = stream.getvalue() + "\n"
+        self.snapshots[f"ir/{number}-{name}.mlir"] = module_text(module)
 
 
 def _target_name(target: str) -> str:

@@ -7,8 +7,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from xdsl.parser import Parser
 
 import stepwell
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.printing import module_text
+from stepwell.dialects.registry import register_dialects
 from stepwell.errors import InputError, ModelError, OptionError
 from stepwell.runtime.manifest import SymbolRange
 
@@ -74,6 +78,17 @@ def test_progress_counts_up_to_its_total(model):
     assert seen[0][0] == "import"
     assert [done for _, done, _ in seen] == list(range(len(seen)))
     assert {total for _, _, total in seen} == {len(seen)}
+
+
+@pytest.mark.parametrize("target", ["cpu", "sm_90a"])
+def test_kept_ir_reads_back(model, target):
+    context = StepwellContext()
+    register_dialects(context)
+    context.load_registered_dialect("builtin")
+    for name, text in stepwell.build(model, target, keep_ir=True).snapshots.items():
+        module = Parser(context, text).parse_module()
+        module.verify()
+        assert module_text(module) == text, name
 
 
 def test_kept_ir_shows_every_level(model):
