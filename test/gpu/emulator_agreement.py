@@ -6,8 +6,8 @@
     PYTHONPATH=python python test/gpu/emulator_agreement.py --against results.npz
     PYTHONPATH=python python test/gpu/emulator_agreement.py --dry
 
-The first needs a Hopper GPU and cuda-bindings, and keeps what the GPU answered: forms
-that `--golden` does not hold yet go first, and what it holds of others stays. The
+The first needs a Hopper GPU and cuda-bindings, and keeps what the GPU answered; with
+`--new` only of forms that `--golden` does not hold yet (what it holds stays). The
 second compares the emulator with what was kept, anywhere. The third tries the forms
 that are not recorded without a GPU: ptxas must assemble them, and the emulator's
 checker find nothing.
@@ -43,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forms = {k: f for k, f in every.items() if re.search(options.only, k)}
     log = _Log(options.log)
     known = golden.load(options.golden, every) if options.golden.is_file() else {}
+    if options.new or options.dry:
+        forms = {k: f for k, f in forms.items() if k not in known}
     if options.dry:
-        return dry(options, {k: f for k, f in forms.items() if k not in known}, log)
-    forms = dict(sorted(forms.items(), key=lambda item: item[0] in known))
+        return dry(options, forms, log)
     started = time.monotonic()
     if options.against:
         recorded: Outcomes = {}
@@ -147,6 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", type=Path, help="where to keep the GPU's results")
     parser.add_argument(
         "--golden", type=Path, default=KEPT, help="where sums of them are kept"
+    )
+    parser.add_argument(
+        "--new", action="store_true", help="only those that are not recorded"
     )
     parser.add_argument(
         "--dry", action="store_true", help="try the unrecorded ones without a GPU"

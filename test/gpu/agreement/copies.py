@@ -72,14 +72,11 @@ def _bulk() -> Iterator[Form]:
         name = f"cp.async.bulk shared to global, {size} bytes"
         yield Form("bulk copies", name, ptx, (data,), output, threads=128)
     for op, types in REDUCTIONS.items():
-        for type_ in types:
-            for to in ("global", "shared::cluster"):
-                if to == "shared::cluster" and (
-                    type_ not in ("s32", "u32", "u64", "b32")
-                    or (type_ == "u64" and op != "add")
-                ):
-                    continue
-                yield _bulk_reduction(op, type_, to)
+        yield from (_bulk_reduction(op, type_) for type_ in types)
+    for op, types in REMOTE_REDUCTIONS.items():
+        yield from (_remote_reduction(op, type_) for type_ in types)
+    yield _remote_reduction("add", "u32", to="itself")
+    yield _remote_reduction("add", "u32", to="itself", blocks=1)
 
 
 REDUCTIONS = {
@@ -94,33 +91,67 @@ REDUCTIONS = {
 }
 
 
-def _bulk_reduction(op: str, type_: str, to: str) -> Form:
+REMOTE_REDUCTIONS = {
+    "add": ("u32", "s32", "u64"),
+    "min": ("u32", "s32"),
+    "max": ("u32", "s32"),
+    "inc": ("u32",),
+    "dec": ("u32",),
+    "and": ("b32",),
+    "or": ("b32",),
+    "xor": ("b32",),
+}
+
+
+def _bulk_reduction(op: str, type_: str) -> Form:
+    """From shared to global memory."""
     noftz = ".noftz" if op == "add" and type_ in ("f16", "bf16") else ""
-    name = f"cp.reduce.async.bulk.{to}.{op}{noftz}.{type_}"
+    name = f"cp.reduce.async.bulk.global.{op}{noftz}.{type_}"
     source = Source(name)
     data, old = (numbers(source, type_, 256) for _ in range(2))
     kind = {"f16": "f16x2", "bf16": "bf16x2"}.get(
         type_, type_ if type_[0] == "f" else ""
     )
-    if to == "global":
-        text = (
-            "ld.param.u64 %at, [out]; @%first cp.reduce.async.bulk.global.shared::cta"
-            f".bulk_group.{op}{noftz}.{type_} [%at], [s], 1024; "
-            "cp.async.bulk.commit_group; cp.async.bulk.wait_group 0; ret;\n"
-        )
-        ptx = assembled((".u64 in0", ".u64 out"), (SETUP, READ, text), 1024)
-    else:
-        text = (
-            "  @%first mbarrier.init.shared.b64 [bar], 1; "
-            "fence.mbarrier_init.release.cluster; bar.sync 0;\n"
-            "  @%first mbarrier.arrive.expect_tx.shared.b64 %state, [bar], 512;\n"
-            "  mov.u32 %x1, bar; mapa.shared::cluster.u32 %x1, %x1, 0;\n"
-            "  mapa.shared::cluster.u32 %x2, %base, 0; add.u32 %x3, %base, 512;\n"
-            "  @%first cp.reduce.async.bulk.shared::cluster.shared::cta"
-            f".mbarrier::complete_tx::bytes.{op}.{type_} [%x2], [%x3], 512, [%x1];\n"
-        )
-        parts = (SETUP, READ, text, AWAIT, DUMP)
-        ptx = assembled((".u64 in0", ".u64 out"), parts, 1024)
+    text = (
+        "ld.param.u64 %at, [out]; @%first cp.reduce.async.bulk.global.shared::cta"
+        f".bulk_group.{op}{noftz}.{type_} [%at], [s], 1024; "
+        "cp.async.bulk.commit_group; cp.async.bulk.wait_group 0; ret;\n"
+    )
+    ptx = assembled((".u64 in0", ".u64 out"), (SETUP, READ, text), 1024)
     if type_ == "f64":
         data, old = data.view("u8"), old.view("u8")
     return Form("bulk copies", name, ptx, (data,), old, kind, threads=128)
+
+
+MEET = "barrier.cluster.arrive; barrier.cluster.wait;\n"
+
+
+def _remote_reduction(
+    op: str, type_: str, to: str = "the other", blocks: int = 2
+) -> Form:
+    """From a block's shared memory to the other's of a cluster, or to its own."""
+    rank = "xor.b32 %x0, %x0, 1;" if to == "the other" else ""
+    text = (
+        "  @%first mbarrier.init.shared.b64 [bar], 1;\n"
+        "  fence.mbarrier_init.release.cluster;\n"
+        "  @%first mbarrier.arrive.expect_tx.shared.b64 %state, [bar], 512;\n"
+        f"  {MEET}  mov.u32 %x0, %cluster_ctarank; {rank}\n"
+        "  mov.u32 %x1, bar; mapa.shared::cluster.u32 %x1, %x1, %x0;\n"
+        "  mapa.shared::cluster.u32 %x2, %base, %x0; add.u32 %x3, %base, 512;\n"
+        "  @%first cp.reduce.async.bulk.shared::cluster.shared::cta"
+        f".mbarrier::complete_tx::bytes.{op}.{type_} [%x2], [%x3], 512, [%x1];\n"
+    )
+    parts = (SETUP, READ, text, AWAIT, MEET, DUMP)
+    ptx = assembled((".u64 in0", ".u64 out"), parts, 1024)
+    ptx = ptx.replace(")\n{", f")\n.reqnctapercluster {blocks}, 1, 1\n{{", 1)
+    name = f"cp.reduce.async.bulk.shared::cluster.{op}.{type_}"
+    data = numbers(Source(name), type_, 256)
+    family = "bulk copies"
+    if to == "itself":
+        family, name = "refused copies", f"{name} to itself, {blocks} blocks"
+    return Form(
+        *(family, name, ptx, (data,), np.zeros(256, "u4")),
+        threads=128,
+        blocks=blocks,
+        cluster=blocks,
+    )

@@ -1,6 +1,7 @@
 """What a GPU answered, in little room: a sum of the bits of every exact form.
 
-Forms that are compared within a bound keep their numbers. NaNs count as one value.
+Forms that are compared within a bound keep their numbers, and kernels that the GPU
+ended with a fault keep its message. NaNs count as one value.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from .form import Form
-from .report import compare, numbers
+from .gpu import FAULT
+from .report import compare, is_refusal, numbers
 from .values import Array
 
-Sums = dict[str, int | Array]
+Sums = dict[str, int | str | Array]
 
 
 def canonical(form: Form, raw: Array) -> int:
@@ -34,12 +36,15 @@ def save(
     """Keep the outcomes of the forms that have one, and what is `known` of others."""
     sums = dict(known)
     for key, found in outcomes.items():
-        if not isinstance(found, str):
+        if isinstance(found, str):
+            if found.startswith(FAULT):
+                sums[key] = found
+        else:
             bound = forms[key].bound
             sums[key] = canonical(forms[key], found) if bound is None else found
     rows = [key for key in forms if key in sums]
     arrays = {
-        f"r{index}": sums[key]
+        f"r{index}": np.asarray(sums[key])
         for index, key in enumerate(rows)
         if not isinstance(sums[key], int)
     }
@@ -62,12 +67,16 @@ def load(path: Path, forms: dict[str, Form]) -> Sums:
         for index, (name, digest, total) in enumerate(zip(*columns, strict=True)):
             if name in forms and forms[name].digest == digest:
                 key = f"r{index}"
-                found[name] = kept.get(key, total)
+                one = kept.get(key, total)
+                is_text = isinstance(one, np.ndarray) and one.dtype.kind == "U"
+                found[name] = str(one) if is_text else one
     return found
 
 
-def agrees(form: Form, emulated: Array | str, kept: int | Array) -> bool:
+def agrees(form: Form, emulated: Array | str, kept: int | str | Array) -> bool:
     """Whether the emulator's outcome is what was kept."""
+    if isinstance(kept, str):
+        return is_refusal(emulated)
     if isinstance(emulated, str):
         return False
     if isinstance(kept, int):

@@ -17,6 +17,8 @@ import numpy as np
 from .form import Form, Map
 from .values import Array
 
+FAULT = "the kernel ended with"
+"""How the message of a fault begins."""
 SECONDS = 10
 """For one kernel, its compilation included."""
 ALTOGETHER = 480
@@ -150,7 +152,7 @@ class Driver:
         self._call(cuda.cuLaunchKernel, kernel, *sizes, 0, address, 0)
         (code,) = cuda.cuCtxSynchronize()
         if int(code) != 0:
-            raise Broken(f"the kernel ended with {code.name}")
+            raise Broken(f"{FAULT} {code.name}")
         result = np.empty_like(arrays[-1])
         self._call(cuda.cuMemcpyDtoH, result.ctypes.data, pointers[-1], result.nbytes)
         for pointer in pointers:

@@ -12,8 +12,8 @@ from .form import Form
 from .values import NUMBERS, Array
 
 VERDICTS = ("exact", "bound", "differs", "no GPU", "no emulator", "rejected")
-"""All bits (NaNs of any bits), within the bound, neither; one side has no result: the
-GPU only refused it, the emulator only, or both."""
+"""All bits (NaNs of any bits), within the bound, neither; or a side has no result:
+the GPU alone refused it, the emulator alone, or both."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,16 @@ class Verdict:
     note: str = ""
 
 
+def is_refusal(outcome: Array | str) -> bool:
+    """Whether an error is of the kernel: a fault of the GPU, or an error of the user's
+    in the emulator."""
+    return isinstance(outcome, str) and not outcome.startswith("internal error")
+
+
 def compare(form: Form, gpu: Array | str, emulated: Array | str) -> Verdict:
     """The verdict on the outcomes of both sides."""
+    if isinstance(emulated, str) and not is_refusal(emulated):
+        return Verdict(form, "no emulator", note=f"emulator: {emulated}")
     if isinstance(gpu, str):
         note = f"GPU: {gpu}"
         if isinstance(emulated, str):
@@ -118,7 +126,7 @@ def table(verdicts: Sequence[Verdict]) -> list[list[str]]:
 
 COLUMNS = (
     *("family", "forms", "lanes compared", "exact", "within bound", "differing"),
-    *("NaN bits differ", "only emulated", "not emulated", "neither"),
+    *("NaN bits differ", "only emulated", "not emulated", "refused by both"),
 )
 
 

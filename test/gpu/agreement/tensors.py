@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .form import Form, Map
 from .pieces import AWAIT, DUMP, FILL, LOAD, MAP, READ, SETUP, assembled, numbers
-from .values import Array, Source
+from .values import Source
 
 
 def forms() -> Iterator[Form]:
@@ -85,47 +85,60 @@ ELEMENTS = (
     *("uint8", "uint16", "uint32", "int32", "uint64", "int64", "float16", "float32"),
     *("float64", "bfloat16", "float32_ftz", "tfloat32", "tfloat32_ftz"),
 )
+
+
+def _chunk(element: str) -> int:
+    """The elements of 16 bytes: the innermost coordinate is a multiple of them."""
+    return 16 // Tile(element, (1,), (1,), (0,)).width
+
+
 TILES = (
-    *(Tile(e, (40, 9), (16, 4), (3, 2)) for e in ELEMENTS),
+    *(Tile(e, (40, 9), (16, 4), (_chunk(e), 2)) for e in ELEMENTS),
     *(Tile(e, (40, 9), (16, 4), (32, 7)) for e in ("uint8", "float16", "uint64")),
     *(
-        Tile(e, (40, 9), (16, 4), (-5, 7), oob_fill="nan")
+        Tile(e, (40, 9), (16, 4), (-_chunk(e), 7), oob_fill="nan")
         for e in ("float16", "bfloat16", "float32", "float64", "tfloat32")
     ),
     *(
         Tile("float16", (100, 30), (box, 16), at, swizzle)
-        for swizzle, box in (("32B", 16), ("64B", 32), ("128B", 64), ("128B", 32))
+        for swizzle, box in (("32B", 16), ("64B", 32), ("128B", 64))
         for at in ((0, 0), (8, 5), (-8, 20), (80, -3))
     ),
-    Tile("uint8", (200, 30), (128, 16), (60, 3), "128B"),
-    Tile("float32", (60, 30), (32, 24), (31, 9), "128B"),
-    Tile("float64", (60, 30), (4, 24), (57, 9), "32B"),
+    Tile("uint8", (200, 30), (128, 16), (80, 3), "128B"),
+    Tile("float32", (60, 30), (32, 24), (32, 9), "128B"),
+    Tile("float64", (60, 30), (4, 24), (58, 9), "32B"),
     Tile("uint32", (99,), (32,), (80,)),
     Tile("uint32", (99,), (256,), (-20,)),
-    Tile("uint16", (24, 7, 5), (8, 4, 3), (20, -1, 3)),
-    Tile("uint16", (24, 7, 5, 3), (8, 4, 3, 2), (4, 5, 3, 2)),
-    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (4, 5, 3, 2, -1)),
+    Tile("uint16", (20, 7, 5), (8, 4, 3), (16, -1, 3)),
+    Tile("uint16", (20, 7, 5, 3), (8, 4, 3, 2), (16, 5, 3, 2)),
+    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (8, 5, 3, 2, -1)),
     Tile("bfloat16", (64, 9, 9, 2), (64, 6, 5, 1), (0, -1, -1, 1), "128B"),
     Tile("bfloat16", (32, 9, 9, 2), (32, 5, 3, 2), (0, 6, 7, 0), "64B", pad=32),
-    Tile("float16", (40, 20), (16, 12), (3, 2), steps=(1, 2)),
-    Tile("float16", (40, 20), (16, 13), (3, 1), steps=(1, 3), swizzle="32B"),
-    Tile("float16", (40, 20), (16, 12), (3, 2), steps=(2, 4)),
+    Tile("float16", (40, 20), (16, 12), (8, 2), steps=(1, 2)),
+    Tile("float16", (40, 20), (16, 13), (8, 1), steps=(1, 3), swizzle="32B"),
+    Tile("float16", (40, 20), (16, 12), (8, 2), steps=(2, 4)),
     Tile("uint32", (12, 9, 8, 2), (4, 8, 6, 1), (0, -1, -1, 1), steps=(1, 2, 2, 1)),
     Tile("uint32", (12, 9, 8, 3), (4, 3, 3, 3), (0, 8, 0, 0), steps=(1, 1, 2, 2)),
 )
-
-
-def _special(element: str, source: Source, count: int) -> Array:
-    """Random words; of floats, with subnormals and NaNs among them."""
-    return source.bits(count, "u4")
+REFUSED_TILES = (
+    Tile("uint8", (40, 9), (16, 4), (3, 2)),
+    Tile("float32", (40, 9), (16, 4), (-5, 7)),
+    Tile("float16", (100, 30), (8, 16), (0, 0), "32B"),
+    Tile("float16", (100, 30), (16, 16), (0, 0), "64B"),
+    Tile("float16", (100, 30), (16, 16), (0, 0), "128B"),
+    Tile("float16", (100, 30), (32, 16), (0, 0), "128B"),
+)
+"""Rows that do not begin at 16 bytes; boxes that are narrower than their swizzle."""
 
 
 def _tensor_loads() -> Iterator[Form]:
     for tile in TILES:
-        yield _load(tile)
+        yield _load("tensor loads", tile)
+    for tile in REFUSED_TILES:
+        yield _load("refused copies", tile)
 
 
-def _load(tile: Tile) -> Form:
+def _load(family: str, tile: Tile) -> Form:
     rank = len(tile.dims)
     coordinates = ", ".join(str(c) for c in tile.at)
     copy = (
@@ -133,7 +146,7 @@ def _load(tile: Tile) -> Form:
         f"{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
         f"[s], [%at, {{{{{coordinates}}}}}], [bar];"
     )
-    return _loading("tensor loads", tile.name, tile, tile.map(0), copy, tile.box_bytes)
+    return _loading(family, tile.name, tile, tile.map(0), copy, tile.box_bytes)
 
 
 def _loading(family, name, tile, map_, copy, count: int) -> Form:
@@ -141,7 +154,7 @@ def _loading(family, name, tile, map_, copy, count: int) -> Form:
     load = LOAD.replace("{bytes}", str(count)).replace("{copy}", copy)
     parameters = (".align 64 .b8 map[128]", ".u64 in0", ".u64 out")
     ptx = assembled(parameters, (SETUP, FILL, load, AWAIT, DUMP), size)
-    data = _special(tile.element, Source(name), -(-tile.bytes // 4))
+    data = Source(name).bits(-(-tile.bytes // 4), "u4")
     output = np.zeros(size // 4, "u4")
     return Form(family, name, ptx, (data,), output, maps=(map_,), threads=128)
 
@@ -174,8 +187,8 @@ COLUMNS = (
     C(PLANE, CORNER, CORNER, (8, 5, 3, 1), (1, 1)),
     C(PLANE, CORNER, CORNER, (8, 7, 5, 2), (2, 2)),
     C(PLANE, CORNER, CORNER, (16, 7, 5, -1), (1, 2)),
-    C(PLANE, CORNER, CORNER, (20, 0, 0, 0), (1, 2)),
-    C(PLANE, CORNER, CORNER, (-4, 0, 0, 0), (1, 2)),
+    C((20, 9, 7, 3), CORNER, CORNER, (16, 0, 0, 0), (1, 2)),
+    C(PLANE, CORNER, CORNER, (-8, 0, 0, 0), (1, 2), channels=16),
     C(PLANE, CORNER, CORNER, (0, 0, 0, 0), (100, 2)),
     C(PLANE, (0, 0), (0, 0), (0, 3, 6, 0), (0, 0)),
     C(PLANE, (0, 0), (-2, -2), (0, 6, 4, 0), (1, 2)),
@@ -197,10 +210,11 @@ COLUMNS = (
     C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), 16, 20, element="uint8"),
     C(PLANE, CORNER, CORNER, (0, -1, -1, 0), (1, 2), 4, 20, element="float32"),
 )
+REFUSED_COLUMN = C(PLANE, CORNER, CORNER, (20, 0, 0, 0), (1, 2))
 
 
 def _columns() -> Iterator[Form]:
-    for one in COLUMNS:
+    for one in (*COLUMNS, REFUSED_COLUMN):
         tile = Tile(one.element, one.dims, (), one.at)
         map_ = Map(
             *(0, one.element, one.dims, tile.strides),
@@ -224,20 +238,29 @@ def _columns() -> Iterator[Form]:
             f"[s], [%at, {{{{{at}}}}}], [bar], {{{{{tap}}}}};"
         )
         count = one.channels * one.pixels * tile.width
-        yield _loading("im2col loads", name, tile, map_, copy, count)
+        family = "refused copies" if one is REFUSED_COLUMN else "im2col loads"
+        yield _loading(family, name, tile, map_, copy, count)
 
 
 STORES = (
-    *(Tile(e, (40, 9), (16, 4), (3, 2)) for e in ("uint8", "float16", "uint64")),
+    *(
+        Tile(e, (40, 9), (16, 4), (_chunk(e), 2))
+        for e in ("uint8", "float16", "uint64")
+    ),
     *(
         Tile("float16", (100, 30), (box, 16), at, swizzle)
         for swizzle, box in (("32B", 16), ("64B", 32), ("128B", 64))
         for at in ((8, 5), (-8, 20), (80, -3))
     ),
+    *(
+        Tile("float16", (100, 30), (16, 16), at)
+        for at in ((8, 20), (-8, 5), (80, -3), (88, 5))
+    ),
     Tile("uint32", (99,), (32,), (80,)),
-    Tile("uint16", (24, 7, 5), (8, 4, 3), (20, -1, 3)),
-    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (4, 5, 3, 2, -1)),
-    Tile("float16", (40, 20), (16, 12), (3, 2), steps=(1, 2)),
+    Tile("uint16", (20, 7, 5), (8, 4, 3), (16, -1, 3)),
+    Tile("uint16", (20, 7, 5), (8, 4, 3), (16, 5, 3)),
+    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (8, 5, 3, 2, -1)),
+    Tile("float16", (40, 20), (16, 12), (8, 2), steps=(1, 2)),
 )
 TENSOR_REDUCTIONS = (
     *(("add", e) for e in ("uint32", "int32", "uint64", "float16", "float32")),
@@ -250,8 +273,11 @@ TENSOR_REDUCTIONS = (
 def _tensor_stores() -> Iterator[Form]:
     for tile in STORES:
         yield _store(tile, "cp.async.bulk.tensor", "tile.bulk_group", tile.name)
+    tile = Tile("uint8", (40, 9), (16, 4), (3, 2))
+    form = _store(tile, "cp.async.bulk.tensor", "tile.bulk_group", f"store {tile.name}")
+    yield replace(form, family="refused copies")
     for op, element in TENSOR_REDUCTIONS:
-        tile = Tile(element, (40, 9), (16, 4), (30, 7))
+        tile = Tile(element, (40, 9), (16, 4), (32, 7))
         name = f"reduce {op} {tile.name}"
         yield _store(tile, "cp.reduce.async.bulk.tensor", f"{op}.tile.bulk_group", name)
     at, plane = (8, 5, 3, 0), (24, 9, 7, 3)
