@@ -19,7 +19,7 @@ from stepwell.frontends.profiles import Profile, ShapeSpec, as_profiles
 from stepwell.frontends.report import Issue
 
 from .assemble import Assembler
-from .export import decompose, decomposition_table, export_module
+from .export import decompose, decomposition_table, export_module, fake_inputs
 from .importer import CallIssue
 from .program import Program, program_of_export, program_of_graph
 
@@ -29,6 +29,7 @@ __all__ = [
     "decompose",
     "decomposition_table",
     "export_module",
+    "fake_inputs",
     "import_graph",
     "import_model",
     "unsupported",

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram, ShapesCollection, default_decompositions
+from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_map_only
 
 from stepwell.errors import ModelError, OptionError
@@ -138,6 +139,17 @@ def decomposition_table() -> dict[Any, Any]:
         if (overload := find_overload(name)) is not None:
             table.pop(overload, None)
     return table
+
+
+def fake_inputs(exported: ExportedProgram) -> list[Any]:
+    """What stands for each of the user's flat inputs: a fake tensor, a size."""
+    nodes = exported.graph.find_nodes(op="placeholder")
+    specs = exported.graph_signature.input_specs
+    return [
+        node.meta.get("val")
+        for node, spec in zip(nodes, specs, strict=True)
+        if spec.kind is InputKind.USER_INPUT
+    ]
 
 
 def _advice(error: Exception) -> str | None:

@@ -16,8 +16,9 @@ from typing import Any
 import sympy
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
+
+from .export import fake_inputs
 
 _NUMBERED = re.compile(r"(.+)_(\d+)")
 
@@ -89,20 +90,9 @@ def _is_remainder(expression: Any) -> bool:
 
 
 def _sizes(exported: ExportedProgram) -> Iterator[torch.SymInt]:
-    for fake in _inputs(exported):
+    for fake in fake_inputs(exported):
         shape = fake.shape if isinstance(fake, torch.Tensor) else (fake,)
         yield from (size for size in shape if isinstance(size, torch.SymInt))
-
-
-def _inputs(exported: ExportedProgram) -> list[Any]:
-    """What stands for each of the user's flat inputs."""
-    nodes = exported.graph.find_nodes(op="placeholder")
-    specs = exported.graph_signature.input_specs
-    return [
-        node.meta.get("val")
-        for node, spec in zip(nodes, specs, strict=True)
-        if spec.kind is InputKind.USER_INPUT
-    ]
 
 
 def _read(exported: ExportedProgram) -> list[Any]:
@@ -120,7 +110,7 @@ def _arguments(exported: ExportedProgram) -> dict[str, Any]:
     """What stands for each argument, by name; `*args` are a dict by position."""
     signature = exported.module_call_graph[0].signature
     assert signature is not None
-    args, kwargs = pytree.tree_unflatten(_inputs(exported), signature.in_spec)
+    args, kwargs = pytree.tree_unflatten(fake_inputs(exported), signature.in_spec)
     names = signature.forward_arg_names or []
     found: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
     for name, value in list(found.items()):

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from stepwell.errors import ModelError, OptionError
@@ -110,19 +109,19 @@ def _compile_exported(
     title: str,
     specs: Sequence[Any] = (),
 ) -> CompiledModule:
-    from stepwell.frontends.torch import decompose
+    from stepwell.frontends.torch import decompose, fake_inputs
 
     in_spec, out_spec = exported.call_spec.in_spec, exported.call_spec.out_spec
     if in_spec is None or out_spec is None:
         raise ModelError("expected an exported program with its call, got none")
     exported = decompose(exported)
     program, signature = program_of(exported)
-    program = replace(
-        program, ranges={**program.ranges, **_given_ranges(exported, specs)}
-    )
-    tensors = [*program.weights.values(), *_fake_inputs(exported)]
-    fakes = (tensor for tensor in tensors if isinstance(tensor, torch.Tensor))
-    device = next((tensor.device for tensor in fakes), torch.device("cpu"))
+    fakes = fake_inputs(exported)
+    ranges = {**program.ranges, **_given_ranges(fakes, specs)}
+    program = replace(program, ranges=ranges)
+    values = [*program.weights.values(), *fakes]
+    tensors = (value for value in values if isinstance(value, torch.Tensor))
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     state: dict[str, Any] = {**exported.state_dict, **exported.constants}
     state = {name: state[name] for name in signature.arguments if name in state}
     graph, graph_report = compile_program(program, settings.for_device(device), title)
@@ -136,12 +135,10 @@ def _compile_exported(
     )
 
 
-def _given_ranges(
-    exported: ExportedProgram, specs: Sequence[Any]
-) -> dict[Any, SizeRange]:
+def _given_ranges(fakes: Sequence[Any], specs: Sequence[Any]) -> dict[Any, SizeRange]:
     """The ranges that the user gave, by symbol; torch itself begins ranges at 2."""
     ranges: dict[Any, SizeRange] = {}
-    for fake, spec in zip(_fake_inputs(exported), specs, strict=False):
+    for fake, spec in zip(fakes, specs, strict=False):
         if not isinstance(spec, Input) or not isinstance(fake, torch.Tensor):
             continue
         limits = zip(spec.min_shape, spec.max_shape, spec.opt_shape, strict=True)
@@ -149,17 +146,6 @@ def _given_ranges(
             if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
                 ranges[size.node.expr] = SizeRange(*limit)
     return ranges
-
-
-def _fake_inputs(exported: ExportedProgram) -> list[Any]:
-    """What stands for each of the user's flat inputs."""
-    nodes = exported.graph.find_nodes(op="placeholder")
-    specs = exported.graph_signature.input_specs
-    return [
-        node.meta.get("val")
-        for node, spec in zip(nodes, specs, strict=True)
-        if spec.kind is InputKind.USER_INPUT
-    ]
 
 
 def _device_of(module: torch.nn.Module) -> torch.device:
