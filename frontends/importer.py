@@ -144,12 +144,17 @@ class Runnable(Protocol):
     """An importer of a whole model."""
 
     name: str
-    issues: list[Issue]
-    ops: Counter[str]
 
     def run(self) -> ModuleOp:
         """The module."""
         ...
+
+
+class Checkable(Runnable, Protocol):
+    """An importer that keeps what it finds unsupported."""
+
+    issues: list[Issue]
+    ops: Counter[str]
 
     def report(self) -> Report:
         """The issues found so far."""
@@ -174,7 +179,7 @@ def imported(importer: Runnable) -> ModuleOp:
     return module
 
 
-def checked(importer: Runnable) -> Report:
+def checked(importer: Checkable) -> Report:
     """Everything of a model that is not supported, found in one pass.
 
     Raises:

@@ -10,18 +10,18 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.context import StepwellContext
 from stepwell.dialects.weights import WeightStore
 from stepwell.errors import ModelError, OptionError
-from stepwell.frontends.profiles import Profile, ShapeSpec, as_profiles
+from stepwell.frontends.importer import imported
+from stepwell.frontends.profiles import ShapeSpec, as_profiles
 from stepwell.frontends.report import Issue
 
 from .assemble import Assembler
 from .export import decompose, decomposition_table, export_module, fake_inputs
 from .importer import CallIssue
-from .program import Program, program_of_export, program_of_graph
+from .program import program_of_export, program_of_graph
 
 __all__ = [
     "CallIssue",
@@ -104,7 +104,7 @@ def import_graph(
     if isinstance(graph, ExportedProgram):
         return _import_exported(graph, context, shapes, "model")
     program = program_of_graph(graph, constants, ranges, "graph")
-    return _assemble(program, context, as_profiles(shapes))
+    return imported(Assembler(program, context, as_profiles(shapes)))
 
 
 def unsupported(graph: fx.GraphModule | ExportedProgram) -> list[CallIssue]:
@@ -128,21 +128,7 @@ def _import_exported(
     name: str,
 ) -> ModuleOp:
     program = program_of_export(decompose(exported), name)
-    return _assemble(program, context, as_profiles(shapes))
-
-
-def _assemble(
-    program: Program, context: StepwellContext, profiles: Mapping[str, Profile]
-) -> ModuleOp:
-    module = Assembler(program, context, profiles).run()
-    try:
-        module.verify()
-    except VerifyException as error:
-        raise ModelError(
-            f"{program.name}: the model is not consistent",
-            notes=str(error).strip().splitlines()[-1:],
-        ) from None
-    return module
+    return imported(Assembler(program, context, as_profiles(shapes)))
 
 
 def _load(path: str | os.PathLike[str]) -> ExportedProgram:

@@ -44,6 +44,7 @@ class Assembler:
         weights: bool = True,
     ) -> None:
         self.program = program
+        self.name = program.name
         self.profiles = profiles
         self.weights = weights
         self.builder = GraphBuilder(context)
@@ -78,7 +79,7 @@ class Assembler:
     def report(self) -> Report:
         """The issues found so far."""
         importer = self.importer
-        return Report(self.program.name, dict(importer.ops), tuple(importer.issues))
+        return Report(self.name, dict(importer.ops), tuple(importer.issues))
 
     def import_graph(self) -> list[Any]:
         """The values of the outputs."""

@@ -31,6 +31,7 @@ from stepwell.dialects.semantics import argument_names, interpret
 from stepwell.dialects.shapes import DimRange, dims_of, ranges_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.errors import ModelError, OptionError, ShapeError, UnsupportedError
+from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.torch import export_module, import_model, unsupported
 from stepwell.frontends.torch.export import decompose, needs_decomposition
 from stepwell.frontends.torch.tensors import to_numpy
@@ -433,6 +434,18 @@ def test_what_pytorch_cannot_trace_is_a_model_error() -> None:
     with pytest.raises(ModelError, match="ScriptModule"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         imported(torch.jit.trace(torch_nn.ReLU(), X), X)
+
+
+def test_what_the_importer_did_not_expect_is_a_model_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("somewhere")
+
+    monkeypatch.setattr(GraphBuilder, "finish", fail)
+    with pytest.raises(ModelError, match="Network: cannot import the model") as caught:
+        imported(Network(), X)
+    assert caught.value.notes == ("KeyError: 'somewhere'",)
 
 
 def test_a_module_needs_inputs_and_a_program_takes_none() -> None:
