@@ -88,7 +88,7 @@ COPY = """
 .version 8.0
 .target sm_90a
 .address_size 64
-.visible .entry copy(.param .align 64 .b8 map[128], .param .u64 y, .param .u32 n)
+.visible .entry copy({parameters}, .param .u32 n)
 {
     .reg .pred %p;
     .reg .b32 %r<8>;
@@ -126,10 +126,18 @@ LOOP:
 """
 
 
-def make_copy_engine(target="sm_90a"):
+COPY_PARAMETERS = (".param .align 64 .b8 map[128]", ".param .u64 y")
+
+
+def make_copy_engine(target="sm_90a", map_at=0):
     """An engine that copies its input of rows of 16 floats through a tensor map, and
-    pads the rows to a multiple of 8 with zeros."""
-    one = TensorMap(0, "float32", (16, "rows"), (64,), (16, 8))
+    pads the rows to a multiple of 8 with zeros.
+
+    `map_at` is the number of the map among the kernel's parameters, 0 or 1: behind a
+    pointer it lies elsewhere than in a C struct.
+    """
+    order = (0, 1) if map_at == 0 else (1, 0)
+    one = TensorMap(map_at, "float32", (16, "rows"), (64,), (16, 8))
     kernel = Kernel("copy", 2, 1, ("ceildiv(rows, 8)",), ("rows",), 128, maps=(one,))
     made = make_gpu_engine(
         target,
@@ -141,9 +149,10 @@ def make_copy_engine(target="sm_90a"):
         kernels=(kernel,),
         slots=(),
         weights=(),
-        program=Block((Segment((Launch(0, (0, 1), ("n",)),)),)),
+        program=Block((Segment((Launch(0, order, ("n",)),)),)),
     )
-    ptx = COPY.replace("sm_90a", target).encode()
+    parameters = ", ".join(COPY_PARAMETERS[i] for i in order)
+    ptx = COPY.replace("sm_90a", target).replace("{parameters}", parameters).encode()
     code = {**made.code, f"kernels/{target}.ptx": ptx}
     return EngineFile(made.manifest, np.zeros(0, np.uint8), code)
 

@@ -191,10 +191,11 @@ def tensor_maps() -> str:
     """A kernel that reads by TMA: at once, where the input moves, where it is timed."""
     if open_cuda().capability != (9, 0):
         return "no GPU of compute capability 9.0: not checked"
-    e = Engine(make_copy_engine(), device="cuda")
-    for i in range(3):
-        x = torch.full((800, 16), float(i), device="cuda")
-        expect(torch.equal(e(x), x), f"call {i} is wrong")
+    for map_at in (1, 0):
+        e = Engine(make_copy_engine(map_at=map_at), device="cuda")
+        for i in range(3):
+            x = torch.full((800, 16), float(i), device="cuda")
+            expect(torch.equal(e(x), x), f"call {i} is wrong, map at {map_at}")
     times = profile(e, {"x": np.ones((800, 16), np.float32)}, runs=2)
     expect(torch.equal(e(x), x), "wrong after the profile")
     return f"{1e6 * times[0].seconds:.1f} us"

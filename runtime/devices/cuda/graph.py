@@ -123,9 +123,8 @@ class _Node:
 class _Graph:
     """A graph captured from what `ask` does on the queue's own stream.
 
-    PyCUDA hands arguments over as one packed buffer, which the driver does not align as
-    a tensor map wants it: launches with tensor maps get theirs anew before the graph is
-    made executable.
+    Launches with tensor maps get their arguments anew before the graph is made
+    executable: PyCUDA hands them over as one packed buffer, see `launch`.
 
     Args:
         launches: the kernels that `ask` launches, in order.
@@ -194,8 +193,14 @@ def _destroy(queue: CudaQueue, graph: Any, executable: Any) -> None:
 
 
 def launch(queue: CudaQueue, one: GpuLaunch) -> None:
-    """Launch a kernel on the queue's own stream."""
-    data, _ = one.parameters()
+    """Launch a kernel on the queue's own stream.
+
+    Where a tensor map lies in the packed buffer is known to the assembler alone: it
+    aligns maps to 64 bytes in the bank of constants, where parameters begin at 0x210.
+    The driver refuses a buffer that is longer than the kernel's. So a launch with maps
+    gets one without padding, which is not: the graph's node is settled later.
+    """
+    data = bytes(one.nbytes) if one.has_maps else one.parameters()[0]
     function = one.function
     function.prepare([f"{len(data)}s"])
     function.prepared_async_call(

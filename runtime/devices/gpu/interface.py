@@ -76,8 +76,16 @@ class GpuLaunch:
         """Whether an argument is a tensor map."""
         return any(isinstance(view, bytes) for view in self.views)
 
+    @property
+    def nbytes(self) -> int:
+        """The size of all arguments, without padding."""
+        maps = sum(isinstance(view, bytes) for view in self.views)
+        pointers = len(self.views) - maps
+        integers = INTEGER_BYTES * len(self.integers)
+        return MAP_BYTES * maps + POINTER_BYTES * pointers + integers
+
     def parameters(self) -> tuple[bytes, tuple[int, ...]]:
-        """The arguments as the kernel's parameter buffer, and where each starts."""
+        """The arguments one after another, aligned as in C, and where each starts."""
         data, offsets = bytearray(), list[int]()
         for view in self.views:
             is_map = isinstance(view, bytes)

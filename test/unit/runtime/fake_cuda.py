@@ -15,6 +15,8 @@ from stepwell.runtime.devices.emulated import EmulatedDevice, encode_tensor_map
 
 OK = real.CUresult.CUDA_SUCCESS
 HANDLES = itertools.count(1000)
+BANK = 0x210
+"""Where ptxas puts the first parameter in the bank of constants, for sm_90."""
 
 
 class Error(Exception):
@@ -63,20 +65,29 @@ class Function:
     def prepare(self, formats):
         (self.format,) = formats
 
+    def offsets(self):
+        """Where each parameter starts, and where they end: aligned in the bank."""
+        found, at = [], BANK
+        for parameter in self.parameters:
+            at += -at % parameter.alignment
+            found.append(at - BANK)
+            at += parameter.size
+        return found, at - BANK
+
     def prepared_async_call(self, grid, block, stream, data, shared_size):
         assert self.format == f"{len(data)}s"
+        if len(data) > self.offsets()[1]:  # an H200 takes shorter ones
+            raise Error("cuLaunchKernel failed: invalid argument")
         node = Node(self, grid[0], block[0], shared_size, data)
         stream.driver.ask(node, stream.handle)
 
     def launch(self, grid, block, shared, data):
-        at, args = 0, []
-        for parameter in self.parameters:
-            at += -at % parameter.alignment
+        args, (offsets, end) = [], self.offsets()
+        assert end == len(data)
+        for parameter, at in zip(self.parameters, offsets, strict=True):
             piece = data[at : at + parameter.size]
             whole = parameter.size > 8
             args.append(piece if whole else int.from_bytes(piece, "little"))
-            at += parameter.size
-        assert at == len(data)
         self.module.launch(self.name, grid=grid, block=block, args=args, shared=shared)
 
 
@@ -249,13 +260,12 @@ class FakeBindings:
 
     def arguments(self, node, params):
         """The bytes that an array of pointers to arguments stands for."""
-        data = bytearray()
-        parameters = node.function.parameters
-        kinds = ctypes.c_void_p * len(parameters)
+        parameters, (offsets, end) = node.function.parameters, node.function.offsets()
+        kinds, data = ctypes.c_void_p * len(parameters), bytearray(end)
         pointers = kinds.from_address(int(params.kernelParams))
-        for parameter, pointer in zip(parameters, pointers, strict=True):
-            data += bytes(-len(data) % parameter.alignment)
-            data += ctypes.string_at(pointer, parameter.size)
+        for parameter, at, pointer in zip(parameters, offsets, pointers, strict=True):
+            piece = ctypes.string_at(pointer, parameter.size)
+            data[at : at + parameter.size] = piece
         return bytes(data)
 
     def cuGraphExecDestroy(self, executable):

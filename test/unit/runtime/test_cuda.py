@@ -140,8 +140,9 @@ def test_empty_segments_and_launches(build_gpu, gpu):
     assert len(work(gpu, "launch")) == 2
 
 
-def test_tensor_maps_are_settled_before_the_graph_and_move(build_copy, gpu):
-    engine = Engine(build_copy(), device=gpu)
+@pytest.mark.parametrize("map_at", [0, 1])
+def test_tensor_maps_are_settled_before_the_graph_and_move(build_copy, gpu, map_at):
+    engine = Engine(build_copy(map_at=map_at), device=gpu)
     xs = [tensor(gpu, np.full((8, 16), i, np.float32), stream=77) for i in range(3)]
     for i, x in enumerate(xs):
         y = engine(x)
