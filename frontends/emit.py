@@ -57,9 +57,12 @@ def broadcast(x: SSAValue | Operation, dims: Sequence[Dim]) -> SSAValue:
     return x if dims_of(x) == tuple(dims) else value(nn.BroadcastToOp(x, dims))
 
 
-def cut(x: SSAValue, axis: int, start: Dim, limit: Dim) -> SSAValue:
-    """The part of `x` from `start` to `limit` along one axis."""
+def cut(x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1) -> SSAValue:
+    """The elements from `start` to `limit` along one axis; `x` itself if it is all."""
     dims = dims_of(x)
-    starts = [start if i == axis else 0 for i in range(len(dims))]
-    limits = [limit if i == axis else dim for i, dim in enumerate(dims)]
-    return value(nn.SliceOp(x, starts=starts, limits=limits))
+    if start == 0 and limit == dims[axis] and step == 1:
+        return x
+    starts: list[Dim] = [0] * len(dims)
+    limits, steps = list(dims), [1] * len(dims)
+    starts[axis], limits[axis], steps[axis] = start, limit, step
+    return value(nn.SliceOp(x, starts, limits, steps))

@@ -15,6 +15,7 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, numpy_dtype
 from stepwell.dialects.shapes import Dim, DimExpr, dims_of, element_of
 from stepwell.errors import UnsupportedError
+from stepwell.frontends.emit import cast, rank_of
 
 from .symbols import Relation
 from .tensors import dtype_of_element, element_of_dtype
@@ -94,11 +95,6 @@ class Call:
         return self.operand(left, element), self.operand(right, element)
 
 
-def cast(x: SSAValue, element: Attribute) -> SSAValue:
-    """`x` with another element type; `x` itself if it has that already."""
-    return x if element_of(x) == element else nn.CastOp(x, element).results[0]
-
-
 def promoted(left: Operand, right: Operand) -> Attribute:
     """The element type in which PyTorch computes an elementwise op of two operands.
 
@@ -123,11 +119,6 @@ def _example(element: Attribute, rank: int) -> torch.Tensor:
     return torch.empty((1,) * rank, dtype=dtype, device="meta")
 
 
-def rank_of(x: SSAValue) -> int:
-    """The number of dims of `x`."""
-    return len(dims_of(x))
-
-
 def axes_of(x: SSAValue, dim: int | Sequence[int] | None) -> list[int]:
     """The axes that a `dim` argument names; all of them if it is None or empty."""
     rank = rank_of(x)
@@ -135,38 +126,6 @@ def axes_of(x: SSAValue, dim: int | Sequence[int] | None) -> list[int]:
         return list(range(rank))
     given = [dim] if isinstance(dim, int) else dim
     return [axis % rank for axis in given] if rank else []
-
-
-def reshape(x: SSAValue, dims: Sequence[Dim]) -> SSAValue:
-    """`x` in another shape; `x` itself if it has that already."""
-    if dims_of(x) == tuple(dims):
-        return x
-    return nn.ReshapeOp(x, dims).results[0]
-
-
-def transpose(x: SSAValue, perm: Sequence[int]) -> SSAValue:
-    """`x` with its dims in another order; `x` itself if that is no change."""
-    if list(perm) == list(range(len(perm))):
-        return x
-    return nn.TransposeOp(x, perm).results[0]
-
-
-def broadcast_to(x: SSAValue, dims: Sequence[Dim]) -> SSAValue:
-    """`x` repeated to a shape; `x` itself if it has that already."""
-    if dims_of(x) == tuple(dims):
-        return x
-    return nn.BroadcastToOp(x, dims).results[0]
-
-
-def take(x: SSAValue, axis: int, start: Dim, limit: Dim, step: int = 1) -> SSAValue:
-    """The elements from `start` to `limit` along one axis."""
-    dims = dims_of(x)
-    if start == 0 and limit == dims[axis] and step == 1:
-        return x
-    starts: list[Dim] = [0] * len(dims)
-    limits, steps = list(dims), [1] * len(dims)
-    starts[axis], limits[axis], steps[axis] = start, limit, step
-    return nn.SliceOp(x, starts, limits, steps).results[0]
 
 
 def as_index(x: SSAValue) -> SSAValue:

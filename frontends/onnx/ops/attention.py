@@ -9,8 +9,8 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1
 from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.frontends.emit import cast, rank_of, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import cast, rank_of, value
 from stepwell.frontends.onnx.registry import DECLINED, Output, Rule
 
 

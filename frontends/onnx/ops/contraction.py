@@ -6,8 +6,9 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim, dims_of
+from stepwell.frontends.emit import like, rank_of, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import binary, like, rank_of, value
+from stepwell.frontends.onnx.ops.rows import binary
 from stepwell.frontends.onnx.ops.windows import window_pads
 from stepwell.frontends.onnx.registry import Rule
 

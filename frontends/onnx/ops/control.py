@@ -13,8 +13,8 @@ from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim, DimRange, dims_of, element_of, tensor_type
 from stepwell.errors import ShapeError
 from stepwell.frontends.contents import constant_tensor, materialise
+from stepwell.frontends.emit import value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import value
 from stepwell.frontends.onnx.registry import Output, Rule
 from stepwell.frontends.regions import (
     as_scalar,

@@ -10,8 +10,8 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import numpy_dtype
 from stepwell.dialects.shapes import Dim, dims_of
+from stepwell.frontends.emit import value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import value
 from stepwell.frontends.onnx.registry import Rule
 
 

@@ -11,16 +11,9 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1, is_float
 from stepwell.dialects.shapes import element_of
+from stepwell.frontends.emit import cast, like, scalar, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import (
-    binary,
-    cast,
-    like,
-    scalar,
-    unary,
-    value,
-    variadic,
-)
+from stepwell.frontends.onnx.ops.rows import binary, unary, variadic
 from stepwell.frontends.onnx.registry import Rule
 from stepwell.frontends.values import Value
 

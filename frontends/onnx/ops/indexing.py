@@ -11,9 +11,8 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, is_float, numpy_dtype
 from stepwell.dialects.shapes import Dim, ceildiv, dims_of
 from stepwell.frontends.bounds import at_least
+from stepwell.frontends.emit import broadcast, cast, cut, like, reshape, scalar, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import cast, like, scalar, value
-from stepwell.frontends.onnx.ops.shape import broadcast, cut
 from stepwell.frontends.onnx.registry import Output, Rule
 
 
@@ -90,9 +89,7 @@ def one_hot(node: Node) -> Operation:
     column = nn.ReshapeOp(indices, [*dims[:axis], 1, *dims[axis:]])
     shape = [depth if i == axis else 1 for i in range(len(dims) + 1)]
     here = nn.CompareOp(column, nn.IotaOp(shape, axis=axis), predicate="eq")
-    off, on = (
-        nn.ReshapeOp(cut(values, [2], 0, i, i + 1).results[0], []) for i in range(2)
-    )
+    off, on = (reshape(cut(values, 0, i, i + 1), []) for i in range(2))
     return nn.SelectOp(here, on, off)
 
 

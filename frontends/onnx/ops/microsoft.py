@@ -6,9 +6,9 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn, quant
 from stepwell.dialects.shapes import dims_of
+from stepwell.frontends.emit import like, rank_of, value
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.recurrent import parameters
-from stepwell.frontends.onnx.ops.rows import like, rank_of, value
 from stepwell.frontends.onnx.registry import Rule
 
 DOMAIN = "com.microsoft"

@@ -10,9 +10,10 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import cast, like, rank_of, value
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.reduction import reduce
-from stepwell.frontends.onnx.ops.rows import cast, described, like, rank_of, value
 from stepwell.frontends.onnx.registry import Build, Output, Rule
 
 

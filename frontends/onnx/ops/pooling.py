@@ -9,8 +9,9 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import like, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import described, like, value
 from stepwell.frontends.onnx.ops.windows import window_pads
 from stepwell.frontends.onnx.registry import Build, Rule
 

@@ -9,8 +9,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import nn, quant
 from stepwell.dialects.dtypes import f32, is_float, ui8
 from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.frontends.emit import cast, rank_of, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import cast, rank_of, value
 from stepwell.frontends.onnx.ops.windows import window_pads
 from stepwell.frontends.onnx.registry import Rule
 

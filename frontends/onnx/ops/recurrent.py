@@ -8,8 +8,9 @@ from typing import Any
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import nn
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import described, value
 from stepwell.frontends.onnx.registry import Build, Rule
 
 ACTIVATIONS = {

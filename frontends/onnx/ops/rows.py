@@ -10,21 +10,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
 from stepwell.frontends.described import Make, described, op_name
-from stepwell.frontends.emit import cast, like, rank_of, scalar, value
+from stepwell.frontends.emit import value
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.registry import Build
-
-__all__ = [
-    "binary",
-    "cast",
-    "described",
-    "like",
-    "rank_of",
-    "scalar",
-    "unary",
-    "value",
-    "variadic",
-]
 
 
 def unary(op: Make, **floats: float) -> Build:

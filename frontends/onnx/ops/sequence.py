@@ -10,10 +10,9 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32
 from stepwell.dialects.shapes import Dim
 from stepwell.frontends.contents import constant_tensor
+from stepwell.frontends.emit import cut, value
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.ops.control import tensor_of
-from stepwell.frontends.onnx.ops.rows import value
-from stepwell.frontends.onnx.ops.shape import cut
 from stepwell.frontends.onnx.registry import Output, Rule
 from stepwell.frontends.values import Sequence_, Tensor, Value
 
@@ -85,7 +84,7 @@ def split(node: Node) -> Value:
     items: list[Tensor] = []
     start: Dim = 0
     for size in sizes:
-        part = value(cut(node.x(), node.dims(), axis, start, start + size))
+        part = cut(node.x(), axis, start, start + size)
         start = start + size
         if not keepdims:
             kept = [dim for i, dim in enumerate(node.dims()) if i != axis]

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, product
 from stepwell.frontends.bounds import slice_bounds
 from stepwell.frontends.contents import constant_tensor, symbolic_tensor
+from stepwell.frontends.emit import broadcast, cut, scalar, value
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.onnx.ops.rows import scalar, value
 from stepwell.frontends.onnx.registry import Output, Rule
 from stepwell.frontends.values import Value, dim_array
 
@@ -135,11 +135,6 @@ def expand(node: Node) -> Output:
     return node.tensor(0) if tuple(shape) == dims else broadcast(node.x(), shape)
 
 
-def broadcast(x: SSAValue, shape: Sequence[Dim]) -> SSAValue:
-    """`x` repeated to `shape`."""
-    return value(nn.BroadcastToOp(x, shape))
-
-
 def tile(node: Node) -> Output:
     """Repeated along each dim: broadcast between split dims, which are merged."""
     if node.version < 6:
@@ -153,7 +148,7 @@ def tile(node: Node) -> Output:
     ]
     merged = [dim * times for dim, times in zip(dims, repeats, strict=True)]
     rows = nn.ReshapeOp(node.x(), split)
-    return nn.ReshapeOp(broadcast(value(rows), wide), merged)
+    return nn.ReshapeOp(broadcast(rows, wide), merged)
 
 
 def concat(node: Node) -> Output:
@@ -180,7 +175,7 @@ def split(node: Node) -> Sequence[Output]:
     outputs: list[Output] = []
     start: Dim = 0
     for length in lengths:
-        outputs.append(cut(node.x(), node.dims(), axis, start, start + length))
+        outputs.append(cut(node.x(), axis, start, start + length))
         start = start + length
     return outputs
 
@@ -191,15 +186,6 @@ def _even(node: Node, total: Dim) -> list[Dim]:
     if not isinstance(total, int) and (total - each * count) != 0:
         raise node.unsupported(f"a split of {total} into {count} parts")
     return [*[each] * (count - 1), total - each * (count - 1)]
-
-
-def cut(
-    x: SSAValue, dims: Sequence[Dim], axis: int, start: Dim, limit: Dim
-) -> Operation:
-    """The part of `x` from `start` to `limit` along one axis."""
-    starts = [start if i == axis else 0 for i in range(len(dims))]
-    limits = [limit if i == axis else dim for i, dim in enumerate(dims)]
-    return nn.SliceOp(x, starts=starts, limits=limits, steps=[1] * len(dims))
 
 
 def slice_(node: Node) -> Output:

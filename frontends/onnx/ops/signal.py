@@ -11,9 +11,9 @@ from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
 from stepwell.frontends.contents import constant_tensor
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import broadcast, cast, like, rank_of, value
 from stepwell.frontends.onnx.node import Node, dtype_of
-from stepwell.frontends.onnx.ops.rows import cast, described, like, rank_of, value
-from stepwell.frontends.onnx.ops.shape import broadcast
 from stepwell.frontends.onnx.registry import Build, Output, Rule
 
 

@@ -220,8 +220,7 @@ def less(node: Node, pad: Dim, crop: Dim) -> tuple[Dim, Dim]:
 def cropped(x: SSAValue, crops: Sequence[tuple[Dim, Dim]]) -> SSAValue:
     """Images without some rows or columns at their borders."""
     for axis, (low, high) in enumerate(crops, 1):
-        if low != 0 or high != 0:
-            x = cut(x, axis, low, dims_of(x)[axis] - high)
+        x = cut(x, axis, low, dims_of(x)[axis] - high)
     return x
 
 

@@ -11,10 +11,11 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import bit_width, is_float, numpy_dtype
 from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.frontends.described import described, op_name
 from stepwell.frontends.emit import like, reshape, value
 from stepwell.frontends.tensorflow.node import Item, Node
 from stepwell.frontends.tensorflow.ops.normalisation import as_batch_norm
-from stepwell.frontends.tensorflow.ops.rows import binary, described, op_name, unary
+from stepwell.frontends.tensorflow.ops.rows import binary, unary
 from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 
 UNARY = {

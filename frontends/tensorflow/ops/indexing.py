@@ -7,9 +7,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import dims_of, element_of
+from stepwell.frontends.described import described
 from stepwell.frontends.emit import broadcast, cast, like, reshape, transpose, value
 from stepwell.frontends.tensorflow.node import Node
-from stepwell.frontends.tensorflow.ops.rows import described
 from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 
 

@@ -9,9 +9,9 @@ from xdsl.ir import Operation
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import is_float
 from stepwell.dialects.shapes import product
+from stepwell.frontends.described import described
 from stepwell.frontends.emit import cast, value
 from stepwell.frontends.tensorflow.node import Node
-from stepwell.frontends.tensorflow.ops.rows import described
 from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 
 KINDS = {

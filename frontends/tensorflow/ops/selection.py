@@ -12,9 +12,9 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32, i32, i64, numpy_dtype
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
+from stepwell.frontends.described import described
 from stepwell.frontends.emit import broadcast, cast, cut, like, reshape, scalar, value
 from stepwell.frontends.tensorflow.node import Node
-from stepwell.frontends.tensorflow.ops.rows import described
 from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 
 

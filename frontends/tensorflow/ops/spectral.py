@@ -12,9 +12,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim, dims_of
 from stepwell.frontends.contents import as_value
+from stepwell.frontends.described import described
 from stepwell.frontends.emit import broadcast, cut, reshape, value
 from stepwell.frontends.tensorflow.node import ComplexTensor, Item, Node
-from stepwell.frontends.tensorflow.ops.rows import described
 from stepwell.frontends.tensorflow.registry import Build, Output, Rule
 from stepwell.frontends.values import Tensor
 

@@ -8,11 +8,12 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of, element_of
-from stepwell.frontends.torch.call import Call, cast, reshape
+from stepwell.frontends.emit import cast, reshape, value
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Output, Rules
 
 from .elementwise import scaled
-from .rows import binary, unary, value
+from .rows import binary, unary
 
 
 def clamp(call: Call, x: SSAValue, low: Any = None, high: Any = None) -> Output:

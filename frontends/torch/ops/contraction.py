@@ -12,20 +12,13 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, dims_of, element_of
-from stepwell.frontends.torch.call import (
-    Call,
-    Operand,
-    cast,
-    rank_of,
-    reshape,
-    take,
-    transpose,
-)
+from stepwell.frontends.emit import cast, cut, rank_of, reshape, transpose, value
+from stepwell.frontends.torch.call import Call, Operand
 from stepwell.frontends.torch.registry import Output, Rules
 
 from .elementwise import scaled
 from .reduction import vector_norm
-from .rows import pair, value
+from .rows import pair
 
 
 def matmul(call: Call, a: SSAValue, b: SSAValue) -> Operation:
@@ -232,7 +225,7 @@ def without_repeats(call: Call, term: str, x: SSAValue) -> tuple[str, SSAValue]:
             x = transpose(x, [*rest, first, second])
             outer = dims_of(x)[:-2]
             flat = reshape(x, [*outer, size * size])
-            x = take(flat, len(outer), 0, size * size, size + 1)
+            x = cut(flat, len(outer), 0, size * size, size + 1)
             term = "".join(term[i] for i in rest) + letter
     return term, x
 

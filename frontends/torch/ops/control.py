@@ -12,7 +12,8 @@ from xdsl.ir import Attribute, Block, Region, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i1
 from stepwell.dialects.shapes import dims_of, element_of, tensor_type
-from stepwell.frontends.torch.call import Call, reshape
+from stepwell.frontends.emit import reshape
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Output, Rules
 
 

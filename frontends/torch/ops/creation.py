@@ -10,16 +10,18 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, is_float, numpy_dtype
 from stepwell.dialects.shapes import Dim, DimExpr, dims_of, element_of
-from stepwell.frontends.torch.call import Call, broadcast_to, cast, reshape
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import broadcast, cast, reshape, value
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
-from .rows import described, filled, value
+from .rows import filled
 
 
 def full(call: Call, _: Any, number: Any, *__: Any) -> SSAValue:
     """A shape filled with one number."""
     if isinstance(number, SSAValue):
-        return broadcast_to(cast(number, call.element()), call.dims())
+        return broadcast(cast(number, call.element()), call.dims())
     return filled(call, number)
 
 

@@ -20,19 +20,12 @@ from stepwell.dialects.shapes import (
     element_of,
     product,
 )
-from stepwell.frontends.torch.call import (
-    Call,
-    as_index,
-    broadcast_to,
-    cast,
-    rank_of,
-    reshape,
-    transpose,
-)
+from stepwell.frontends.emit import broadcast, cast, rank_of, reshape, transpose, value
+from stepwell.frontends.torch.call import Call, as_index
 from stepwell.frontends.torch.registry import Output, Rules
 from stepwell.frontends.torch.symbols import Relation
 
-from .rows import nothing, value
+from .rows import nothing
 
 
 def fresh_size(call: Call, size: Any, limit: Dim | None = None) -> Dim:
@@ -102,7 +95,7 @@ def next_rows(call: Call, mask: SSAValue, source: SSAValue) -> SSAValue:
     place = nn.MaximumOp(nn.SubOp(order, call.scalar(1, i64)), call.scalar(0, i64))
     count, *rest = dims_of(source)
     if bounds(count, call.builder.ranges)[0] < 1:  # one more, for there may be none
-        none = broadcast_to(call.scalar(0, element_of(source)), [1, *rest])
+        none = broadcast(call.scalar(0, element_of(source)), [1, *rest])
         source, count = value(nn.ConcatOp([source, none], axis=0)), count + 1
     within = nn.MinimumOp(place, call.scalar(count - 1, i64))
     return value(nn.GatherOp(source, within, axis=0))

@@ -18,24 +18,12 @@ from stepwell.dialects.dtypes import (
     is_float,
 )
 from stepwell.dialects.shapes import element_of
-from stepwell.frontends.torch.call import (
-    Call,
-    Operand,
-    broadcast_to,
-    cast,
-)
+from stepwell.frontends.described import described, op_name
+from stepwell.frontends.emit import broadcast, cast, value
+from stepwell.frontends.torch.call import Call, Operand
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
-from .rows import (
-    binary,
-    compare,
-    described,
-    nothing,
-    op_name,
-    same,
-    unary,
-    value,
-)
+from .rows import binary, compare, nothing, same, unary
 
 
 def add(call: Call, a: Operand, b: Operand, alpha: Operand = 1) -> Operation:
@@ -245,7 +233,7 @@ def predicate(op: Any) -> Any:
     def build(call: Call, x: SSAValue) -> Output:
         if is_float(element_of(x)):
             return op(x)
-        return broadcast_to(call.scalar(False, i1), call.dims())
+        return broadcast(call.scalar(False, i1), call.dims())
 
     return described(build, f"One `{op_name(op)}`; false for integers.")
 
@@ -313,7 +301,7 @@ def lerp(call: Call, a: SSAValue, b: SSAValue, weight: Operand) -> Operation:
 
 def copy(call: Call, into: SSAValue, source: Operand, *_: Any) -> Output:
     """The second argument in the type and shape of the first."""
-    return broadcast_to(call.operand(source, call.element()), call.dims())
+    return broadcast(call.operand(source, call.element()), call.dims())
 
 
 _UNARY = {

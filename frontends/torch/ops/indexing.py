@@ -11,22 +11,21 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, integer_limits, is_bool, is_float
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
-from stepwell.frontends.torch.call import (
-    Call,
-    Operand,
-    as_index,
-    broadcast_to,
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import (
+    broadcast,
     cast,
+    cut,
     rank_of,
     reshape,
-    take,
     transpose,
+    value,
 )
+from stepwell.frontends.torch.call import Call, Operand, as_index
 from stepwell.frontends.torch.registry import Output, Rules
 
 from .dynamic import masked_index, next_rows
 from .elementwise import scaled
-from .rows import described, value
 
 
 def embedding(call: Call, weight: SSAValue, indices: SSAValue, *_: Any) -> Operation:
@@ -45,7 +44,7 @@ def gather(call: Call, x: SSAValue, dim: int, index: SSAValue, *_: Any) -> Outpu
     """One element per index along a dim."""
     rank = rank_of(x)
     if not rank:
-        return broadcast_to(x, dims_of(index))
+        return broadcast(x, dims_of(index))
     axis = dim % rank
     for other in range(rank):
         size = dims_of(index)[other]
@@ -93,7 +92,7 @@ def index_tuples(indices: Sequence[SSAValue]) -> tuple[SSAValue, tuple[Dim, ...]
     """Index tensors, broadcast, side by side in a new last dim; their common shape."""
     shape = nn.broadcast(*map(dims_of, indices))
     columns = [
-        reshape(broadcast_to(as_index(each), shape), [*shape, 1]) for each in indices
+        reshape(broadcast(as_index(each), shape), [*shape, 1]) for each in indices
     ]
     if len(columns) == 1:
         return columns[0], shape
@@ -123,7 +122,7 @@ def index_put(
     before = axes[0] if is_adjacent(axes) else 0
     wide = len(shape)
     full = [*kept[:before], *shape, *kept[before:]]
-    updates = broadcast_to(values, full)
+    updates = broadcast(values, full)
     if before:
         perm = [
             *range(before, before + wide),
@@ -169,7 +168,7 @@ def scatter(reduction: str) -> Any:
     ) -> Output:
         element = element_of(x)
         if not isinstance(source, SSAValue):
-            source = broadcast_to(call.operand(source, element), dims_of(index))
+            source = broadcast(call.operand(source, element), dims_of(index))
         elif dims_of(source) != dims_of(index):
             starts: list[Dim] = [0] * rank_of(source)
             source = value(nn.SliceOp(source, starts, dims_of(index)))
@@ -207,7 +206,7 @@ def scatter_reduce(
         return total
     first = call.scalar(1 if include_self else 0, element)
     ones = neutral_like(source, call.scalar(1, element))
-    base = broadcast_to(first, dims_of(x))
+    base = broadcast(first, dims_of(x))
     count = scatter("add")(call, base, dim, index, ones)
     count = nn.MaximumOp(count, call.scalar(1, element))
     return nn.DivOp(total, count)
@@ -215,7 +214,7 @@ def scatter_reduce(
 
 def neutral_like(source: SSAValue, number: SSAValue) -> SSAValue:
     """A number in the shape of `source`."""
-    return broadcast_to(number, dims_of(source))
+    return broadcast(number, dims_of(source))
 
 
 def lowest(element: Attribute) -> float:
@@ -275,7 +274,7 @@ def index_reduce(
     """`x` combined with slices at positions of a dim."""
     axis, dims = dim % rank_of(x), dims_of(source)
     row = [size if i == axis else 1 for i, size in enumerate(dims)]
-    wide = broadcast_to(reshape(as_index(index), row), dims)
+    wide = broadcast(reshape(as_index(index), row), dims)
     return scatter_reduce(call, x, dim, wide, source, reduce, include_self)
 
 
@@ -296,7 +295,7 @@ def as_strided(
         steps = value(nn.MulOp(nn.IotaOp([count], i64), call.scalar(step, i64)))
         row = reshape(steps, [1] * axis + [count] + [1] * (rank - axis - 1))
         place = value(nn.AddOp(place, row))
-    return nn.GatherOp(flat, broadcast_to(place, size), axis=0)
+    return nn.GatherOp(flat, broadcast(place, size), axis=0)
 
 
 def embedding_bag(
@@ -313,7 +312,7 @@ def embedding_bag(
 ) -> Sequence[Output]:
     """Sums, means or maxima of the rows of each bag; a bag begins at each offset."""
     if include_last_offset:
-        offsets = take(offsets, 0, 0, dims_of(offsets)[0] - 1)
+        offsets = cut(offsets, 0, 0, dims_of(offsets)[0] - 1)
     bags, count, element = dims_of(offsets)[0], dims_of(indices)[0], element_of(weight)
     rows = value(nn.GatherOp(weight, indices, axis=0))
     if sample_weights is not None:

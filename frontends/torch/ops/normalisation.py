@@ -11,12 +11,14 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import is_bool, numpy_dtype
 from stepwell.dialects.shapes import Dim, dims_of, element_of
-from stepwell.frontends.torch.call import Call, cast, rank_of
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import cast, rank_of, value
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .elementwise import scaled
 from .reduction import var_mean
-from .rows import described, first_of, value
+from .rows import first_of
 
 
 def batch_norm(

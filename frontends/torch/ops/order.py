@@ -10,20 +10,13 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, is_float
 from stepwell.dialects.shapes import Dim, dims_of, element_of, product
-from stepwell.frontends.torch.call import (
-    Call,
-    Operand,
-    cast,
-    promoted,
-    rank_of,
-    reshape,
-    take,
-)
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import cast, cut, rank_of, reshape, value
+from stepwell.frontends.torch.call import Call, Operand, promoted
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .indexing import highest, lowest
 from .reduction import logsumexp
-from .rows import described, value
 
 
 def sort(
@@ -70,7 +63,7 @@ def kth_value(
         return [x, call.scalar(0, i64)]
     axis = dim % rank_of(x)
     results = nn.SortOp(x, axis=axis).results
-    return [reshape(take(each, axis, k - 1, k), call.dims()) for each in results]
+    return [reshape(cut(each, axis, k - 1, k), call.dims()) for each in results]
 
 
 def median(call: Call, x: SSAValue) -> Output:
@@ -92,9 +85,9 @@ def middle(call: Call, x: SSAValue, axis: int) -> list[SSAValue]:
     size = dims_of(x)[axis]
     values, places = nn.SortOp(x, axis=axis).results
     at = (size - 1) // 2
-    found = [take(each, axis, at, at + 1) for each in (values, places)]
+    found = [cut(each, axis, at, at + 1) for each in (values, places)]
     if is_float(element_of(x)):
-        ends = [take(each, axis, size - 1, size) for each in (values, places)]
+        ends = [cut(each, axis, size - 1, size) for each in (values, places)]
         is_nan = nn.IsNanOp(ends[0])
         found = [
             value(nn.SelectOp(is_nan, end, half))

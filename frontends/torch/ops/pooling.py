@@ -13,12 +13,14 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64, numpy_dtype
 from stepwell.dialects.shapes import Dim, ceildiv, dims_of, element_of, product
-from stepwell.frontends.torch.call import Call, cast, rank_of, reshape, take
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import cast, cut, rank_of, reshape, value
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Build, Rules
 
 from .elementwise import scaled
 from .indexing import lowest
-from .rows import described, first_of, pair, value
+from .rows import first_of, pair
 
 
 def windows(
@@ -154,7 +156,7 @@ def _pooled_axis(x: SSAValue, axis: int, size: int, to: int, kind: str) -> SSAVa
     """Window i of an axis runs from `i * size // to` to `ceil((i + 1) * size / to)`."""
     parts: list[Operation] = []
     for i in range(to):
-        piece = take(x, axis, i * size // to, -(-(i + 1) * size // to))
+        piece = cut(x, axis, i * size // to, -(-(i + 1) * size // to))
         parts.append(nn.ReduceOp(piece, kind=kind, axes=[axis], keepdims=True))
     return value(nn.ConcatOp(parts, axis=axis))
 
@@ -218,7 +220,7 @@ def im2col(
             zip(place, dilation, counts, stride, strict=True), start=2
         ):
             first = at * gap
-            piece = take(piece, axis, first, first + (count - 1) * step + 1, step)
+            piece = cut(piece, axis, first, first + (count - 1) * step + 1, step)
         pieces.append(reshape(piece, [n, channels, 1, *counts]))
     whole = value(nn.ConcatOp(pieces, axis=2)) if len(pieces) > 1 else pieces[0]
     rows = channels * math.prod(kernel)

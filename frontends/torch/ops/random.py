@@ -9,10 +9,9 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import f32, i1
 from stepwell.dialects.shapes import dims_of, element_of
-from stepwell.frontends.torch.call import Call, cast
+from stepwell.frontends.emit import cast, value
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Output, Rules
-
-from .rows import value
 
 
 def uniform(call: Call, *_: Any) -> Operation:

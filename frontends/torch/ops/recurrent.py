@@ -9,10 +9,10 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import dims_of
-from stepwell.frontends.torch.call import Call, reshape, take, transpose
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import cut, reshape, transpose, value
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Build, Output, Rules
-
-from .rows import described, value
 
 ORDERS = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 """PyTorch's gates (i f g o; r z n) in the order of `nn` (i o f c; z r h)."""
@@ -32,7 +32,7 @@ def gates(x: SSAValue, order: Sequence[int]) -> SSAValue:
     rows = dims_of(x)[0]
     assert isinstance(rows, int)
     size = rows // len(order)
-    parts = [take(x, 0, gate * size, (gate + 1) * size) for gate in order]
+    parts = [cut(x, 0, gate * size, (gate + 1) * size) for gate in order]
     return value(nn.ConcatOp(parts, axis=0))
 
 
@@ -74,7 +74,7 @@ def layer(kind: str) -> Build:
                 weights[(first + way) * count : (first + way + 1) * count]
                 for way in range(directions)
             ]
-            initial = [take(each, 0, first, first + directions) for each in states]
+            initial = [cut(each, 0, first, first + directions) for each in states]
             x, *ends = one_layer(kind, x, initial, own)
             for ended, end in zip(last, ends, strict=True):
                 ended.append(end)

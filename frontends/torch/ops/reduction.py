@@ -10,17 +10,12 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import dims_of, element_of, product
-from stepwell.frontends.torch.call import (
-    Call,
-    axes_of,
-    cast,
-    rank_of,
-    reshape,
-)
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import cast, rank_of, reshape, value
+from stepwell.frontends.torch.call import Call, axes_of
 from stepwell.frontends.torch.registry import Build, Output, Rules
 
 from .elementwise import truth
-from .rows import described, value
 
 
 def reduce(kind: str) -> Build:

@@ -8,10 +8,10 @@ from typing import Any
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import nn
-from stepwell.frontends.torch.call import Call, rank_of
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import rank_of
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Build, Rules
-
-from .rows import described
 
 
 def upsample(mode: str, *, count: int, antialias: bool = False) -> Build:

@@ -9,13 +9,8 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import nn
 from stepwell.dialects.shapes import Dim
 from stepwell.frontends.described import Make, described, op_name
-from stepwell.frontends.torch.call import (
-    Call,
-    Operand,
-    broadcast_to,
-    cast,
-    reshape,
-)
+from stepwell.frontends.emit import broadcast, cast, reshape
+from stepwell.frontends.torch.call import Call, Operand
 from stepwell.frontends.torch.registry import Build
 
 
@@ -70,11 +65,6 @@ def first_of(build: Build) -> Build:
     return described(build_list, build.__doc__ or "")
 
 
-def value(op: Operation) -> SSAValue:
-    """The single result of an op."""
-    return op.results[0]
-
-
 def pair(given: Any, count: int) -> list[Any]:
     """A list argument of `count` numbers; one number stands for all of them."""
     numbers = list(given) if isinstance(given, list | tuple) else [given]
@@ -83,4 +73,4 @@ def pair(given: Any, count: int) -> list[Any]:
 
 def filled(call: Call, number: Dim | float) -> SSAValue:
     """The result's shape filled with one number."""
-    return broadcast_to(call.scalar(number, call.element()), call.dims())
+    return broadcast(call.scalar(number, call.element()), call.dims())

@@ -18,18 +18,20 @@ from stepwell.dialects.shapes import (
     element_of,
     product,
 )
-from stepwell.frontends.torch.call import (
-    Call,
-    broadcast_to,
+from stepwell.frontends.described import described
+from stepwell.frontends.emit import (
+    broadcast,
     cast,
+    cut,
     rank_of,
     reshape,
-    take,
     transpose,
+    value,
 )
+from stepwell.frontends.torch.call import Call
 from stepwell.frontends.torch.registry import Output, Rules
 
-from .rows import described, pair, reshaped, value
+from .rows import pair, reshaped
 
 OPEN_END = 1 << 62
 """PyTorch's "up to the end" in a slice is the largest 64-bit integer."""
@@ -57,7 +59,7 @@ def matrix_transpose(call: Call, x: SSAValue) -> SSAValue:
 
 def expand(call: Call, x: SSAValue, *_: Any) -> SSAValue:
     """`x` repeated along dims of 1 and new leading dims."""
-    return broadcast_to(x, call.dims())
+    return broadcast(x, call.dims())
 
 
 def cat(call: Call, tensors: Sequence[SSAValue], dim: int = 0) -> Output:
@@ -125,7 +127,7 @@ def slice_(
     wanted = call.dims()[axis]
     if step == 1 and last - first != wanted:
         last = first + wanted
-    return take(x, axis, first, last, step)
+    return cut(x, axis, first, last, step)
 
 
 def select(call: Call, x: SSAValue, dim: int, index: Dim) -> SSAValue:
@@ -134,7 +136,7 @@ def select(call: Call, x: SSAValue, dim: int, index: Dim) -> SSAValue:
     size = dims_of(x)[axis]
     if bounds(index, call.builder.ranges)[1] < 0:
         index = size + index
-    return reshape(take(x, axis, index, index + 1), call.dims())
+    return reshape(cut(x, axis, index, index + 1), call.dims())
 
 
 def narrow(call: Call, x: SSAValue, dim: int, start: Dim, length: Dim) -> SSAValue:
@@ -142,7 +144,7 @@ def narrow(call: Call, x: SSAValue, dim: int, start: Dim, length: Dim) -> SSAVal
     axis = dim % rank_of(x)
     if bounds(start, call.builder.ranges)[1] < 0:
         start = dims_of(x)[axis] + start
-    return take(x, axis, start, start + length)
+    return cut(x, axis, start, start + length)
 
 
 def split_with_sizes(
@@ -151,7 +153,7 @@ def split_with_sizes(
     """Pieces of given sizes along a dim."""
     axis, at, pieces = dim % rank_of(x), 0, list[SSAValue]()
     for size in sizes:
-        pieces.append(take(x, axis, at, at + size))
+        pieces.append(cut(x, axis, at, at + size))
         at = at + size
     return pieces
 
@@ -167,7 +169,7 @@ def unbind(call: Call, x: SSAValue, dim: int = 0) -> list[SSAValue]:
     """Every position of a dim."""
     axis = dim % rank_of(x)
     count = len(call.node.meta["val"])
-    return [reshape(take(x, axis, i, i + 1), call.dims(i)) for i in range(count)]
+    return [reshape(cut(x, axis, i, i + 1), call.dims(i)) for i in range(count)]
 
 
 def repeat(call: Call, x: SSAValue, repeats: Sequence[Dim]) -> SSAValue:
@@ -180,7 +182,7 @@ def repeat(call: Call, x: SSAValue, repeats: Sequence[Dim]) -> SSAValue:
     for times, size in zip(repeats, dims, strict=True):
         split_dims += [1, size]
         wide += [times, size]
-    return reshape(broadcast_to(reshape(x, split_dims), wide), call.dims())
+    return reshape(broadcast(reshape(x, split_dims), wide), call.dims())
 
 
 def repeat_interleave(
@@ -191,7 +193,7 @@ def repeat_interleave(
         x, dim = reshape(x, [product(dims_of(x))]), 0
     axis, dims = dim % rank_of(x), dims_of(x)
     row = reshape(x, [*dims[: axis + 1], 1, *dims[axis + 1 :]])
-    wide = broadcast_to(row, [*dims[: axis + 1], times, *dims[axis + 1 :]])
+    wide = broadcast(row, [*dims[: axis + 1], times, *dims[axis + 1 :]])
     return reshape(wide, call.dims())
 
 
@@ -210,7 +212,7 @@ def diff(
         x = value(nn.ConcatOp(parts, axis=axis))
     for _ in range(times):
         size = dims_of(x)[axis]
-        later, earlier = take(x, axis, 1, size), take(x, axis, 0, size - 1)
+        later, earlier = cut(x, axis, 1, size), cut(x, axis, 0, size - 1)
         op = nn.XorOp if is_bool(element) else nn.SubOp
         x = value(op(later, earlier))
     return x
@@ -291,7 +293,7 @@ def _roll(x: SSAValue, axis: int, shift: Dim) -> SSAValue:
     if size == 0 or shift == 0:
         return x
     at = (size - shift) % size
-    parts = [take(x, axis, at, size), take(x, axis, 0, at)]
+    parts = [cut(x, axis, at, size), cut(x, axis, 0, at)]
     return value(nn.ConcatOp(parts, axis=axis))
 
 
@@ -361,9 +363,9 @@ def slice_scatter(
     limit = first + dims_of(source)[axis]
     source = cast(source, element_of(x))
     parts = [
-        take(x, axis, 0, first) if first != 0 else None,
+        cut(x, axis, 0, first) if first != 0 else None,
         source,
-        take(x, axis, limit, size) if last != size else None,
+        cut(x, axis, limit, size) if last != size else None,
     ]
     present = [part for part in parts if part is not None]
     return present[0] if len(present) == 1 else value(nn.ConcatOp(present, axis=axis))
@@ -377,7 +379,7 @@ def strided_scatter(
     places = value(nn.MulOp(nn.IotaOp([count], i64), call.scalar(step, i64)))
     places = value(nn.AddOp(places, call.scalar(first, i64)))
     row = [count if i == axis else 1 for i in range(rank_of(x))]
-    index = broadcast_to(reshape(places, row), dims_of(source))
+    index = broadcast(reshape(places, row), dims_of(source))
     updates = cast(source, element_of(x))
     return value(nn.ScatterElementsOp(x, index, updates, axis=axis))
 
