@@ -36,8 +36,19 @@ def _pairs(flat: DenseArrayBase[I64] | None) -> list[tuple[int, int]]:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
+class Call(IRDLOperation):
+    """Something that reads tensors and makes tensors."""
+
+    inputs = var_operand_def(ANY_TENSOR)
+    outputs = var_result_def(ANY_TENSOR)
+    irdl_options = (ParsePropInAttrDict(),)
+
+
+_OF_TENSORS = "`(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)"
+
+
 @irdl_op_definition
-class LaunchOp(IRDLOperation):
+class LaunchOp(Call):
     """Run one kernel over its whole grid.
 
     The kernel's arguments are the operands, then the results, then one 64-bit integer
@@ -59,12 +70,7 @@ class LaunchOp(IRDLOperation):
     ties = opt_prop_def(DenseArrayBase[I64])
     in_place = opt_prop_def(DenseArrayBase[I64])
     slots = opt_prop_def(DenseArrayBase[I64])
-    inputs = var_operand_def(ANY_TENSOR)
-    outputs = var_result_def(ANY_TENSOR)
-    irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = (
-        "$kernel `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)"
-    )
+    assembly_format = f"$kernel {_OF_TENSORS}"
 
     def __init__(
         self,
@@ -135,7 +141,7 @@ def _flat(pairs: Sequence[tuple[int, int]]) -> DenseArrayBase[I64] | None:
 
 
 @irdl_op_definition
-class HostCallOp(IRDLOperation):
+class HostCallOp(Call):
     """Call a function of the runtime's host library by name.
 
     For what no kernel can do yet: results of data-dependent size, sorts of unbounded
@@ -151,12 +157,7 @@ class HostCallOp(IRDLOperation):
     name = "engine.host_call"
     callee = prop_def(StringAttr)
     config = opt_prop_def(DictionaryAttr)
-    inputs = var_operand_def(ANY_TENSOR)
-    outputs = var_result_def(ANY_TENSOR)
-    irdl_options = (ParsePropInAttrDict(),)
-    assembly_format = (
-        "$callee `(` $inputs `)` attr-dict `:` functional-type($inputs, $outputs)"
-    )
+    assembly_format = f"$callee {_OF_TENSORS}"
 
     def __init__(
         self,
