@@ -28,6 +28,10 @@ from stepwell.runtime.devices.emulated.translate import (
 )
 from stepwell.runtime.devices.emulated.wave import BARRIERS
 
+FULL = 0xFFFFFFFF
+"""The member mask that names all lanes."""
+LANES = np.arange(WARP, dtype=np.uint32)
+
 
 def uniform(read: Read, threads: Threads, mask: Mask) -> int:
     """The value of an operand that all threads give alike."""
@@ -208,11 +212,10 @@ def converged(members: Read, operation: Operation) -> Operation:
     """
 
     def run(threads: Threads, mask: Mask) -> None:
-        given = members(threads)
-        if given.ndim == 0 and given == FULL and _complete(threads, mask):
+        words = _words(members, threads, mask)
+        if words is None:
             operation(threads, mask)
             return
-        words = np.broadcast_to(given, mask.shape)
         left, waiting = mask, np.zeros_like(mask)
         while left.any():
             mine, ready = _meeting(words, threads, left)
@@ -227,7 +230,12 @@ def converged(members: Read, operation: Operation) -> Operation:
     return run
 
 
-FULL = 0xFFFFFFFF
+def _words(members: Read, threads: Threads, mask: Mask) -> Mask | None:
+    """The member mask of each thread; None if all name all, and all are here."""
+    given = members(threads)
+    if given.ndim == 0 and given == FULL and _complete(threads, mask):
+        return None
+    return np.broadcast_to(given, mask.shape)
 
 
 def _complete(threads: Threads, mask: Mask) -> bool:
@@ -256,18 +264,14 @@ def _meeting(words: Mask, threads: Threads, left: Mask) -> tuple[Mask, Mask]:
     return mine.reshape(-1), np.repeat(~missing, WARP)
 
 
-LANES = np.arange(WARP, dtype=np.uint32)
-
-
 def _warp_barrier(members: Read) -> Operation:
     """`bar.warp.sync`: the lanes of a member mask, each at any of these barriers."""
 
     def run(threads: Threads, mask: Mask) -> None:
-        given = members(threads)
-        if given.ndim == 0 and given == FULL and _complete(threads, mask):
+        words = _words(members, threads, mask)
+        if words is None:
             _meet(threads, mask)
             return
-        words = np.broadcast_to(given, mask.shape)
         left = mask
         while left.any():  # every lane is in its own mask
             left = left & ~_meeting(words, threads, left)[0]
