@@ -1,33 +1,55 @@
-"""The Hopper GEMM of `gemm_program` on the emulated GPU: its PTX, and its maps."""
+"""The Hopper GEMM of `gemm_program` on the emulated GPU, checked against NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.parser import Parser
+import numpy as np
 
-from stepwell.codegen.cuda.convert_nvvm_to_llvm import ConvertNvvmToLlvmPass
-from stepwell.codegen.cuda.convert_tile_to_nvvm import ConvertTileToNvvmPass
-from stepwell.codegen.cuda.ptx import emit_ptx
-from stepwell.dialects.context import StepwellContext
-from stepwell.dialects.registry import register_dialects
-from stepwell.dialects.target import Target
-from stepwell.runtime.devices.emulated import encode_tensor_map
+from stepwell.runtime.devices.emulated import EmulatedDevice, encode_tensor_map
 
-from .gemm_program import GemmConfig, gemm_program
+from .gemm_program import GemmConfig, gemm_ptx
 
 
-def gemm_ptx(config: GemmConfig) -> str:
-    """The PTX of a GEMM, by the project's own code generator."""
-    context = StepwellContext()
-    register_dialects(context)
-    outer = Parser(context, gemm_program(config)).parse_module()
-    first = outer.body.block.first_op
-    module = first if isinstance(first, ModuleOp) else outer
-    ConvertTileToNvvmPass().apply(context, module)
-    ConvertNvvmToLlvmPass().apply(context, module)
-    return emit_ptx(module, Target.parse("sm_90a"))
+class EmulatedGemm:
+    """One configuration with random operands."""
+
+    def __init__(self, config: GemmConfig) -> None:
+        c = self.config = config
+        self.ptx = gemm_ptx(c)
+        random = np.random.default_rng(0)
+        self.x = random.standard_normal((c.m, c.k)).astype("f2")
+        self.w = (random.standard_normal((c.n, c.k)) / 8).astype("f2")
+        self.bias = random.standard_normal(c.n).astype("f2")
+        product = self.x.astype("f4") @ self.w.astype("f4").T
+        self.right = np.maximum(product + self.bias, 0)
+
+    def load(self, device: EmulatedDevice, atol: float) -> Callable[[], int]:
+        """What launches it, checks `y`, and returns the warp instructions executed."""
+        c = self.config
+        module = device.load(self.ptx)
+        x, w, bias = map(device.upload, (self.x, self.w, self.bias))
+        y = device.upload(np.full((c.m, c.n), np.nan, "f2"))
+        arguments = [
+            matrix_map(x, (c.m, c.k), c.rows, 64),
+            matrix_map(w, (c.n, c.k), c.columns, 64),
+            bias,
+            matrix_map(y, (c.m, c.n), 64, c.chunk),
+        ]
+
+        def run() -> int:
+            count = module.launch(
+                "gemm",
+                grid=c.blocks,
+                block=32 * c.warps,
+                args=arguments,
+                shared=c.shared_bytes + 1024,
+            )
+            got = device.download(y, (c.m, c.n), "f2").astype("f4")
+            np.testing.assert_allclose(got, self.right, rtol=2e-3, atol=atol)
+            return count
+
+        return run
 
 
 def matrix_map(pointer: int, shape: Sequence[int], rows: int, columns: int) -> bytes:

@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from stepwell.runtime.devices.emulated import EmulatedDevice
-from stepwell.tools.bench.emulated_gemm import gemm_ptx, matrix_map
+from stepwell.tools.bench.emulated_gemm import EmulatedGemm
 from stepwell.tools.bench.gemm_program import GemmConfig
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "emulator.md"
@@ -118,41 +119,9 @@ def plain(
     return start
 
 
-def gemm(c: GemmConfig) -> Callable[[EmulatedDevice], Callable[[], int]]:
+def gemm(config: GemmConfig) -> Callable[[EmulatedDevice], Callable[[], int]]:
     """A Hopper GEMM: TMA, mbarriers, wgmma, warp specialisation."""
-    ptx = gemm_ptx(c)
-    random = np.random.default_rng(0)
-    x = random.standard_normal((c.m, c.k)).astype("f2")
-    w = (random.standard_normal((c.n, c.k)) / 8).astype("f2")
-    bias = random.standard_normal(c.n).astype("f2")
-    right = np.maximum(x.astype("f4") @ w.astype("f4").T + bias, 0)
-
-    def start(device: EmulatedDevice) -> Callable[[], int]:
-        px, pw, pb = map(device.upload, (x, w, bias))
-        py = device.upload(np.full((c.m, c.n), np.nan, "f2"))
-        arguments = [
-            matrix_map(px, x.shape, c.rows, 64),
-            matrix_map(pw, w.shape, c.columns, 64),
-            pb,
-            matrix_map(py, (c.m, c.n), 64, c.chunk),
-        ]
-        module = device.load(ptx)
-
-        def run() -> int:
-            count = module.launch(
-                "gemm",
-                grid=c.blocks,
-                block=32 * c.warps,
-                args=arguments,
-                shared=c.shared_bytes + 1024,
-            )
-            got = device.download(py, (c.m, c.n), "f2").astype("f4")
-            np.testing.assert_allclose(got, right, rtol=2e-3, atol=4e-3)
-            return count
-
-        return run
-
-    return start
+    return partial(EmulatedGemm(config).load, atol=4e-3)
 
 
 def cases() -> list[Case]:

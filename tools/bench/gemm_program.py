@@ -9,6 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+
+from stepwell.codegen.cuda.convert_nvvm_to_llvm import ConvertNvvmToLlvmPass
+from stepwell.codegen.cuda.convert_tile_to_nvvm import ConvertTileToNvvmPass
+from stepwell.codegen.cuda.ptx import emit_ptx
+from stepwell.dialects.context import StepwellContext
+from stepwell.dialects.registry import register_dialects
+from stepwell.dialects.target import Target
+
 STEP = 64
 """Columns of one shared tile: 128 bytes of f16, the widest swizzle."""
 
@@ -283,3 +293,16 @@ tile.func @gemm({signature(c)} {{
 }}
 }}
 """
+
+
+def gemm_ptx(config: GemmConfig) -> str:
+    """The program's PTX, by the project's own code generator."""
+    context = StepwellContext()
+    register_dialects(context)
+    outer = Parser(context, gemm_program(config)).parse_module()
+    first = outer.body.block.first_op
+    module = first if isinstance(first, ModuleOp) else outer
+    module.verify()
+    ConvertTileToNvvmPass().apply(context, module)
+    ConvertNvvmToLlvmPass().apply(context, module)
+    return emit_ptx(module, Target.parse("sm_90a"))

@@ -22,16 +22,8 @@ from typing import Any
 
 import torch
 from cuda.bindings import driver
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.parser import Parser
 
-from stepwell.codegen.cuda.convert_nvvm_to_llvm import ConvertNvvmToLlvmPass
-from stepwell.codegen.cuda.convert_tile_to_nvvm import ConvertTileToNvvmPass
-from stepwell.codegen.cuda.ptx import emit_ptx
-from stepwell.dialects.context import StepwellContext
-from stepwell.dialects.registry import register_dialects
-from stepwell.dialects.target import Target
-from stepwell.tools.bench.gemm_program import GemmConfig, gemm_program
+from stepwell.tools.bench.gemm_program import GemmConfig, gemm_ptx
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "gpu-gemm.md"
 ROUNDS = 9
@@ -58,19 +50,6 @@ def checked(result: tuple[Any, ...]) -> Any:
     if status != driver.CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"the CUDA driver says {status}")
     return values[0] if values else None
-
-
-def compile_ptx(config: GemmConfig) -> str:
-    """The program's PTX, through the dialects."""
-    context = StepwellContext()
-    register_dialects(context)
-    outer = Parser(context, gemm_program(config)).parse_module()
-    first = outer.body.block.first_op
-    module = first if isinstance(first, ModuleOp) else outer
-    module.verify()
-    ConvertTileToNvvmPass().apply(context, module)
-    ConvertNvvmToLlvmPass().apply(context, module)
-    return emit_ptx(module, Target.parse("sm_90a"))
 
 
 def tensor_map(tensor: torch.Tensor, rows: int, columns: int) -> Any:
@@ -109,7 +88,7 @@ class Gemm:
         self.w = torch.randn(c.n, c.k, **half) / c.k**0.5
         self.bias = torch.randn(c.n, **half)
         self.y = torch.full((c.m, c.n), float("nan"), **half)
-        ptx = compile_ptx(config).encode() + b"\0"
+        ptx = gemm_ptx(config).encode() + b"\0"
         self.module = checked(driver.cuModuleLoadData(ptx))
         self.function = checked(driver.cuModuleGetFunction(self.module, b"gemm"))
         limit = driver.CUfunction_attribute
