@@ -9,13 +9,11 @@ docs/benchmarks/cpu.md. Latency is the median of warm calls, in alternating turn
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from rich.progress import track
 
 import stepwell
 from stepwell.tools.bench.cases import CASES, Case, Size
+from stepwell.tools.bench.model_table import setting
 from stepwell.tools.cli.compare import paired_times
 
 Feeds = dict[str, NDArray]
@@ -146,13 +145,12 @@ def table(rows: Sequence[Row]) -> str:
 
 def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     """The page of docs/benchmarks/: the table, and what it was measured with."""
-    command = " ".join(["python tools/bench/cpu.py", *arguments])
     return f"""# On the CPU, beside onnxruntime
 
-Command: `{command}`, {date.today()}, {platform.processor() or platform.machine()},
-Python {platform.python_version()}, onnxruntime {onnxruntime.__version__}, stepwell
-{stepwell.__version__}. Random inputs; relative error is `max|a-b| / max|b|` over the
-outputs; times are medians of warm calls in alternating turns, in one process.
+{setting("cpu.py", arguments, onnxruntime=onnxruntime.__version__)}.
+
+Random inputs; relative error is `max|a-b| / max|b|` over the outputs; times are medians
+of warm calls in alternating turns, in one process.
 
 {table(rows)}
 """

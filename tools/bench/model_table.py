@@ -1,21 +1,24 @@
 """What the tables of frameworks' models share: rows, processes of their own, pages.
 
 A script makes a `Row` with a column per number, and measures one run when it is called
-with `--child` and the run's key. `measure_all` calls it once for each key.
+with `--child` and the run's key. `Bench.run` calls it once for each key.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import re
 import resource
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import Field, asdict, dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+
+from stepwell import __version__
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 TIMEOUT_S = 900
@@ -95,6 +100,21 @@ class Bench(Generic[R]):
     kind: type[R]
     options: tuple[str, ...] = ()
 
+    def run(
+        self,
+        keys: Sequence[Key],
+        options: argparse.Namespace,
+        page: Path,
+        text: Callable[[Sequence[R]], str],
+    ) -> int:
+        """Measure and show a row for each key, and put `text` of them into the page if
+        `options` (of `parser_of`) say so; 1 if a row is not right."""
+        rows = self.measure_all(keys, options.jobs, options.resume)
+        show(rows)
+        if options.write:
+            write_section(page, text(rows))
+        return int(not all(row.is_right for row in rows))
+
     def measure_all(
         self, keys: Sequence[Key], jobs: int = 1, kept: Path | None = None
     ) -> list[R]:
@@ -145,6 +165,26 @@ class Bench(Generic[R]):
         if path is None or not path.exists():
             return []
         return [self.kind(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def tell(row: Row) -> int:
+    """Print what a process of its own has measured; `Bench` reads it."""
+    print(json.dumps(asdict(row)))
+    return 0
+
+
+def setting(script: str, arguments: Sequence[str], **versions: str) -> str:
+    """How numbers were made: the command, the day, the machine, the versions."""
+    named = {"Python": platform.python_version(), **versions, "stepwell": __version__}
+    parts = [
+        f"Command: `{' '.join(['python', f'tools/bench/{script}', *arguments])}`",
+        str(date.today()),
+        platform.processor() or platform.machine(),
+        *(f"{name} {version}" for name, version in named.items()),
+    ]
+    return textwrap.fill(
+        ", ".join(parts), 88, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def markdown(rows: Sequence[Row]) -> str:

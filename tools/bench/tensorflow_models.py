@@ -12,15 +12,12 @@ docs/benchmarks/tensorflow.md.
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +34,9 @@ from stepwell.tools.bench.model_table import (
     median_ms,
     parser_of,
     peak_gb,
-    show,
+    setting,
+    tell,
+    told,
 )
 
 if TYPE_CHECKING:
@@ -193,15 +192,11 @@ def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     import keras
     import tensorflow as tf
 
-    import stepwell
-
-    command = " ".join(["python tools/bench/tensorflow_models.py", *arguments])
+    versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__}
     right = sum(row.is_right for row in rows)
     return f"""# TensorFlow models
 
-Command: `{command}`, {date.today()}, {platform.processor() or platform.machine()},
-Python {platform.python_version()}, TensorFlow {tf.__version__}, Keras
-{keras.__version__}, stepwell {stepwell.__version__}; one thread.
+{setting("tensorflow_models.py", arguments, **versions)}; one thread.
 
 Keras applications have random weights and random batch norm statistics, and run on one
 small image with the batch open. The relative error is `max|a-b| / max|b|` over the
@@ -220,18 +215,13 @@ def main(arguments: list[str]) -> int:
     """Returns 1 if a model fails or is above its tolerance."""
     options = parser_of(__doc__).parse_args(arguments)
     if options.child:
-        print(json.dumps(asdict(measure(*options.child))))
-        return 0
+        return tell(measure(*options.child))
     from stepwell.tools.bench.tensorflow_cases import CASES
 
     wanted = chosen([case.name for case in CASES], options.only)
     bench = Bench(__file__, TensorFlowRow)
-    rows = bench.measure_all([(name,) for name in wanted], options.jobs, options.resume)
-    show(rows)
-    if options.write:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page(rows, [a for a in arguments if a != "--write"]))
-    return int(not all(row.is_right for row in rows))
+    keys = [(name,) for name in wanted]
+    return bench.run(keys, options, PAGE, lambda rows: page(rows, told(arguments)))
 
 
 if __name__ == "__main__":

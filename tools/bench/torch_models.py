@@ -14,14 +14,11 @@ torchvision and timm.
 from __future__ import annotations
 
 import copy
-import json
-import platform
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,9 +35,9 @@ from stepwell.tools.bench.model_table import (
     median_ms,
     parser_of,
     peak_gb,
-    show,
+    setting,
+    tell,
     told,
-    write_section,
 )
 
 MODES = ("static", "dynamic")
@@ -192,13 +189,11 @@ def page(rows: Sequence[Row], arguments: Sequence[str]) -> str:
     import torch
     import transformers
 
-    command = " ".join(["python tools/bench/torch_models.py", *arguments])
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     right = sum(row.is_right for row in rows)
     return f"""# PyTorch models
 
-Command: `{command}`, {date.today()}, {platform.processor() or platform.machine()},
-Python {platform.python_version()}, torch {torch.__version__}, transformers
-{transformers.__version__}, stepwell {stepwell.__version__}; one thread.
+{setting("torch_models.py", arguments, **versions)}; one thread.
 
 Random weights, but for MiniLM; transformers are cut to two layers, images are small,
 and batch normalisations have the statistics of {SETTLING_BATCH} inputs. Each model is
@@ -221,17 +216,13 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.child:
         name, mode = options.child
-        print(json.dumps(asdict(measure(name, mode, options.target))))
-        return 0
+        return tell(measure(name, mode, options.target))
     wanted = chosen([case.name for case in cases()], options.only)
     keys = [(name, mode) for name in wanted for mode in options.mode or MODES]
     bench = Bench(__file__, TorchRow, ("--target", options.target))
-    rows = bench.measure_all(keys, options.jobs, options.resume)
-    show(rows)
-    if options.write:
-        name = "torch" if options.target == "cpu" else f"torch-{options.target}"
-        write_section(PAGES / f"{name}.md", page(rows, told(arguments)))
-    return int(not all(row.is_right for row in rows))
+    name = "torch" if options.target == "cpu" else f"torch-{options.target}"
+    path = PAGES / f"{name}.md"
+    return bench.run(keys, options, path, lambda rows: page(rows, told(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Tables of models: a process for each row, rows that are kept, sections of pages."""
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +11,9 @@ from stepwell.tools.bench.model_table import (
     chosen,
     column,
     markdown,
+    parser_of,
+    setting,
+    tell,
     told,
     write_section,
 )
@@ -73,6 +77,33 @@ def test_a_section_replaces_the_one_of_its_heading(tmp_path):
     for section in ("# Table\n\nold\n", "## More\n\ntext\n", "# Table\n\nnew\n"):
         write_section(page, section)
     assert page.read_text() == "# Table\n\nnew\n\n## More\n\ntext\n"
+
+
+def test_a_run_writes_its_section_if_asked_and_says_if_a_row_is_not_right(
+    bench, tmp_path, capfd
+):
+    page = tmp_path / "page.md"
+    good, bad = [("good", "static")], [("broken", "static")]
+    options = parser_of(None).parse_args([])
+    assert bench.run(good, options, page, markdown) == 0
+    assert not page.exists()
+    options = parser_of(None).parse_args(["--write"])
+    assert bench.run([*good, *bad], options, page, lambda rows: f"# {len(rows)}") == 1
+    assert page.read_text() == "# 2\n"
+    assert "it broke" in capfd.readouterr().err
+
+
+def test_a_process_tells_its_row(capsys):
+    row = TwoModes(model="m", mode="static", error=0.5)
+    assert tell(row) == 0
+    assert TwoModes(**json.loads(capsys.readouterr().out)) == row
+
+
+def test_a_page_says_what_its_numbers_were_made_with():
+    text = setting("x.py", ["--only", "a"], torch="2.0")
+    assert text.startswith("Command: `python tools/bench/x.py --only a`, 20")
+    assert "torch 2.0, stepwell " in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 88
 
 
 def test_pages_tell_what_was_measured_and_not_how():
