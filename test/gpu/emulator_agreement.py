@@ -3,14 +3,15 @@
     PYTHONPATH=python python test/gpu/emulator_agreement.py \\
         --golden test/data/hopper.npz --keep results.npz --log agreement.log \\
         --write docs/benchmarks/emulator-agreement.md --device "NVIDIA H200, CUDA 13.0"
-    PYTHONPATH=python python test/gpu/emulator_agreement.py --against results.npz
+    PYTHONPATH=python python test/gpu/emulator_agreement.py --new --keep more.npz
+    PYTHONPATH=python python test/gpu/emulator_agreement.py --against *.npz
     PYTHONPATH=python python test/gpu/emulator_agreement.py --dry
 
-The first needs a Hopper GPU and cuda-bindings, and keeps what the GPU answered; with
-`--new` only of forms that `--golden` does not hold yet (what it holds stays). The
-second compares the emulator with what was kept, anywhere. The third tries the forms
-that are not recorded without a GPU: ptxas must assemble them, and the emulator's
-checker find nothing.
+The first two need a Hopper GPU and cuda-bindings, and keep what the GPU answered; the
+second only of forms that test/data/hopper.npz does not hold yet. The third compares the
+emulator with what was kept, anywhere, and can write the page and `--golden`, too. The
+fourth tries the forms that are not recorded without a GPU: ptxas must assemble them,
+and the emulator's checker find nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     every = all_forms()
     forms = {k: f for k, f in every.items() if re.search(options.only, k)}
     log = _Log(options.log)
-    known = golden.load(options.golden, every) if options.golden.is_file() else {}
+    kept = options.golden or KEPT
+    known = golden.load(kept, every) if kept.is_file() else {}
     if options.new or options.dry:
         forms = {k: f for k, f in forms.items() if k not in known}
     if options.dry:
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log(f"GPU: {len(forms)} forms, {time.monotonic() - started:.0f} seconds")
     if options.keep:
         keep(options.keep, forms, recorded)
-    if not options.against:
-        golden.save(options.golden, every, recorded, known)
+    if options.golden:
+        golden.save(kept, every, recorded, known)
     emulated = run_emulator(forms, options.jobs)
     verdicts = [report.compare(f, recorded[k], emulated[k]) for k, f in forms.items()]
     for one in verdicts:
@@ -120,7 +122,7 @@ bits; the results are compared bit for bit.
 - NaN bits differ: forms that agree but for the bits of a NaN, which the ISA leaves
   open.
 - Only emulated: the GPU, or its compiler, refused the kernel. Not emulated: the
-  emulator did.
+  emulator did. Refused by both: kernels that break a rule of the hardware.
 
 {table}
 
@@ -147,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", type=Path, help="where to keep the GPU's results")
     parser.add_argument(
-        "--golden", type=Path, default=KEPT, help="where sums of them are kept"
+        "--golden", type=Path, help="where to keep sums of them; what it holds stays"
     )
     parser.add_argument(
         "--new", action="store_true", help="only those that are not recorded"

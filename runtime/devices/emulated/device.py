@@ -6,6 +6,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -190,43 +191,15 @@ class Module:
             OptionError: there is no such kernel, it takes other arguments, or a GPU
                 does not launch blocks of these extents.
         """
-        function = self.syntax.functions.get(entry)
-        if function is None or not function.is_entry:
-            kernels = [f.name for f in self.syntax.functions.values() if f.is_entry]
-            names = ", ".join(kernels) or "a module that has some"
-            raise OptionError(f"expected a kernel of {names}, got {entry!r}")
-        shape, blocks = triple(block), triple(grid)
-        size = triple(cluster or function.directives.get("reqnctapercluster") or 1)
-        if math.prod(shape) > MOST_THREADS:
-            raise OptionError(f"expected {MOST_THREADS} threads a block, got {shape}")
-        if any(count % each for count, each in zip(blocks, size, strict=True)):
-            raise OptionError(f"expected a grid of whole clusters {size}, got {blocks}")
-        used = self.program.shared_size + shared + self._reserved
-        if shared < 0 or used > SHARED_LIMIT:
-            raise OptionError(
-                f"expected 0 to {SHARED_LIMIT} bytes shared, got {used}, "
-                f"of them {shared} dynamic"
-            )
+        function = self._kernel(entry)
+        extents = _extents(function, grid, block, cluster)
+        used = self._shared_bytes(shared)
+        require(self.program, entry)
         machine = self.device.machine
         before = machine.instructions
-        require(self.program, entry)
         parameters = self._parameters(function, args)
-        workspace = self._workspace(math.prod((*shape, *blocks)))
-        launch = Launch(
-            self.program.layout,
-            blocks,
-            shape,
-            size,
-            parameters,
-            self.program.entries[entry],
-            -(-self.program.local_size // 16) * 16,
-            used,
-            self.program.stack_row,
-            *self._for_checker(entry),
-            provenance=self.provenance,
-            dynamic=shared,
-            workspace=workspace,
-        )
+        workspace = self._workspace(math.prod((*extents.grid, *extents.block)))
+        launch = self._launch(entry, extents, parameters, workspace, used, shared)
         machine.statistics = statistics
         if statistics is not None:
             statistics.provenance = self.provenance
@@ -238,6 +211,52 @@ class Module:
             if workspace:
                 machine.memory.free(workspace)
         return machine.instructions - before
+
+    def _kernel(self, entry: str) -> Function:
+        function = self.syntax.functions.get(entry)
+        if function is None or not function.is_entry:
+            kernels = [f.name for f in self.syntax.functions.values() if f.is_entry]
+            names = ", ".join(kernels) or "a module that has some"
+            raise OptionError(f"expected a kernel of {names}, got {entry!r}")
+        return function
+
+    def _shared_bytes(self, dynamic: int) -> int:
+        """The bytes of shared memory of a block: the module's own and the launch's."""
+        used = self.program.shared_size + dynamic + self._reserved
+        if dynamic < 0 or used > SHARED_LIMIT:
+            raise OptionError(
+                f"expected 0 to {SHARED_LIMIT} bytes shared, got {used}, "
+                f"of them {dynamic} dynamic"
+            )
+        return used
+
+    def _launch(
+        self,
+        entry: str,
+        extents: Extents,
+        parameters: int,
+        workspace: int,
+        shared: int,
+        dynamic: int,
+    ) -> Launch:
+        """What all blocks share; see `Launch`."""
+        granule, product_rows = self._for_checker(entry)
+        return Launch(
+            self.program.layout,
+            extents.grid,
+            extents.block,
+            extents.cluster,
+            parameters,
+            self.program.entries[entry],
+            local=-(-self.program.local_size // 16) * 16,
+            shared=shared,
+            stack=self.program.stack_row,
+            granule=granule,
+            product_rows=product_rows,
+            provenance=self.provenance,
+            dynamic=dynamic,
+            workspace=workspace,
+        )
 
     def _workspace(self, threads: int) -> int:
         """Memory for a barrier of the grid, if all of it runs at once; the pointer."""
@@ -278,6 +297,36 @@ class Module:
         pointer = self.device.allocate(max(1, len(data)))
         self.device.machine.memory.write(pointer, bytes(data))
         return pointer
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Blocks of the grid, threads of a block, blocks of a cluster."""
+
+    grid: Triple
+    block: Triple
+    cluster: Triple
+
+
+def _extents(
+    function: Function,
+    grid: int | Sequence[int],
+    block: int | Sequence[int],
+    cluster: int | Sequence[int] | None,
+) -> Extents:
+    """What a launch asks for, if a GPU does it."""
+    directed = function.directives.get("reqnctapercluster")
+    extents = Extents(triple(grid), triple(block), triple(cluster or directed or 1))
+    if math.prod(extents.block) > MOST_THREADS:
+        raise OptionError(
+            f"expected {MOST_THREADS} threads a block, got {extents.block}"
+        )
+    each = zip(extents.grid, extents.cluster, strict=True)
+    if any(blocks % size for blocks, size in each):
+        raise OptionError(
+            f"expected a grid of whole clusters {extents.cluster}, got {extents.grid}"
+        )
+    return extents
 
 
 def _encoded(parameter: Variable, value: Argument) -> bytes:

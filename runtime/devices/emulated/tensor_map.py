@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,11 @@ ELEMENTS = {
 }
 """CUtensorMapDataType in its order, with the bytes of an element."""
 SWIZZLES = {"none": 0, "32B": 32, "64B": 64, "128B": 128}
-QUIET_NAN = {"float16": 0x7FFF, "bfloat16": 0x7FFF, "float64": 0x7FFFFFFFFFFFFFFF}
+OUTSIDE = 0x7FF7
+"""The 16 bits that a map with NaN fill puts, over and over, outside its tensor; of them
+`fma.oob` makes zeros. (Measured on Hopper: the documents do not name them.)"""
+CHUNK = 16
+"""Bytes: what a copy moves, and what a row's start is a multiple of."""
 
 Indices = NDArray[np.int64]
 Inside = NDArray[np.bool_]
@@ -98,13 +102,25 @@ class TensorMap:
 
     @property
     def box_bytes(self) -> int:
-        """Bytes of a box in shared memory, all of which an mbarrier counts."""
+        """Bytes of a box's elements, all of which an mbarrier counts."""
         return int(np.prod(self.extents)) * self.width
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from row to row of a box in shared memory: rows that are narrower than
+        the swizzle are padded to it (measured on Hopper)."""
+        return max(self.extents[0] * self.width, self.swizzle)
+
+    @property
+    def span(self) -> int:
+        """Bytes of shared memory that a box lies in."""
+        return int(np.prod(self.extents[1:])) * self.pitch
 
     @property
     def fill(self) -> int:
         """The bits of an element outside the tensor."""
-        return QUIET_NAN.get(self.element, 0x7FFFFFFF) if self.fill_nan else 0
+        repeated = OUTSIDE.to_bytes(2, "little") * (self.width // 2)
+        return int.from_bytes(repeated, "little") if self.fill_nan else 0
 
     def elements(
         self, coordinates: Sequence[int], offsets: Sequence[int] = ()
@@ -112,7 +128,16 @@ class TensorMap:
         """Addresses of a box's elements, innermost fastest, and which are inside.
 
         `offsets` are im2col's: the place of a tap in the filter, innermost first.
+
+        Raises:
+            DeviceError: the innermost coordinate is not of whole chunks (Hopper then
+                faults); an im2col copy starts outside its window.
         """
+        if coordinates[0] * self.width % CHUNK:
+            raise DeviceError(
+                f"expected a tensor copy to start at a multiple of {CHUNK} bytes along "
+                f"its rows, got element {coordinates[0]} of {self.element}"
+            )
         if self.window is not None:
             return self._column(coordinates, offsets)
         address = np.full((1,), self.address, np.int64)
@@ -177,9 +202,15 @@ class TensorMap:
 
     def offsets(self, start: int) -> Indices:
         """Where the elements of a box lie in shared memory, swizzled."""
-        count = int(np.prod(self.extents))
-        plain = start + np.arange(count, dtype=np.int64) * self.width
-        return swizzled(plain, self.swizzle)
+        rows = np.arange(int(np.prod(self.extents[1:])), dtype=np.int64) * self.pitch
+        row = np.arange(self.extents[0], dtype=np.int64) * self.width
+        return swizzled(start + (rows[:, None] + row).reshape(-1), self.swizzle)
+
+    def clipped_by_chunks(self) -> TensorMap:
+        """The map by which stores are clipped: a last chunk of a row that lies partly
+        inside is written whole (measured on Hopper)."""
+        whole = -(-self.dims[0] * self.width // CHUNK) * CHUNK // self.width
+        return replace(self, dims=(whole, *self.dims[1:]))
 
     def encode(self) -> bytes:
         """The 128 bytes that a kernel takes as its argument."""

@@ -46,7 +46,8 @@ class Launch:
     `product_rows` the rows of registers that wgmma uses: both for the checker.
     `provenance` names what lines came from; `dynamic` counts the shared bytes that the
     launch gives; `workspace` is the generic address of what a barrier of the whole grid
-    needs, 0 if there is none.
+    needs, 0 if there is none; `in_clusters` says whether clusters were asked for, of
+    one block too.
     """
 
     layout: Layout
@@ -63,6 +64,7 @@ class Launch:
     provenance: Provenance = field(default_factory=Provenance)
     dynamic: int = 0
     workspace: int = 0
+    in_clusters: bool = False
 
     def index_of(self, block: int) -> Triple:
         """The index of a block, by its number in the order that blocks run in."""

@@ -75,8 +75,8 @@ def _bulk() -> Iterator[Form]:
         yield from (_bulk_reduction(op, type_) for type_ in types)
     for op, types in REMOTE_REDUCTIONS.items():
         yield from (_remote_reduction(op, type_) for type_ in types)
-    yield _remote_reduction("add", "u32", to="itself")
-    yield _remote_reduction("add", "u32", to="itself", blocks=1)
+    for blocks in (2, 1, 0):
+        yield _remote_reduction("add", "u32", "itself", blocks)
 
 
 REDUCTIONS = {
@@ -129,7 +129,11 @@ MEET = "barrier.cluster.arrive; barrier.cluster.wait;\n"
 def _remote_reduction(
     op: str, type_: str, to: str = "the other", blocks: int = 2
 ) -> Form:
-    """From a block's shared memory to the other's of a cluster, or to its own."""
+    """From a block's shared memory to the other's of a cluster, or to its own.
+
+    A kernel of no clusters (no `blocks`) is refused: those of one block must be asked
+    for.
+    """
     rank = "xor.b32 %x0, %x0, 1;" if to == "the other" else ""
     text = (
         "  @%first mbarrier.init.shared.b64 [bar], 1;\n"
@@ -143,15 +147,16 @@ def _remote_reduction(
     )
     parts = (SETUP, READ, text, AWAIT, MEET, DUMP)
     ptx = assembled((".u64 in0", ".u64 out"), parts, 1024)
-    ptx = ptx.replace(")\n{", f")\n.reqnctapercluster {blocks}, 1, 1\n{{", 1)
+    if blocks:
+        ptx = ptx.replace(")\n{", f")\n.reqnctapercluster {blocks}, 1, 1\n{{", 1)
     name = f"cp.reduce.async.bulk.shared::cluster.{op}.{type_}"
     data = numbers(Source(name), type_, 256)
-    family = "bulk copies"
     if to == "itself":
-        family, name = "refused copies", f"{name} to itself, {blocks} blocks"
+        name = f"{name} to itself, {blocks} blocks"
     return Form(
-        *(family, name, ptx, (data,), np.zeros(256, "u4")),
+        *("bulk copies" if blocks else "refused copies", name, ptx, (data,)),
+        np.zeros(256, "u4"),
         threads=128,
-        blocks=blocks,
-        cluster=blocks,
+        blocks=blocks or 1,
+        cluster=blocks or 1,
     )

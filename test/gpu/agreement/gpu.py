@@ -171,7 +171,7 @@ class Driver:
         shape = (
             *(element, len(one.dims), pointer),
             [wide(extent) for extent in one.dims],
-            [wide(stride) for stride in one.strides],
+            [wide(stride) for stride in one.strides or (0,)],
         )
         tail = (
             [narrow(step) for step in steps],

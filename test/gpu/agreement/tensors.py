@@ -120,25 +120,46 @@ TILES = (
     Tile("uint32", (12, 9, 8, 2), (4, 8, 6, 1), (0, -1, -1, 1), steps=(1, 2, 2, 1)),
     Tile("uint32", (12, 9, 8, 3), (4, 3, 3, 3), (0, 8, 0, 0), steps=(1, 1, 2, 2)),
 )
+NARROW = (
+    Tile("float16", (100, 30), (8, 16), (8, 5), "32B"),
+    Tile("float16", (100, 30), (16, 16), (8, 5), "64B"),
+    Tile("float16", (100, 30), (16, 16), (8, 5), "128B"),
+    Tile("float16", (100, 30), (32, 16), (80, -3), "128B"),
+)
+"""Boxes that are narrower than their swizzle."""
 REFUSED_TILES = (
     Tile("uint8", (40, 9), (16, 4), (3, 2)),
     Tile("float32", (40, 9), (16, 4), (-5, 7)),
-    Tile("float16", (100, 30), (8, 16), (0, 0), "32B"),
-    Tile("float16", (100, 30), (16, 16), (0, 0), "64B"),
-    Tile("float16", (100, 30), (16, 16), (0, 0), "128B"),
-    Tile("float16", (100, 30), (32, 16), (0, 0), "128B"),
 )
-"""Rows that do not begin at 16 bytes; boxes that are narrower than their swizzle."""
+"""Rows that do not begin at 16 bytes."""
+SPECIAL = np.array(
+    [0x7F812345, 0xFFC01234, 0x7F800000, 0x007FFFFF, 0x80001234, 0x7F7FFFFF], "u4"
+)
+"""NaNs, infinity, subnormals, the largest."""
 
 
 def _tensor_loads() -> Iterator[Form]:
     for tile in TILES:
         yield _load("tensor loads", tile)
+    for tile in NARROW:
+        yield _narrow_load(tile)
     for tile in REFUSED_TILES:
         yield _load("refused copies", tile)
 
 
-def _load(family: str, tile: Tile) -> Form:
+def _narrow_load(tile: Tile) -> Form:
+    """The last word says whether the barrier has counted the bytes of the box alone."""
+    padded = int(tile.swizzle[:-1]) * tile.box[1]
+    form = _load("tensor loads", tile, padded)
+    ptx = form.ptx.replace(f"[bar], {padded};", f"[bar], {tile.box_bytes};").replace(
+        "arrived:",
+        "arrived:\n  selp.b32 %x1, 1, 0, %p; bar.sync 0;\n"
+        f"  @%first st.shared.b32 [s+{form.output.nbytes - 4}], %x1; bar.sync 0;",
+    )
+    return replace(form, ptx=ptx)
+
+
+def _load(family: str, tile: Tile, count: int = 0) -> Form:
     rank = len(tile.dims)
     coordinates = ", ".join(str(c) for c in tile.at)
     copy = (
@@ -146,7 +167,7 @@ def _load(family: str, tile: Tile) -> Form:
         f"{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
         f"[s], [%at, {{{{{coordinates}}}}}], [bar];"
     )
-    return _loading(family, tile.name, tile, tile.map(0), copy, tile.box_bytes)
+    return _loading(family, tile.name, tile, tile.map(0), copy, count or tile.box_bytes)
 
 
 def _loading(family, name, tile, map_, copy, count: int) -> Form:
@@ -155,6 +176,9 @@ def _loading(family, name, tile, map_, copy, count: int) -> Form:
     parameters = (".align 64 .b8 map[128]", ".u64 in0", ".u64 out")
     ptx = assembled(parameters, (SETUP, FILL, load, AWAIT, DUMP), size)
     data = Source(name).bits(-(-tile.bytes // 4), "u4")
+    if "tf" in tile.element:
+        data[::2] = data[::2] & 0xFFFFE000 | 0x1000  # ties, for those who round
+        data[5::6] = np.resize(SPECIAL, data[5::6].size)
     output = np.zeros(size // 4, "u4")
     return Form(family, name, ptx, (data,), output, maps=(map_,), threads=128)
 
@@ -250,18 +274,21 @@ STORES = (
     *(
         Tile("float16", (100, 30), (box, 16), at, swizzle)
         for swizzle, box in (("32B", 16), ("64B", 32), ("128B", 64))
-        for at in ((8, 5), (-8, 20), (80, -3))
+        for at in ((8, 5), (8, 20), (80, 9))
     ),
-    *(
-        Tile("float16", (100, 30), (16, 16), at)
-        for at in ((8, 20), (-8, 5), (80, -3), (88, 5))
-    ),
-    Tile("uint32", (99,), (32,), (80,)),
-    Tile("uint16", (20, 7, 5), (8, 4, 3), (16, -1, 3)),
+    *(Tile("float16", (100, 30), (16, 16), at) for at in ((8, 20), (88, 5))),
+    Tile("uint32", (96,), (32,), (80,)),
     Tile("uint16", (20, 7, 5), (8, 4, 3), (16, 5, 3)),
-    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (8, 5, 3, 2, -1)),
+    Tile("uint16", (24, 7, 5, 3, 3), (8, 2, 3, 2, 2), (8, 5, 3, 2, 2)),
     Tile("float16", (40, 20), (16, 12), (8, 2), steps=(1, 2)),
 )
+REFUSED_STORES = (
+    Tile("uint8", (40, 9), (16, 4), (3, 2)),
+    Tile("float16", (100, 30), (16, 16), (-8, 5)),
+    Tile("float16", (100, 30), (16, 16), (80, -3), "32B"),
+    Tile("uint16", (20, 7, 5), (8, 4, 3), (16, 5, -1)),
+)
+"""Rows that do not begin at 16 bytes; coordinates below zero."""
 TENSOR_REDUCTIONS = (
     *(("add", e) for e in ("uint32", "int32", "uint64", "float16", "float32")),
     *(("add", "bfloat16"), ("min", "int32"), ("min", "float16"), ("max", "bfloat16")),
@@ -273,25 +300,26 @@ TENSOR_REDUCTIONS = (
 def _tensor_stores() -> Iterator[Form]:
     for tile in STORES:
         yield _store(tile, "cp.async.bulk.tensor", "tile.bulk_group", tile.name)
-    tile = Tile("uint8", (40, 9), (16, 4), (3, 2))
-    form = _store(tile, "cp.async.bulk.tensor", "tile.bulk_group", f"store {tile.name}")
-    yield replace(form, family="refused copies")
+    for tile in REFUSED_STORES:
+        name = f"store {tile.name}"
+        form = _store(tile, "cp.async.bulk.tensor", "tile.bulk_group", name)
+        yield replace(form, family="refused copies")
     for op, element in TENSOR_REDUCTIONS:
         tile = Tile(element, (40, 9), (16, 4), (32, 7))
         name = f"reduce {op} {tile.name}"
         yield _store(tile, "cp.reduce.async.bulk.tensor", f"{op}.tile.bulk_group", name)
-    at, plane = (8, 5, 3, 0), (24, 9, 7, 3)
-    tile = Tile("float16", plane, (), at)
-    map_ = Map(
-        *(1, "float16", plane, tile.strides),
-        lower=CORNER,
-        upper=CORNER,
-        channels=8,
-        pixels=24,
-    )
-    yield _store(
-        tile, "cp.async.bulk.tensor", "im2col_no_offs.bulk_group", "im2col", map_
-    )
+    for at, corner in (((8, 5, 3, 0), -1), ((8, 5, 3, 0), 0), ((8, 0, 0, 1), 0)):
+        tile = Tile("float16", PLANE, (), at)
+        map_ = Map(
+            *(1, "float16", PLANE, tile.strides),
+            lower=(corner, corner),
+            upper=(corner, corner),
+            channels=8,
+            pixels=24,
+        )
+        mode, name = "im2col_no_offs.bulk_group", f"im2col at {at}, corners {corner}"
+        form = _store(tile, "cp.async.bulk.tensor", mode, name, map_)
+        yield form if corner == 0 else replace(form, family="refused copies")
 
 
 def _store(

@@ -11,6 +11,7 @@ import numpy as np
 from stepwell.runtime.devices.emulated.machine import Mask, Operation, Threads
 from stepwell.runtime.devices.emulated.registers import NUMPY_TYPES
 from stepwell.runtime.devices.emulated.syntax import Instruction
+from stepwell.runtime.devices.emulated.tensor_map import OUTSIDE
 from stepwell.runtime.devices.emulated.translate import (
     Scope,
     element_type,
@@ -131,9 +132,14 @@ def fma(one: Instruction, scope: Scope) -> Operation:
 
 
 def _zero_out_of_bounds(a: Array, b: Array, c: Array) -> Array:
-    """The NaN with all bits set stands for an element outside a tensor."""
-    outside = (a.view(np.uint16) == 0xFFFF) | (b.view(np.uint16) == 0xFFFF)
+    """The NaN that a tensor map fills with stands for an element outside a tensor,
+    whatever its sign."""
+    outside = _is_outside(a) | _is_outside(b)
     return np.where(outside, a.dtype.type(0), floats.half_fma(a, b, c))
+
+
+def _is_outside(x: Array) -> Array:
+    return x.view(np.uint16) & 0x7FFF == OUTSIDE
 
 
 # Division, remainder, square roots.

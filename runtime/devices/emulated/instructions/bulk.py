@@ -133,6 +133,13 @@ def _bulk_load(
     def run(threads: Threads, mask: Mask) -> None:
         for lane in each_lane(mask):
             alone = only(mask, lane)
+            if update is not None and not threads.wave.launch.in_clusters:
+                raise DeviceError(
+                    "expected a kernel that is launched in clusters, if of one block: "
+                    "Hopper refuses reductions into shared memory in others",
+                    where=threads.describe(lane),
+                    fix="declare .reqnctapercluster, or launch it with a cluster",
+                )
             size = uniform(size_of, threads, alone)
             to, at = checked_span(threads, target(threads, alone), size, lane, 16)
             of, begin = checked_span(threads, source(threads, alone), size, lane, 16)

@@ -138,25 +138,30 @@ def cvt(one: Instruction, scope: Scope) -> Operation:
     return run
 
 
+def tf32_bits(singles: Array, mode: str) -> Array:
+    """Bits of singles, rounded to those that tf32 has; infinities stay, NaNs are cut or
+    (but for "rna") all alike."""
+    bits = singles.astype(np.uint64)
+    odd = {
+        "rna": np.uint64(0x1000),
+        "rz": np.uint64(0),
+        "rn": 0xFFF + (bits >> np.uint64(13) & 1),
+    }[mode]
+    rounded = (bits + odd) & np.uint64(0xFFFFE000)
+    special = (bits & np.uint64(0x7F800000)) == 0x7F800000
+    kept = np.where(special, bits & np.uint64(0xFFFFE000), rounded).astype(np.uint32)
+    if mode != "rna":
+        kept[np.isnan(singles.view(np.float32))] = TF32_NAN.view(np.uint32)
+    return kept
+
+
 def _to_tf32(one: Instruction, scope: Scope) -> Operation:
     read = scope.read(one.operands[1], "b32")
     write = scope.write(one.operands[0], "b32")
     mode = rounding(one)
 
     def run(threads: Threads, mask: Mask) -> None:
-        bits = read(threads).astype(np.uint64)
-        odd = {
-            "rna": np.uint64(0x1000),
-            "rz": np.uint64(0),
-            "rn": 0xFFF + (bits >> np.uint64(13) & 1),
-        }[mode]
-        rounded = (bits + odd) & np.uint64(0xFFFFE000)
-        special = (bits & np.uint64(0x7F800000)) == 0x7F800000
-        kept = np.where(special, bits & np.uint64(0xFFFFE000), rounded)
-        result = kept.astype(np.uint32).view(np.float32)
-        nan = np.isnan(read(threads).view(np.float32))
-        if mode != "rna":
-            result = np.where(nan, TF32_NAN, result)
+        result = tf32_bits(read(threads), mode).view(np.float32)
         if "relu" in one.modifiers:
             result = relu(result)
         if "satfinite" in one.modifiers:

@@ -104,7 +104,7 @@ OTHERS: dict[str, Callable[[Threads], NDArray]] = {
     "%nsmid": lambda threads: np.array(1),
     "%cluster_ctarank": _rank,
     "%cluster_nctarank": lambda threads: np.array(threads.wave.launch.blocks),
-    "%is_explicit_cluster": lambda threads: np.array(threads.wave.launch.blocks > 1),
+    "%is_explicit_cluster": lambda threads: np.array(threads.wave.launch.in_clusters),
     "%clock": lambda threads: _time(threads) & 0xFFFFFFFF,
     "%clock64": _time,
     "%clock_hi": lambda threads: _time(threads) >> 32,

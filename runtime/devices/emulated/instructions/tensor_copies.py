@@ -26,6 +26,7 @@ from stepwell.runtime.devices.emulated.syntax import (
     Vector,
 )
 from stepwell.runtime.devices.emulated.tensor_map import (
+    CHUNK,
     MAP_BYTES,
     TensorMap,
     swizzled,
@@ -48,6 +49,7 @@ from .bulk import (
     sent,
     shifts,
 )
+from .conversion import tf32_bits
 from .mbarrier import complete_bytes
 
 Offsets = NDArray[np.int64]
@@ -143,9 +145,10 @@ def _chunks(tensor: TensorMap) -> tuple[Offsets, Offsets] | None:
     """
     inner = tensor.box[0] * tensor.width
     regular = tensor.window is None and all(step == 1 for step in tensor.every)
-    if not regular or inner % 16:
+    rounded = tensor.element.startswith("tfloat32")
+    if not regular or rounded or inner % CHUNK or inner != tensor.pitch:
         return None
-    sources = 16 * np.arange(inner // 16)
+    sources = CHUNK * np.arange(inner // CHUNK)
     for extent, stride in zip(tensor.box[1:], tensor.strides, strict=True):
         sources = (np.arange(extent)[:, None] * stride + sources).reshape(-1)
     places = swizzled(16 * np.arange(sources.size), tensor.swizzle)
@@ -229,7 +232,7 @@ def _shared_box(
     threads: Threads, place: tuple[Memory, Offsets], tensor: TensorMap, lane: int
 ) -> int:
     """Where a box begins in shared memory, checked for alignment and bounds."""
-    size = -(-tensor.box_bytes // 16) * 16
+    size = -(-tensor.span // CHUNK) * CHUNK
     return checked_span(threads, place, size, lane, 128)[1]
 
 
@@ -244,6 +247,8 @@ def _finish_load(
     sources, places, width = copied
     shared = threads.wave.shared
     data = threads.device.memory.memory.view(width)[sources // width]
+    if tensor.element.startswith("tfloat32"):
+        data = tf32_bits(data, "rn")
     if inside is not None:
         filled = np.full(inside.size, tensor.fill, f"u{width}")
         filled[inside] = data
@@ -263,8 +268,15 @@ def _tensor_store(one: Instruction, scope: Scope) -> Operation:
             alone = only(mask, lane)
             tensor, at = tile_of(threads, alone, lane)
             start = _shared_box(threads, source(threads, alone), tensor, lane)
+            lowest = min(*at, *(tensor.window.lower if tensor.window else ()), 0)
+            if lowest < 0:
+                raise DeviceError(
+                    "expected a tensor store at coordinates of at least zero, got "
+                    f"{lowest}: Hopper clips stores at the upper bounds only",
+                    where=threads.describe(lane),
+                )
             (places, sources, width), inside = _copied(
-                threads, (tensor, at), (), start, lane
+                threads, (tensor.clipped_by_chunks(), at), (), start, lane
             )
             if inside is not None:
                 sources = sources[inside]
@@ -285,4 +297,5 @@ def _tensor_store(one: Instruction, scope: Scope) -> Operation:
 
 def _element_dtype(tensor: TensorMap) -> np.dtype:
     names = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64"}
+    names |= {"int32": "s32", "int64": "s64"}
     return NUMPY_TYPES[names.get(tensor.element, f"u{8 * tensor.width}")]

@@ -34,13 +34,14 @@ DIFFERENT = {
 
 def test_most_forms_are_recorded():
     """Changed forms must be recorded anew, on a GPU."""
-    assert len(RECORDED) > 0.94 * len(FORMS)
+    assert len(RECORDED) > 0.98 * len(FORMS)
 
 
 def test_forms_that_are_not_recorded_are_sound():
     """The checker finds nothing; `--dry` of the script tries all, with ptxas too."""
-    unrecorded = [key for key in FORMS if key not in RECORDED]
-    outcomes = {key: emulate(FORMS[key], check=True) for key in unrecorded[::8]}
+    refused = "refused copies"
+    tried = [k for k, f in FORMS.items() if k not in RECORDED and f.family != refused]
+    outcomes = {key: emulate(FORMS[key], check=True) for key in tried[::8]}
     assert {key: one for key, one in outcomes.items() if isinstance(one, str)} == {}
 
 
