@@ -256,6 +256,7 @@ class Module:
             provenance=self.provenance,
             dynamic=dynamic,
             workspace=workspace,
+            in_clusters=extents.in_clusters,
         )
 
     def _workspace(self, threads: int) -> int:
@@ -301,11 +302,15 @@ class Module:
 
 @dataclass(frozen=True)
 class Extents:
-    """Blocks of the grid, threads of a block, blocks of a cluster."""
+    """Blocks of the grid, threads of a block, blocks of a cluster.
+
+    `in_clusters` says whether clusters were asked for, of one block too.
+    """
 
     grid: Triple
     block: Triple
     cluster: Triple
+    in_clusters: bool
 
 
 def _extents(
@@ -315,8 +320,8 @@ def _extents(
     cluster: int | Sequence[int] | None,
 ) -> Extents:
     """What a launch asks for, if a GPU does it."""
-    directed = function.directives.get("reqnctapercluster")
-    extents = Extents(triple(grid), triple(block), triple(cluster or directed or 1))
+    asked = cluster or function.directives.get("reqnctapercluster")
+    extents = Extents(triple(grid), triple(block), triple(asked or 1), bool(asked))
     if math.prod(extents.block) > MOST_THREADS:
         raise OptionError(
             f"expected {MOST_THREADS} threads a block, got {extents.block}"
