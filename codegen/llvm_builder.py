@@ -40,7 +40,6 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import llvm
 
-from .llvm_ir import UNROLL
 from .llvm_text import is_float, type_suffix
 
 Value = int | SSAValue
@@ -544,7 +543,7 @@ class Builder:
             None,
             properties,
             (then, other),
-            None if unroll is None else {UNROLL: _number(unroll, i64)},
+            None if unroll is None else {llvm.UNROLL: _number(unroll, i64)},
         )
 
     @contextmanager

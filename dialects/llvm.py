@@ -38,6 +38,9 @@ from xdsl.printer import Printer
 from xdsl.traits import NoMemoryEffect, Pure
 from xdsl.utils.exceptions import VerifyException
 
+UNROLL = "llvm.unroll"
+"""Attribute of the branch that closes a loop: how often to unroll it, 1 for not."""
+
 
 def i1_like(type_: Attribute) -> Attribute:
     """`i1` for a scalar type, `vector<nxi1>` for a vector of n lanes."""
