@@ -13,10 +13,10 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerAttr, IntegerType
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, Value, i64
+from stepwell.codegen.llvm_builder import Builder, Value
 from stepwell.dialects.dims import (
     Atom,
     Dim,

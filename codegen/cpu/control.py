@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.indices import index_expression
-from stepwell.codegen.llvm_builder import vector
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import carrier_type
 from stepwell.dialects import tile
 from stepwell.dialects.dims import (

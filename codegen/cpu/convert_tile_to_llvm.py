@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects import arith, math, scf
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, i64
 from xdsl.dialects.llvm import FuncOp as LLVMFuncOp
 from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from stepwell.codegen.llvm_builder import PTR, Builder, i64
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import PTR
 from stepwell.codegen.math import MathLibrary
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, product

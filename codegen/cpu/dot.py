@@ -24,20 +24,16 @@ from xdsl.dialects.builtin import (
     Float16Type,
     IntegerType,
     TensorType,
+    f32,
+    i8,
+    i32,
 )
 from xdsl.dialects.llvm import GlobalOp, LLVMArrayType
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    CONTRACT,
-    Value,
-    f32,
-    i8,
-    i32,
-    is_float,
-    vector,
-)
-from stepwell.codegen.llvm_text import type_suffix
+from stepwell.codegen.llvm_builder import CONTRACT, Value
+from stepwell.codegen.llvm_text import is_float, type_suffix
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import (
     element_bytes,
     is_rounded,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, i32
 from xdsl.dialects.llvm import GlobalOp
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import i32, vector
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile
 

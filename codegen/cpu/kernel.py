@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
-from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.builtin import IndexType, i64
 from xdsl.ir import Block, Operation, SSAValue
 
 from stepwell.codegen.indices import IndexSpace
-from stepwell.codegen.llvm_builder import Builder, i64
+from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.math import MathLibrary
 from stepwell.codegen.scalars.bodies import Scalars
 from stepwell.codegen.scalars.elements import element_bytes

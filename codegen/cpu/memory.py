@@ -13,12 +13,13 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType, i1, i32, i64
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.codegen.indices import IndexSpace, floor_division
-from stepwell.codegen.llvm_builder import PTR, Builder, i1, i32, i64, vector
+from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.llvm_text import type_suffix
+from stepwell.codegen.llvm_types import PTR, vector
 from stepwell.codegen.scalars.elements import (
     carrier_type,
     element_bytes,

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects.builtin import FloatAttr
+from xdsl.dialects.builtin import FloatAttr, i1, i64
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    Builder,
-    i1,
-    i64,
-    is_float,
-)
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_text import is_float
 from stepwell.codegen.scalars.elements import from_bytes, to_bytes
 from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.builtin import IndexType, i1, i64
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, i1, i64, is_float
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_text import is_float
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim
 

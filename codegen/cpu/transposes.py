@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from xdsl.ir import SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, element_of, lanes_of, vector
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.dialects.dims import Dim
 from stepwell.dialects.quasi_affine import coefficient
 

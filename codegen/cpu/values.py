@@ -20,7 +20,8 @@ from math import prod
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.codegen.indices import IndexSpace
-from stepwell.codegen.llvm_builder import Builder, vector
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import (
     carrier_type,
     from_bytes,

@@ -6,10 +6,10 @@ LLVM makes an instruction of each, or a loop around compare-and-swap where PTX h
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import IntegerType, StringAttr
+from xdsl.dialects.builtin import IntegerType, StringAttr, i1
 from xdsl.ir import SSAValue
 
-from stepwell.codegen.llvm_builder import i1, is_float
+from stepwell.codegen.llvm_text import is_float
 from stepwell.codegen.scalars.elements import store_conversion
 from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import llvm

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import i32
 from xdsl.ir import SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, i32
+from stepwell.codegen.llvm_builder import Builder
 
 Array = np.ndarray[Any, Any]
 

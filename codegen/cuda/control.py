@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xdsl.dialects import arith, math, scf
-from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.builtin import IndexType, i32
 from xdsl.ir import Block, Operation, SSAValue
 
 from stepwell.codegen.indices import index_expression
-from stepwell.codegen.llvm_builder import i32
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.dims import ceildiv
 

@@ -13,11 +13,11 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects import llvm as xllvm
-from xdsl.dialects.builtin import IntegerType, ModuleOp, VectorType
+from xdsl.dialects.builtin import IntegerType, ModuleOp, VectorType, i1, i32, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from stepwell.codegen.llvm_builder import Builder, i1, i32, i64
+from stepwell.codegen.llvm_builder import Builder
 from stepwell.dialects import nvvm
 from stepwell.errors import CompileError
 

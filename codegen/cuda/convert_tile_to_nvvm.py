@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     StringAttr,
     UnitAttr,
+    i8,
     i32,
     i64,
 )
@@ -25,7 +26,7 @@ from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 
 from stepwell.codegen.indices import IndexSpace
-from stepwell.codegen.llvm_builder import Builder, i8
+from stepwell.codegen.llvm_builder import Builder
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.dims import product
 from stepwell.dialects.provenance import location_names

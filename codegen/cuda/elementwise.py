@@ -8,7 +8,7 @@ from functools import lru_cache
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, IntegerType
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import lanes_of, vector
+from stepwell.codegen.llvm_types import lanes_of, vector
 from stepwell.dialects import tile
 from stepwell.dialects.layouts import TileLayout, register_sources
 

@@ -16,10 +16,11 @@ from xdsl.dialects.builtin import (
     Float16Type,
     Float32Type,
     IntegerType,
+    i32,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import i32, lanes_of, vector
+from stepwell.codegen.llvm_types import lanes_of, vector
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.layouts import TileLayout

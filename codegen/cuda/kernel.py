@@ -7,11 +7,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from xdsl.dialects import llvm as xllvm
-from xdsl.dialects.builtin import IndexType, IntAttr, IntegerAttr, SymbolRefAttr
+from xdsl.dialects.builtin import (
+    IndexType,
+    IntAttr,
+    IntegerAttr,
+    SymbolRefAttr,
+    i8,
+    i32,
+)
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.indices import IndexSpace
-from stepwell.codegen.llvm_builder import Builder, i8, i32
+from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.scalars.elements import carrier_type
 from stepwell.codegen.views import View
 from stepwell.dialects import nvvm

@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.indices import split_constant
-from stepwell.codegen.llvm_builder import vector
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import (
     element_bytes,
     load_conversion,

@@ -11,10 +11,10 @@ from xdsl.dialects.builtin import (
     Float16Type,
     Float32Type,
     IntegerType,
+    i64,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import i64
 from stepwell.dialects import nvvm, tile
 from stepwell.dialects.dtypes import bit_width
 from stepwell.dialects.layouts import WgmmaDescriptor

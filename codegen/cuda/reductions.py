@@ -10,17 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
+from xdsl.dialects.builtin import i1, i8, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    element_of,
-    i1,
-    i8,
-    i32,
-    is_float,
-    lanes_of,
-    vector,
-)
+from stepwell.codegen.llvm_text import is_float
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.codegen.scalars.elements import from_bytes, scratch_type, to_bytes
 from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile

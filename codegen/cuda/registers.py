@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xdsl.dialects.builtin import i32
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, i32, lanes_of, vector
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import lanes_of, vector
 from stepwell.codegen.scalars.elements import Carriers
 from stepwell.dialects.layouts import LayoutAttr, TileLayout
 from stepwell.dialects.tile import TileType

@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import f32, f64
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    Builder,
-    element_of,
-    f32,
-    f64,
-    lanes_of,
-    vector,
-)
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.codegen.math import MATH_FUNCTIONS, MathLibrary
 from stepwell.codegen.math.exponential import LOG2_E, log
 from stepwell.codegen.math.vectors import V

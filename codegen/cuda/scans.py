@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from xdsl.dialects.builtin import i8
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import element_of, i8
+from stepwell.codegen.llvm_types import element_of
 from stepwell.codegen.scalars.elements import from_bytes, scratch_type, to_bytes
 from stepwell.codegen.scalars.folds import Fold
 from stepwell.dialects import tile

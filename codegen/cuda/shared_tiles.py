@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from xdsl.dialects.builtin import VectorType
+from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, i32, vector
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import (
     load_conversion,
     storage_type,

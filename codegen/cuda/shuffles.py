@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import IntegerType, i1, i8, i32
 from xdsl.ir import SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    element_of,
-    i1,
-    i8,
-    i32,
-    is_float,
-    lanes_of,
-    vector,
-)
+from stepwell.codegen.llvm_text import is_float
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.dialects import nvvm
 from stepwell.dialects.dtypes import bit_width
 

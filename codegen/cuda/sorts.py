@@ -12,20 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import IntegerType, f32, i1, i8, i32, i64
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    element_of,
-    f32,
-    i1,
-    i8,
-    i32,
-    i64,
-    is_float,
-    lanes_of,
-    vector,
-)
+from stepwell.codegen.llvm_text import is_float
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.codegen.scalars.elements import load_conversion, storage_type
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, IntegerType
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.codegen.llvm_builder import vector
+from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import (
     carrier_type,
     element_bytes,

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import factorial, inf, nan
 
+from xdsl.dialects.builtin import f32, f64
 from xdsl.ir import Attribute
 
-from stepwell.codegen.llvm_builder import element_of, f32, f64
+from stepwell.codegen.llvm_types import element_of
 
 from .vectors import V
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.dialects.builtin import IntegerType
 
-from stepwell.codegen.llvm_builder import element_of
+from stepwell.codegen.llvm_types import element_of
 
 from .vectors import V
 

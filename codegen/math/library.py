@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from xdsl.dialects.builtin import f32, f64, i1
 from xdsl.dialects.llvm import FuncOp, LLVMFunctionType
 from xdsl.ir import Attribute, Region, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, element_of, f32, f64, i1, lanes_of
+from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.llvm_text import type_suffix
+from stepwell.codegen.llvm_types import element_of, lanes_of
 from stepwell.errors import CompileError
 
 from . import exponential as e

@@ -9,21 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import IntegerType, f32, f64, i32, i64
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    CONTRACT,
-    Builder,
-    element_of,
-    f32,
-    f64,
-    i32,
-    i64,
-    lanes_of,
-    vector,
-)
+from stepwell.codegen.llvm_builder import CONTRACT, Builder
 from stepwell.codegen.llvm_text import is_float, type_suffix
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,24 +19,18 @@ from xdsl.dialects.builtin import (
     FloatAttr,
     IntegerAttr,
     IntegerType,
-)
-from xdsl.dialects.llvm import ConstantOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
-
-from stepwell.codegen.llvm_builder import (
-    CONTRACT,
-    PLAIN,
-    Builder,
-    element_of,
     f32,
     f64,
     i1,
     i32,
     i64,
-    lanes_of,
-    vector,
 )
+from xdsl.dialects.llvm import ConstantOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from stepwell.codegen.llvm_builder import CONTRACT, PLAIN, Builder
 from stepwell.codegen.llvm_text import type_suffix
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.codegen.math import MATH_FUNCTIONS, MathLibrary
 from stepwell.errors import CompileError
 

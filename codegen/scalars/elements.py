@@ -18,19 +18,16 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerType,
     VectorType,
-)
-from xdsl.ir import Attribute, SSAValue
-
-from stepwell.codegen.llvm_builder import (
-    Builder,
     f32,
     i1,
     i8,
     i32,
     i64,
-    lanes_of,
-    vector,
 )
+from xdsl.ir import Attribute, SSAValue
+
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import lanes_of, vector
 from stepwell.errors import CompileError
 
 from .minifloats import FORMATS, decode, encode, round_to

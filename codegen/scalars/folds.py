@@ -7,20 +7,12 @@ from __future__ import annotations
 
 from math import inf
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, IntegerType
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, IntegerType, f32, i1
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.codegen.llvm_builder import (
-    CONTRACT,
-    Builder,
-    element_of,
-    f32,
-    i1,
-    is_float,
-    lanes_of,
-    vector,
-)
-from stepwell.codegen.llvm_text import type_suffix
+from stepwell.codegen.llvm_builder import CONTRACT, Builder
+from stepwell.codegen.llvm_text import is_float, type_suffix
+from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 
 from .bodies import float_extremum
 from .elements import CPU, Carriers, carrier_type, is_rounded, round_to_element

@@ -21,10 +21,14 @@ from xdsl.dialects.builtin import (
     Float8E4M3Type,
     Float8E5M2FNUZType,
     Float8E5M2Type,
+    f32,
+    i8,
+    i32,
 )
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.codegen.llvm_builder import Builder, f32, i8, i32, lanes_of, vector
+from stepwell.codegen.llvm_builder import Builder
+from stepwell.codegen.llvm_types import lanes_of, vector
 from stepwell.codegen.math.vectors import V
 
 _F32_MANTISSA, _F32_BIAS = 23, 127
