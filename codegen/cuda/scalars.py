@@ -19,6 +19,7 @@ from stepwell.codegen.math import MATH_FUNCTIONS, MathLibrary
 from stepwell.codegen.math.exponential import LOG2_E, log
 from stepwell.codegen.math.vectors import V
 from stepwell.codegen.scalars import bodies
+from stepwell.codegen.scalars.rules import Context, Rule
 from stepwell.errors import CompileError
 
 from .registers import CARRIERS
@@ -33,7 +34,7 @@ class Scalars(bodies.Scalars):
         super().__init__(b, MathLibrary(), CARRIERS)
 
     @property
-    def rules(self) -> Mapping[type[Operation], bodies.Rule]:
+    def rules(self) -> Mapping[type[Operation], Rule]:
         """The rule of each op."""
         return RULES
 
@@ -76,7 +77,7 @@ _F32: Mapping[str, Callable[..., V]] = {
 """Functions of f32 that a GPU computes otherwise than a CPU."""
 
 
-def _rsqrt(s: bodies.Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
+def _rsqrt(s: Context, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     """`rsqrt.approx`, relative error 2^-22.9; halves through f32."""
     b, x = s.b, operands[0]
     if element_of(x.type) == f64:
@@ -92,7 +93,7 @@ _ROUNDING = (
 )
 
 
-def _divide(s: bodies.Scalars, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
+def _divide(s: Context, op: Operation, operands: Sequence[SSAValue]) -> SSAValue:
     """A quotient within 2 ulp, but correctly rounded where a whole number is made of
     it: 2 ulp would be a whole step, as of a quantization."""
     users = [use.operation for use in op.results[0].uses]
@@ -114,7 +115,7 @@ def _by_lane(b: Builder, name: str, operands: Sequence[SSAValue]) -> SSAValue:
     return result
 
 
-RULES: Mapping[type[Operation], bodies.Rule] = {
+RULES: Mapping[type[Operation], Rule] = {
     **bodies.RULES,
     arith.DivfOp: _divide,
     math.RsqrtOp: _rsqrt,

@@ -14,8 +14,8 @@ from stepwell.codegen.llvm_builder import CONTRACT, Builder
 from stepwell.codegen.llvm_text import is_float, type_suffix
 from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 
-from .bodies import float_extremum
 from .elements import CPU, Carriers, carrier_type, is_rounded, round_to_element
+from .floats import float_extremum
 
 
 class Fold:
