@@ -17,6 +17,7 @@ from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.llvm_types import element_of, lanes_of, vector
 from stepwell.codegen.math import MATH_FUNCTIONS, MathLibrary
 from stepwell.codegen.math.exponential import LOG2_E, log
+from stepwell.codegen.math.trigonometric import erf_f32
 from stepwell.codegen.math.vectors import V
 from stepwell.codegen.scalars import bodies
 from stepwell.codegen.scalars.rules import Context, Rule
@@ -73,6 +74,7 @@ _F32: Mapping[str, Callable[..., V]] = {
     "math.exp2": _exp2,
     "math.log2": _log2,
     "math.log10": _log10,
+    "math.erf": lambda x: erf_f32(x, _exp),
 }
 """Functions of f32 that a GPU computes otherwise than a CPU."""
 

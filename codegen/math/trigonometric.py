@@ -7,6 +7,7 @@ for arguments up to about 2^40; atan is that of the Cephes library.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import pi
 
 from .exponential import ROUND, ROUND_BITS, exp, f64
@@ -131,8 +132,10 @@ def acos(x: V) -> V:
     return atan(((1.0 - x) / (x + 1.0)).sqrt()) * 2.0
 
 
-def erf_f32(x: V) -> V:
+def erf_f32(x: V, exp: Callable[[V], V] = exp) -> V:
     """The error function; of f32, within 1 ulp.
+
+    `exp` is the exponential to compute it by, of numbers from -16 to 0.
 
     Source: N. Juffa's minimax approximations, https://stackoverflow.com/a/35148199:
     `x P(x^2)` for |x| <= 0.9277, else `1 - exp(Q(|x|))`.

@@ -7,23 +7,21 @@ them, and stores them through a staging buffer. `docs/05-tile.md` tells it op by
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
-from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import IndexType, IntegerAttr
-from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
-from xdsl.rewriter import Rewriter
+from xdsl.dialects import arith
+from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
 
 from stepwell.dialects import tile
 from stepwell.dialects.dtypes import bit_width
-from stepwell.dialects.layouts import LayoutAttr, swizzled, wgmma_accumulator
+from stepwell.dialects.layouts import swizzled
 from stepwell.dialects.shapes import Dim, dim_min
 from stepwell.dialects.target import Target
 from stepwell.lowering.tiling.gpu.block import MULTIPROCESSORS
 
+from .emitter import Emitter, for_loop
+from .epilogue import Epilogue
 from .match import DEPTH, GROUP_ROWS, Gemm, Place, Refusal, check_tensor, place_of
 
 BAND = 8
@@ -37,100 +35,6 @@ BUFFERS = 2
 
 RESERVED = 1024
 """Bytes of shared memory kept for barriers."""
-
-INDEX = IndexType()
-
-
-@dataclass
-class Emitter:
-    """Adds ops to a block; `values` maps those of the old program to new ones."""
-
-    block: Block
-    values: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
-
-    def add(self, op: Operation) -> Operation:
-        """Add an op."""
-        self.block.add_op(op)
-        return op
-
-    def value(self, op: Operation) -> SSAValue:
-        """Add an op and give its first result."""
-        return self.add(op).results[0]
-
-    def number(self, value: int) -> SSAValue:
-        """A constant index."""
-        return self.value(arith.ConstantOp(IntegerAttr(value, INDEX)))
-
-    def nested(self, block: Block) -> Emitter:
-        """An emitter into a block inside of this one."""
-        return Emitter(block, dict(self.values))
-
-    def old(self, value: SSAValue) -> SSAValue:
-        """The new value of an old one; arithmetic is copied where it is first used."""
-        if value not in self.values:
-            assert isinstance(value.owner, Operation)
-            self.copy(value.owner)
-        return self.values[value]
-
-    def index(self, value: SSAValue | int) -> SSAValue | int:
-        """The new value of an index; a number stays one."""
-        return value if isinstance(value, int) else self.old(value)
-
-    def copy(self, op: Operation) -> None:
-        """A copy of an op and of what it is computed from."""
-        for inner in op.walk():
-            for operand in inner.operands:
-                if not _is_inside(operand, op):
-                    self.old(operand)
-        self.add(op.clone(self.values))
-
-    def plus(self, index: SSAValue | int, offset: SSAValue | int) -> SSAValue | int:
-        """The sum of two indices."""
-        if isinstance(index, int) and isinstance(offset, int):
-            return index + offset
-        if 0 in (index, offset):
-            return offset if index == 0 else index
-        left, right = (
-            self.number(v) if isinstance(v, int) else v for v in (index, offset)
-        )
-        return self.value(arith.AddiOp(left, right))
-
-
-def _is_inside(value: SSAValue, op: Operation) -> bool:
-    """Whether a value is defined in a region of `op`."""
-    owner = value.owner
-    block = owner if isinstance(owner, Block) else owner.parent
-    while block is not None:
-        parent = block.parent_op()
-        if parent is op:
-            return True
-        block = None if parent is None else parent.parent
-    return False
-
-
-@contextmanager
-def for_loop(
-    e: Emitter,
-    bounds: tuple[SSAValue, SSAValue, SSAValue],
-    carried: Sequence[SSAValue],
-) -> Generator[Loop]:
-    """An `scf.for`: set `yielded` inside, read `results` behind it."""
-    body = Block(arg_types=[INDEX, *(v.type for v in carried)])
-    loop = Loop(e.nested(body), tuple(body.args))
-    yield loop
-    body.add_op(scf.YieldOp(*loop.yielded))
-    op = e.add(scf.ForOp(*bounds, list(carried), body))
-    loop.results = tuple(op.results)
-
-
-@dataclass
-class Loop:
-    """A loop under construction."""
-
-    body: Emitter
-    args: tuple[SSAValue, ...]
-    yielded: tuple[SSAValue, ...] = ()
-    results: tuple[SSAValue, ...] = ()
 
 
 @dataclass
@@ -358,7 +262,8 @@ class HopperProgram:
             o = outer.body
             self._bind_cell(o, outer.args[0])
             epilogue = Epilogue(
-                self,
+                self.gemm,
+                self.chunks,
                 o,
                 mine,
                 dict(zip(stagings, outer.args[2:], strict=True)),
@@ -412,97 +317,3 @@ def _ids_of(index: SSAValue) -> set[BlockArgument]:
     for operand in owner.operands:
         found |= _ids_of(operand)
     return found
-
-
-@dataclass
-class Epilogue:
-    """What a group computes of its rows: the kernel's ops on 64 rows, with layouts."""
-
-    program: HopperProgram
-    e: Emitter
-    mine: SSAValue
-    cursors: dict[tile.StoreOp, SSAValue]
-    stagings: dict[tile.StoreOp, SSAValue]
-
-    def load(self) -> None:
-        """Loads stand before the products, so that their latency is hidden."""
-        for op in self.program.gemm.epilogue:
-            if isinstance(op, tile.LoadOp):
-                self._load(op)
-
-    def compute(self, total: SSAValue) -> None:
-        """Everything else, on the finished sum."""
-        self.e.values[self.program.gemm.loop.results[0]] = total
-        for op in self.program.gemm.epilogue:
-            if isinstance(op, tile.StoreOp):
-                self._store(op)
-            elif isinstance(op, tile.MapOp | tile.FullOp) and self._is_used(op):
-                self.e.copy(op)
-                self._distribute(op)
-
-    def _is_used(self, op: Operation) -> bool:
-        """Whether an op gives more than the start of the sum."""
-        loop = self.program.gemm.loop
-        return any(use.operation is not loop for r in op.results for use in r.uses)
-
-    def _distribute(self, old: Operation) -> None:
-        """Give the copies of an op's results their part and their layout."""
-        for result in old.results:
-            kind = self._part(tile.tile_of(result))
-            new = Rewriter.replace_value_with_new_type(self.e.values[result], kind)
-            self.e.values[result] = new
-
-    def _part(self, kind: tile.TileType) -> tile.TileType:
-        rows, columns = kind.extents
-        layout = wgmma_accumulator(self.program.gemm.columns)
-        if rows == 1:
-            layout = layout.slice(0)
-        if columns == 1:
-            layout = layout.slice(1)
-        extents = (GROUP_ROWS if rows > 1 else 1, columns)
-        return tile.TileType(extents, kind.element_type, LayoutAttr(layout))
-
-    def _indices(
-        self, op: tile.LoadOp | tile.StoreOp, rows: int
-    ) -> list[SSAValue | int]:
-        """The indices of a group's part of a transfer."""
-        indices = [self.e.index(v) for v in op.indices]
-        if rows > 1:
-            dim = op.spanned[0]
-            indices[dim] = self.e.plus(indices[dim], self.mine)
-        return indices
-
-    def _load(self, op: tile.LoadOp) -> None:
-        kind = tile.tile_of(op.result)
-        view, indices = self.e.old(op.view), self._indices(op, kind.extents[0])
-        made = tile.LoadOp(view, indices, op.spanned, self._part(kind), op.fill)
-        self.e.values[op.result] = self.e.value(made)
-
-    def _store(self, op: tile.StoreOp) -> None:
-        value, rows = self.e.old(op.tile), tile.tile_of(op.tile).extents[0]
-        if op not in self.stagings:
-            view, indices = self.e.old(op.view), self._indices(op, rows)
-            kind = None if op.accumulate is None else op.accumulate.data
-            self.e.add(tile.StoreOp(value, view, indices, op.spanned, kind))
-            return
-        self._store_staged(op, value)
-
-    def _store_staged(self, op: tile.StoreOp, value: SSAValue) -> None:
-        """Chunk by chunk: registers, a staging buffer, TMA."""
-        e, chunk, place = self.e, self.program.chunks[op], place_of(op)
-        width = chunk.extents[1]
-        layout = LayoutAttr(wgmma_accumulator(width))
-        indices = [e.index(v) for v in place.indices]
-        indices[place.over[0]] = e.plus(indices[place.over[0]], self.mine)
-        tensor, at = e.old(place.argument), indices[place.over[1]]
-        for start in range(0, self.program.gemm.columns, width):
-            kind = tile.TileType(chunk.extents, chunk.element_type, layout)
-            part = e.value(tile.ExtractOp(value, [0, start], kind))
-            buffer = e.value(tile.StageOp(self.stagings[op], self.cursors[op]))
-            e.add(tile.SharedStoreOp(part, buffer))
-            e.add(tile.FenceAsyncOp())
-            e.add(tile.BarrierOp("group"))
-            indices[place.over[1]] = e.plus(at, start)
-            store = tile.TmaStoreOp(buffer, tensor, list(indices))
-            e.add(tile.ElectOp(Region(Block([store]))))
-            self.cursors[op] = e.value(tile.AdvanceOp(self.cursors[op]))

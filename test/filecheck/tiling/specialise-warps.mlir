@@ -18,8 +18,15 @@
 // CHECK: tile.load %{{.*}} : !tile.tile<1x128xf16, #tile.layout<slice(wgmma_accumulator(128), 0)>>
 // CHECK: tile.wgmma %{{.*}} accumulate %{{.*}} : !tile.accumulator<64x128xf32>
 // CHECK: tile.wgmma_wait 0
-// CHECK: tile.map {{.*}} -> !tile.tile<64x128xf16, #tile.layout<wgmma_accumulator(128)>>
+// The epilogue is computed of 64 columns at a time, which are on their way to memory
+// while the next are computed.
+// CHECK: tile.extract %{{.*}} [0, 0] : !tile.tile<64x64xf32, #tile.layout<wgmma_accumulator(64)>>
+// CHECK: tile.extract %{{.*}} [0, 0] : !tile.tile<1x64xf16, #tile.layout<slice(wgmma_accumulator(64), 0)>>
+// CHECK: tile.map {{.*}} -> !tile.tile<64x64xf16, #tile.layout<wgmma_accumulator(64)>>
 // CHECK: tile.tma_store
+// CHECK: tile.extract %{{.*}} [0, 64] : !tile.tile<64x64xf32, #tile.layout<wgmma_accumulator(64)>>
+// CHECK: tile.extract %{{.*}} [0, 64] : !tile.tile<1x64xf16, #tile.layout<slice(wgmma_accumulator(64), 0)>>
+// CHECK: tile.map {{.*}} -> !tile.tile<64x64xf16, #tile.layout<wgmma_accumulator(64)>>
 // CHECK: tile.tma_store
 // CHECK: tile.tma_store_wait 0
 module attributes {stepwell.target = "sm_90a"} {
