@@ -8,18 +8,19 @@ waited for them; they see a thread's writes only behind its `fence.proxy.async`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
+from .copies import ENGINE, IN_FLIGHT, Copies
 from .machine import Group, Launch, Mask, Step, Threads, Wave
 from .memory import SHARED_STRIDE, Memory
-from .ordering import Grid, Ordering
+from .ordering import SPACES, Grid, Ordering
 from .races import Access, Bits, Race, Rules, Suspects
-from .shadow import ENGINE, IN_FLIGHT, Shadow
+from .shadow import Shadow
 from .wave import WARP
 from .wgmma_registers import RegistersInFlight
 
@@ -52,6 +53,7 @@ class MemoryChecker:
         default_factory=dict[tuple[int, int], int]
     )
     _suspects: Suspects = field(default_factory=Suspects)
+    _copies: Copies = field(default_factory=Copies)
 
     # The life of a launch.
 
@@ -65,6 +67,7 @@ class MemoryChecker:
         for shadow in self._globals.values():
             shadow.begin(self.now)
         self._granule = launch.granule
+        self._copies = Copies()
 
     def begin(self, wave: Wave) -> None:
         """Blocks begin."""
@@ -84,6 +87,7 @@ class MemoryChecker:
     def end(self, wave: Wave) -> None:
         """All threads have ended. Raises Leak for what nobody waited for."""
         self._suspects.report()
+        self._copies.close()
         shadow = self._shared
         busy = np.flatnonzero(shadow.busy) if shadow is not None else np.zeros(0)
         if shadow is not None and busy.size:
@@ -109,7 +113,8 @@ class MemoryChecker:
         ordering = self._order()
         ordering.now = self.now
         if step.name.startswith("fence.proxy.async"):
-            ordering.fence(group.threads, mask)
+            spaces = [space for space in SPACES if space in step.name] or SPACES
+            ordering.fence(group.threads, mask, spaces)
         found = self._registers.step(group.threads, mask, step, self.now)
         if found is not None:
             raise Race(
@@ -231,12 +236,52 @@ class MemoryChecker:
         one.shadow.busy_line[one.at] = threads.wave.line
         return one.at
 
+    def loads(
+        self, threads: Threads, offsets: Offsets, width: int, lane: int, landings: int
+    ) -> int:
+        """A bulk load out of global memory was issued, which lands in so many blocks.
+
+        Its number, for `copied_bulk`.
+        """
+        memory = threads.device.memory.memory
+        copy = self._copies.issue(
+            int(self._named(np.array(lane + threads.start))), landings
+        )
+        pages = self._shadow(memory).pages
+        assert pages is not None
+        line = threads.wave.line
+        if offsets.size and pages.load(copy, line, offsets, width):
+            lanes = np.full(offsets.size, lane)
+            one = self._access(threads, memory, offsets, width, lanes, "async", ())
+            self._rules().check(one)
+        return copy
+
+    def stores(
+        self, threads: Threads, offsets: Offsets, width: int, lane: int, reduces: bool
+    ) -> int:
+        """A bulk store or reduction into global memory was issued.
+
+        Its number, for `copied_bulk`.
+        """
+        memory = threads.device.memory.memory
+        copy = self._copies.issue(int(self._named(np.array(lane + threads.start))))
+        lanes = np.full(offsets.size, lane)
+        kind = "reduce" if reduces else "store"
+        one = self._access(threads, memory, offsets, width, lanes, kind, ())
+        self._rules().check(one)
+        self._rules().remember(replace(one, name=np.full(one.at.size, copy)), self.now)
+        return copy
+
+    def copied_bulk(self, copy: int) -> None:
+        """A bulk copy has landed, or a thread has waited for it."""
+        self._copies.finish(copy, self.now)
+
     def has_read(self, memory: Memory, at: Offsets) -> None:
         """An asynchronous read is done."""
         np.subtract.at(self._shadow(memory).busy, at, np.ones(at.size, np.int16))
 
     def _rules(self) -> Rules:
-        return Rules(self._order(), self._suspects)
+        return Rules(self._order(), self._suspects, self._copies)
 
     def _order(self) -> Ordering:
         assert self._ordering is not None
@@ -272,9 +317,12 @@ class MemoryChecker:
         )
         name = thread
         if memory is not threads.wave.shared:
-            warp = self._order().grid_warp[thread // WARP]
-            name = warp * WARP + thread % WARP
+            name = self._named(thread)
         return Access(threads, memory, shadow, at, thread, name, kind, bits, each)
+
+    def _named(self, thread: Offsets) -> Offsets:
+        """Threads of the wave, as they are numbered through the grid."""
+        return self._order().grid_warp[thread // WARP] * WARP + thread % WARP
 
     def _atomic_order(
         self, threads: Threads, lanes: Offsets, offsets: Offsets, what: str

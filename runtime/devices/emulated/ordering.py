@@ -10,6 +10,7 @@ anything (`Grid`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,22 +21,29 @@ from .wave import BARRIERS, WARP, Mask, Threads, Wave
 Times = NDArray[np.int64]
 ADDRESSES = 1024
 """Atomics on addresses that are equal modulo so many words count as one."""
+SPACES = ("global", "shared")
+"""Memories that fences of the asynchronous proxy are of."""
 
 
 @dataclass
 class Grid:
     """What orders warps of different clusters: atomics, taken as release and acquire.
 
-    `released[c, w]` is the time up to which an atomic has published what warp w of
-    cluster c did.
+    `released[c, w]` is the time up to which an atomic has published what column w of
+    cluster c did: a warp, or its copy engine. `shown` is the same for what a fence of
+    global memory has covered; fences behind an acquire cover what other clusters had
+    released by the time `fenced`.
     """
 
     released: Times
+    shown: Times
+    fenced: int = -1
 
     @staticmethod
     def of(clusters: int, warps: int) -> Grid:
         """Nothing happened yet."""
-        return Grid(np.full((clusters, warps), -1, np.int64))
+        empty = np.full((clusters, warps + 1), -1, np.int64)
+        return Grid(empty, empty.copy())
 
 
 def _raise(table: Times, rows: Times, values: Times) -> None:
@@ -53,8 +61,8 @@ def _raise(table: Times, rows: Times, values: Times) -> None:
 class Ordering:
     """The vector clocks of a wave.
 
-    `shown` is as `known`, for what a fence of the asynchronous proxy has covered after
-    it was known; `fenced` is when each thread last executed such a fence.
+    `_shown` is as `known`, for what a fence of the asynchronous proxy has covered after
+    it was known; by the space of memory that the fence is of, once there is one.
     """
 
     wave: Wave
@@ -62,13 +70,13 @@ class Ordering:
     first: int
     now: int
     known: Times = field(init=False)
-    shown: Times = field(init=False)
-    fenced: Times = field(init=False)
     column: Times = field(init=False)
-    _fences: bool = False
+    _shown: dict[str, Times] = field(default_factory=dict[str, Times])
     _more: NDArray[np.bool_] = field(init=False)
     _beyond: dict[int, Times] = field(default_factory=dict[int, Times])
-    _tables: dict[str, tuple[Times, Times]] = field(init=False)
+    _tables: dict[tuple[str, str], Times] = field(
+        default_factory=dict[tuple[str, str], Times]
+    )
     _mbarriers: dict[int, int] = field(default_factory=dict[int, int])
 
     def __post_init__(self) -> None:
@@ -80,10 +88,7 @@ class Ordering:
         self.warps = wave.warps * blocks
         self.cluster = self.first // blocks + block // blocks
         self.known = np.full((warps, self.warps + 2, WARP), -1, np.int64)
-        self.shown = self.known.copy()
-        self.fenced = np.full(wave.count, -1, np.int64)
         self._more = np.zeros(wave.count, np.bool_)
-        self._tables = {}
         # The number of a warp in the whole grid.
         self.grid_warp = (self.first + block) * wave.warps + number
 
@@ -116,13 +121,35 @@ class Ordering:
         block = cluster * blocks + rank
         return (number * wave.blocks + block) * WARP + lane
 
-    def published(self, warps: Times, when: Times, later: Times) -> NDArray[np.bool_]:
-        """Whether atomics order accesses of other clusters before warps of this wave.
+    def published(
+        self, cluster: Times, column: Times, when: Times, later: Times
+    ) -> NDArray[np.bool_]:
+        """Whether atomics order what columns of other clusters did before warps.
 
-        `warps` are numbers in the grid, `later` in the wave.
+        `later` are warps of this wave.
         """
-        released = self.grid.released[warps // self.warps, warps % self.warps]
+        released = self.grid.released[cluster, column]
         return (released >= when) & (self.known[later, self.others, 0] >= when)
+
+    def shows(
+        self, space: str, warp: Times, column: Times, lane: Times, when: Times
+    ) -> NDArray[np.bool_]:
+        """Whether fences have shown warps what lanes of their clusters did."""
+        shown = self._shown.get(space)
+        if shown is None:
+            return np.zeros(warp.shape, np.bool_)
+        return shown[warp, column, lane] >= when
+
+    def shows_published(
+        self, cluster: Times, column: Times, when: Times, later: Times
+    ) -> NDArray[np.bool_]:
+        """The same of global memory, for what atomics order (`published`)."""
+        fenced = self.grid.shown[cluster, column] >= when
+        fenced |= self.grid.fenced >= when
+        mine = self._shown.get("global")
+        return (
+            fenced if mine is None else fenced | (mine[later, self.others, 0] >= when)
+        )
 
     def meet(self, threads: Threads, mask: Mask) -> None:
         """The lanes of each warp in the mask know what they all did and knew."""
@@ -142,15 +169,20 @@ class Ordering:
                 self._more[thread] = True
                 self._beyond[thread] = clocks.copy()
 
-    def fence(self, threads: Threads, mask: Mask) -> None:
-        """A fence of the asynchronous proxy."""
-        self._fences = True
-        np.copyto(self.fenced[threads.start : threads.stop], self.now, where=mask)
+    def fence(self, threads: Threads, mask: Mask, spaces: Sequence[str]) -> None:
+        """A fence of the asynchronous proxy, of these spaces."""
         warps = self.warps_of(threads, mask)
-        self.shown[warps] = np.maximum(self.shown[warps], self.known[warps])
-        for thread in self._singular(threads, mask):
-            warp, beyond = thread // WARP, self._beyond[thread]
-            self.shown[warp] = np.maximum(self.shown[warp], beyond)
+        own = self.column[warps]
+        lanes = mask.reshape(-1, WARP)[warps - threads.start // WARP]
+        for space in spaces:
+            if space not in self._shown:
+                self._shown[space] = np.full_like(self.known, -1)
+            shown = self._shown[space]
+            shown[warps] = np.maximum(shown[warps], self.known[warps])
+            shown[warps, own] = np.where(lanes, self.now, shown[warps, own])
+            for thread in self._singular(threads, mask):
+                warp, beyond = thread // WARP, self._beyond[thread]
+                shown[warp] = np.maximum(shown[warp], beyond)
 
     @staticmethod
     def warps_of(threads: Threads, mask: Mask) -> NDArray[np.int64]:
@@ -167,7 +199,7 @@ class Ordering:
         at = np.zeros(mask.size, np.int64)
         at[mask] = rows
         whole, parts = self._parted(threads, mask, at)
-        known, shown = self._table(kind)
+        known = self._table(kind)
         at_first = at.reshape(-1, WARP)[:, 0][whole - threads.start // WARP]
         clocks = self.known[whole]
         clocks[np.arange(whole.size), self.column[whole]] = self.now
@@ -175,14 +207,16 @@ class Ordering:
             place = np.flatnonzero(whole == thread // WARP)
             clocks[place] = np.maximum(clocks[place], self._beyond[thread])
         _raise(known, at_first, clocks)
-        if self._fences:
-            _raise(shown, at_first, self.shown[whole])
+        for space, shown in self._shown.items():
+            _raise(self._table(kind, space), at_first, shown[whole])
         for thread in parts:
             row, warp = at[thread - threads.start], thread // WARP
             clock = self._clock(thread)
             clock[self.column[warp], thread % WARP] = self.now
             known[row] = np.maximum(known[row], clock)
-            shown[row] = np.maximum(shown[row], self.shown[warp])
+            for space, shown in self._shown.items():
+                table = self._table(kind, space)
+                table[row] = np.maximum(table[row], shown[warp])
 
     def acquire(self, threads: Threads, mask: Mask, kind: str, keys: Times) -> None:
         """The threads take over what was published under keys."""
@@ -192,21 +226,24 @@ class Ordering:
         at = np.zeros(mask.size, np.int64)
         at[mask] = self._rows(kind, keys)
         whole, parts = self._parted(threads, mask, at)
-        known, shown = self._table(kind)
+        known = self._table(kind)
         rows = at.reshape(-1, WARP)[:, 0][whole - threads.start // WARP]
         self.known[whole] = np.maximum(self.known[whole], known[rows])
-        if self._fences:
-            self.shown[whole] = np.maximum(self.shown[whole], shown[rows])
+        for space, shown in self._shown.items():
+            table = self._table(kind, space)
+            shown[whole] = np.maximum(shown[whole], table[rows])
         for thread in parts.tolist():
             row, warp = at[thread - threads.start], thread // WARP
             self._beyond[thread] = np.maximum(self._clock(thread), known[row])
             self._more[thread] = True
-            self.shown[warp] = np.maximum(self.shown[warp], shown[row])
+            for space, shown in self._shown.items():
+                table = self._table(kind, space)
+                shown[warp] = np.maximum(shown[warp], table[row])
 
     def landed(self, key: int) -> None:
         """The copy engine publishes, under an mbarrier, that a copy has landed."""
         row = self._mbarrier_row(key)
-        self._table("mbarrier")[0][row, self.engine] = self.now
+        self._table("mbarrier")[row, self.engine] = self.now
 
     def _clock(self, thread: int) -> Times:
         """A copy of what a thread knows."""
@@ -246,17 +283,21 @@ class Ordering:
             beyond = self._beyond[thread].max(axis=1)
             clocks[place] = np.maximum(clocks[place], beyond)
         clocks[np.arange(warps.size), self.column[warps]] = self.now
-        known, shown = self._table("atomic")
-        _raise(known, rows, clocks)
-        _raise(shown, rows, self.shown[warps].max(axis=2))
-        _raise(self.grid.released, self.cluster[warps], clocks[:, : self.warps])
+        _raise(self._table("atomic"), rows, clocks)
+        clusters, grid = self.cluster[warps], self.grid
+        _raise(grid.released, clusters, clocks[:, : self.others])
+        for space, shown in self._shown.items():
+            covered = shown[warps].max(axis=2)
+            _raise(self._table("atomic", space), rows, covered)
+            if space == "global":
+                _raise(grid.shown, clusters, covered[:, : self.others])
+                grid.fenced = max(grid.fenced, int(covered[:, self.others].max()))
 
     def _acquire_atomic(self, threads: Threads, mask: Mask, keys: Times) -> None:
         warps, rows = self._pairs(threads, mask, keys)
-        for own, table in zip(
-            (self.known, self.shown), self._table("atomic"), strict=True
-        ):
-            _raise(own, warps, np.repeat(table[rows][:, :, None], WARP, axis=2))
+        for what, own in (("known", self.known), *self._shown.items()):
+            found = self._table("atomic", what)[rows][:, :, None]
+            _raise(own, warps, np.repeat(found, WARP, axis=2))
         self.known[warps, self.others] = self.now
 
     def _pairs(self, threads: Threads, mask: Mask, keys: Times) -> tuple[Times, Times]:
@@ -279,28 +320,21 @@ class Ordering:
         return keys
 
     def _mbarrier_row(self, key: int) -> int:
-        row = self._mbarriers.setdefault(key, len(self._mbarriers))
-        known, shown = self._table("mbarrier")
-        if row == len(known):
-            more = np.full_like(known, -1)
-            self._tables["mbarrier"] = (
-                np.concatenate([known, more]),
-                np.concatenate([shown, more]),
-            )
-        return row
+        return self._mbarriers.setdefault(key, len(self._mbarriers))
 
-    def _table(self, kind: str) -> tuple[Times, Times]:
-        """What was published, per key: knowledge, and what fences covered of it."""
-        found = self._tables.get(kind)
+    def _table(self, kind: str, what: str = "known") -> Times:
+        """What was published, per key: knowledge, or what fences of a space cover."""
+        wave, columns = self.wave, self.warps + 2
+        found = self._tables.get((kind, what))
         if found is None:
-            wave = self.wave
-            columns = self.warps + 2
             shape = {
                 "barrier": (wave.blocks * BARRIERS, columns, WARP),
                 "cluster": (wave.clusters, columns, WARP),
                 "mbarrier": (64, columns, WARP),
                 "atomic": (wave.clusters * ADDRESSES, columns),
             }[kind]
-            empty = np.full(shape, -1, np.int64)
-            found = self._tables[kind] = (empty, empty.copy())
+            found = self._tables[kind, what] = np.full(shape, -1, np.int64)
+        while kind == "mbarrier" and len(found) < len(self._mbarriers):
+            found = np.concatenate([found, np.full_like(found, -1)])
+            self._tables[kind, what] = found
         return found

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
-from .machine import Threads, Wave
+from .copies import ENGINE, IN_FLIGHT, Copies
+from .machine import Threads
 from .memory import Memory
 from .ordering import Ordering
-from .shadow import ENGINE, IN_FLIGHT, NOBODY, Shadow
+from .shadow import NOBODY, Readers, Shadow
 from .wave import WARP
 
 Offsets = NDArray[np.int64]
@@ -35,7 +36,8 @@ class Access:
     """An access that is being checked: one entry per granule that it touches.
 
     `thread` numbers threads of the wave, `name` threads as shadows do; `kind` is read,
-    write, atomic, sent (a bulk load's write) or async (an asynchronous read).
+    write, atomic, sent (a bulk load's write), async (an asynchronous read), store or
+    reduce (a bulk copy's write to global memory).
     """
 
     threads: Threads
@@ -107,6 +109,7 @@ class Rules:
 
     order: Ordering
     suspects: Suspects
+    copies: Copies
 
     def check(self, one: Access) -> None:
         """Raise Race if the access is not ordered behind what it conflicts with."""
@@ -120,20 +123,21 @@ class Rules:
         if before.any():
             racy = before & ~self._ordered(one, who, when)
         if one.kind in ("write", "copy"):
-            racy &= self._differs(one, racy)
+            racy &= self._differs(one, racy) | (who < ENGINE)
         if one.kind == "read" and (racy & atomic).any():
             finding = self._write_race(one, racy & atomic)
             self.suspects.add(one, racy & atomic, finding)
             racy &= ~atomic
         if racy.any():
             raise self._write_race(one, racy)
-        if one.kind == "async":
+        if one.kind in ("async", "store", "reduce"):
             self._check_shown(one, who, when)
+        if shadow.reductions is not None and one.kind != "reduce":
+            self._check_chain(one, shadow.reductions, "reduction")
         if one.kind in ("read", "async"):
             return
         self._check_busy(one)
-        if one.kind != "atomic":
-            self._check_reads(one)
+        self._check_reads(one)
 
     def _check_busy(self, one: Access) -> None:
         """Raise Race if a write hits what an asynchronous operation still reads."""
@@ -149,16 +153,17 @@ class Rules:
             )
 
     def _check_reads(self, one: Access) -> None:
-        """Raise Race if a write is not behind the reads of the same bytes."""
+        """Raise Race if a write is not behind the reads of the same bytes.
+
+        Atomics need not be behind what threads read.
+        """
         shadow, at, order = one.shadow, one.at, self.order
-        if shadow.readers is not None:
-            for places, entries in shadow.readers.chains(at):
-                who, when, _ = shadow.readers.entry(entries)
-                racy = ~self._ordered(one.chosen(places), who, when)
-                if racy.any():
-                    first = int(racy.argmax())
-                    found = shadow.readers.entry(entries[first : first + 1])
-                    raise self._race(one, int(places[first]), found, "read")
+        readers = shadow.readers_near(at)
+        if readers is not None:
+            if one.kind != "atomic" or self.copies.count:
+                self._check_chain(one, readers, "read")
+            return
+        if one.kind == "atomic":
             return
         times = shadow.times[at].astype(np.int64) - 1
         index, column = np.nonzero(times > -1)
@@ -174,55 +179,91 @@ class Rules:
             found = who[first : first + 1], when[first : first + 1], line
             raise self._race(one, int(index[first]), found, "read")
 
+    def _check_chain(self, one: Access, chain: Readers, before: str) -> None:
+        """Raise Race if a write is not behind the accesses of a chain."""
+        for places, entries in chain.chains(one.at):
+            who, when, _ = chain.entry(entries)
+            racy = ~self._ordered(one.chosen(places), who, when)
+            if one.kind == "atomic":
+                racy &= who < ENGINE
+            if racy.any():
+                first = int(racy.argmax())
+                found = chain.entry(entries[first : first + 1])
+                raise self._race(one, int(places[first]), found, before)
+
     def _ordered(
         self, one: Access, who: Offsets, when: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Whether accesses of `who` (by name) at `when` are before this one."""
         order = self.order
-        wave = one.threads.wave
-        same = who == one.name
-        if one.shared:
-            thread, here = who, who >= 0
-        else:  # in this wave?
-            block = who // (WARP * wave.warps) - order.first
-            here = (who >= 0) & (block >= 0) & (block < wave.blocks)
-            number = who // WARP % wave.warps
-            thread = (number * wave.blocks + block) * WARP + who % WARP
-        thread = np.where(here, thread, 0)
-        warp, theirs = one.thread // WARP, thread // WARP
-        column = np.where(who == ENGINE, order.engine, order.column[theirs])
-        ordered = order.knows(one.thread, column, thread % WARP) >= when
-        ordered |= here & (theirs == warp) & (when == order.now)
+        engine = who == ENGINE
         if not one.shared:
-            size = wave.launch.blocks
-            mine = one.name // (WARP * wave.warps) // size
-            apart = (who >= 0) & (who // (WARP * wave.warps) // size != mine)
-            if apart.any():
-                by_grid = order.published(np.where(apart, who // WARP, 0), when, warp)
-                ordered = np.where(apart, by_grid, ordered)
-        return (ordered | same) & (when != IN_FLIGHT)
+            who, when, engine = self.copies.resolve(who, when)
+        here, thread = self._in_wave(one, who)
+        warp, theirs = one.thread // WARP, thread // WARP
+        column = np.where(engine, order.engine, order.column[theirs])
+        ordered = order.knows(one.thread, column, thread % WARP) >= when
+        at_once = here & (theirs == warp) & (when == order.now)
+        ordered |= (at_once | (who == one.name)) & ~engine
+        apart, cluster, column = self._elsewhere(one, who)
+        if apart.any():
+            column = np.where(engine, order.engine, column)
+            by_grid = order.published(cluster, column, when, warp)
+            ordered = np.where(apart, by_grid, ordered)
+        return ordered & (when != IN_FLIGHT)
+
+    def _in_wave(
+        self, one: Access, who: Offsets
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which of these (by name) are threads of this wave; their numbers in it."""
+        if one.shared:
+            return who >= 0, np.maximum(who, 0)
+        wave = one.threads.wave
+        block = who // (WARP * wave.warps) - self.order.first
+        here = (who >= 0) & (block >= 0) & (block < wave.blocks)
+        number = who // WARP % wave.warps
+        thread = (number * wave.blocks + block) * WARP + who % WARP
+        return here, np.where(here, thread, 0)
+
+    def _elsewhere(
+        self, one: Access, who: Offsets
+    ) -> tuple[NDArray[np.bool_], Offsets, Offsets]:
+        """Which are threads of other clusters; their clusters, and columns in them."""
+        if one.shared:
+            return np.zeros(who.shape, np.bool_), who, who
+        wave = one.threads.wave
+        threads = WARP * wave.warps * wave.launch.blocks
+        apart = (who >= 0) & (who // threads != one.name // threads)
+        place = np.where(apart, who, 0)
+        return apart, place // threads, place % threads // WARP
 
     def _check_shown(self, one: Access, who: Offsets, when: NDArray[np.int64]) -> None:
-        """Raise Race if an asynchronous read comes before a fence of what it reads."""
-        if not one.shared:
-            return
+        """Raise Race if a copy comes before a fence of what it reads or writes over.
+
+        What other copies wrote is behind the fence that their end implies.
+        """
         order = self.order
-        thread = np.maximum(who, 0)
+        _, thread = self._in_wave(one, who)
         warp, theirs = one.thread // WARP, thread // WARP
-        shown = order.fenced[thread] > when
-        shown |= order.shown[warp, order.column[theirs], thread % WARP] >= when
-        shown |= (warp == theirs) & (order.fenced[one.thread] > when)
+        space = "shared" if one.shared else "global"
+        column = order.column[theirs]
+        shown = order.shows(space, warp, column, thread % WARP, when)
+        apart, cluster, column = self._elsewhere(one, who)
+        if apart.any():
+            by_grid = order.shows_published(cluster, column, when, warp)
+            shown = np.where(apart, by_grid, shown)
         hidden = (who >= 0) & ~shown
         if hidden.any():
             first = int(hidden.argmax())
             line = abs(int(one.shadow.writes.line(one.at[first : first + 1])[0]))
             wave = one.threads.wave
             raise Race(
-                f"asynchronous read of {_label(one, first)}, which "
-                f"{wave.name_of(int(who[first]))} wrote at {wave.place(line)} "
+                f"{_verb(one.kind)} {_label(one, first)}, which "
+                f"{self._name(one, int(who[first]))} wrote at {wave.place(line)} "
                 "without a fence since",
                 where=self._where(one, first),
-                fix="fence.proxy.async after the write",
+                fix=f"fence.proxy.async{'' if one.shared else '.global'} "
+                "after the write",
             )
 
     @staticmethod
@@ -253,15 +294,16 @@ class Rules:
             shadow.lanes[one.at, column] = one.thread % WARP
             shadow.reads.put(one.at, one.name, when, line)
             return
+        if shadow.pages is not None:
+            shadow.pages.write(shadow.pages_of(one.at))
+        if one.kind == "reduce":
+            shadow.reduce(one.at, one.name, when, line)
+            return
         atomic = one.kind in ("atomic", "strong write")
         shadow.writes.put(one.at, one.name, when, -line if atomic else line)
         if not atomic:
             self._check_same_instruction(one)
-        if shadow.readers is not None:
-            shadow.readers.forget(one.at)
-        else:
-            shadow.reads.forget(one.at)
-            shadow.times[one.at] = 0
+        shadow.forget_reads(one.at)
 
     def _check_same_instruction(self, one: Access) -> None:
         """Raise Race if threads of several warps write different values at once."""
@@ -290,28 +332,60 @@ class Rules:
     def _race(self, one: Access, first: int, last: Found, before: str) -> Race:
         who, line = int(last[0][0]), abs(int(last[2][0]))
         wave = one.threads.wave
-        place = wave.place(line)
+        what, place = f"race: {_verb(one.kind)} {_label(one, first)}", wave.place(line)
+        where = self._where(one, first)
         if who == ENGINE:
             return Race(
-                f"race: {_verb(one.kind)} {_label(one, first)}, which the bulk copy "
-                f"issued at {place} writes, without a wait for its mbarrier",
-                where=self._where(one, first),
+                f"{what}, which the bulk copy issued at {place} writes, without a wait "
+                "for its mbarrier",
+                where=where,
             )
+        if who < ENGINE:
+            return self._race_with_copy(what, last, before, place, where)
         if int(last[1][0]) == IN_FLIGHT:
             return Race(
-                f"race: {_verb(one.kind)} {_label(one, first)}, which the cp.async "
-                f"issued at {place} writes, without a wait for its group",
-                where=self._where(one, first),
+                f"{what}, which the cp.async issued at {place} writes, without a wait "
+                "for its group",
+                where=where,
             )
-        name = wave.name_of(who) if one.shared else self._name(wave, who)
         return Race(
-            f"race: {_verb(one.kind)} {_label(one, first)} with the {before} of {name} "
-            f"at {place}, and no barrier between",
-            where=self._where(one, first),
+            f"{what} with the {before} of {self._name(one, who)} at {place}, and no "
+            "barrier between",
+            where=where,
         )
 
-    def _name(self, wave: Wave, who: int) -> str:
-        """A thread of the grid."""
+    def _race_with_copy(
+        self, what: str, last: Found, before: str, place: str, where: str
+    ) -> Race:
+        """A race with what a bulk copy does to global memory."""
+        _, (when,), (is_load,) = self.copies.resolve(last[0], last[1])
+        if is_load:
+            return Race(
+                f"{what}, which the bulk copy issued at {place} reads, without a wait "
+                "for its mbarrier",
+                where=where,
+                fix="wait for the mbarrier, and then a barrier if others write",
+            )
+        if when == IN_FLIGHT:
+            return Race(
+                f"{what}, which the bulk copy issued at {place} writes, without a wait "
+                "for its group",
+                where=where,
+                fix="cp.async.bulk.wait_group (not .read) by the thread that issued "
+                "it, and then a barrier",
+            )
+        return Race(
+            f"{what} with the {before} of the bulk copy issued at {place}, and no "
+            "barrier since the wait for its group",
+            where=where,
+        )
+
+    @staticmethod
+    def _name(one: Access, who: int) -> str:
+        """A thread, by its name in the shadow."""
+        wave = one.threads.wave
+        if one.shared:
+            return wave.name_of(who)
         block, number = who // (WARP * wave.warps), who % (WARP * wave.warps)
         return wave.launch.name_of(block, number)
 
@@ -325,6 +399,8 @@ def _verb(kind: str) -> str:
         "read": "read of",
         "async": "asynchronous read of",
         "sent": "bulk load into",
+        "store": "bulk store into",
+        "reduce": "bulk reduction of",
         "copy": "cp.async into",
     }.get(kind, f"{kind} of")
 

@@ -1,7 +1,8 @@
 """Shadow memory: who touched each granule of memory last, when, at which PTX line.
 
 A granule is the narrowest access of the module, so that neighbours are told apart.
-Threads are numbered through the grid for global memory, through the wave for shared.
+Threads are numbered through the grid for global memory, through the wave for shared;
+bulk copies have numbers too (`copies.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .copies import IN_FLIGHT, PAGE, Pages
+
 NOBODY = -1
-ENGINE = -2
-"""A writer that is no thread: the copy engine."""
 NEVER = -1
-IN_FLIGHT = 1 << 60
-"""When an operation happens that is under way: after everything else."""
 
 Offsets = NDArray[np.int64]
 
@@ -45,7 +44,7 @@ class Last:
         )
 
     def who(self, at: Offsets) -> NDArray[np.int64]:
-        """A thread, ENGINE or NOBODY."""
+        """A thread, ENGINE, a copy or NOBODY."""
         return np.where(self._when[at] > self.since, self._who[at] - 1, NOBODY)
 
     def when(self, at: Offsets) -> NDArray[np.int64]:
@@ -176,18 +175,22 @@ class Shadow:
 
     Of reads: for shared memory, the last one of each warp of the cluster (`times`, and
     which lane's it was in `lanes`); for global memory, all since the last write
-    (`readers`). `busy` counts asynchronous reads that are under way, `busy_line` is
-    where one was issued.
+    (`readers`; those of bulk loads begin in `pages`). `busy` counts asynchronous reads
+    of shared memory that are under way, `busy_line` is where one was issued.
+    `reductions` are those of bulk copies since the last write, which is another: they
+    race with all but one another.
     """
 
     granule: int
     writes: Last
     reads: Last
     readers: Readers | None
+    pages: Pages | None
     times: NDArray[np.int32]
     lanes: NDArray[np.int8]
     busy: NDArray[np.int16]
     busy_line: NDArray[np.int32]
+    reductions: Readers | None = None
 
     @staticmethod
     def of(size: int, granule: int, warps: int = 0) -> Shadow:
@@ -198,6 +201,7 @@ class Shadow:
             Last.of(count),
             Last.of(count if warps else 0),
             None if warps else Readers.of(count),
+            None if warps else Pages.of(size),
             np.zeros((count, warps), np.int32),
             np.zeros((count, warps), np.int8),
             np.zeros(count, np.int16),
@@ -223,6 +227,38 @@ class Shadow:
             last.since = now
         if self.readers is not None:
             self.readers.begin()
+            self.pages = Pages.of(self.size)
+        self.reductions = None
+
+    def readers_near(self, at: Offsets) -> Readers | None:
+        """All readers of granules, bulk loads too; None for shared memory."""
+        if self.readers is None or self.pages is None:
+            return None
+        for load in self.pages.taken(self.pages_of(at)):
+            granules, _ = self.granules(load.offsets, load.width)
+            who = np.full(granules.size, load.copy)
+            self.readers.add(granules, who, IN_FLIGHT, load.line)
+        return self.readers
+
+    def forget_reads(self, at: Offsets) -> None:
+        """Granules were written: what was read and reduced before counts no more."""
+        if self.readers is None:
+            self.reads.forget(at)
+            self.times[at] = 0
+            return
+        self.readers.forget(at)
+        if self.reductions is not None:
+            self.reductions.forget(at)
+
+    def pages_of(self, at: Offsets) -> Offsets:
+        """The pages of granules."""
+        return at // (PAGE // self.granule)
+
+    def reduce(self, at: Offsets, who: Offsets, when: int, line: int) -> None:
+        """Remember a reduction by a bulk copy."""
+        if self.reductions is None:
+            self.reductions = Readers.of(self.busy.size)
+        self.reductions.add(at, who, when, line)
 
     def granules(self, offsets: Offsets, width: int) -> tuple[Offsets, int]:
         """The granules of accesses (access after access), and how many each has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -41,14 +42,44 @@ def sent(
         checker.sent(threads, offsets, width, lane)
 
 
+Taken = Callable[[], None] | None
+"""What the checker is told when a copy has read its source; None if there is none."""
+
+
+def loading(
+    threads: Threads,
+    source: tuple[Memory, Offsets],
+    width: int,
+    lane: int,
+    landings: int,
+) -> Taken:
+    """A thread has issued a copy into the shared memory of so many blocks."""
+    checker = threads.device.checker
+    if checker is None:
+        return None
+    memory, offsets = source
+    if memory is threads.wave.shared:
+        under_way = checker.reading(threads, memory, offsets, width, lane)
+        return partial(checker.has_read, memory, under_way)
+    copy = checker.loads(threads, offsets, width, lane, landings)
+    return partial(checker.copied_bulk, copy)
+
+
 def landed(
-    threads: Threads, memory: Memory, offsets: Offsets, width: int, barrier: int
+    threads: Threads,
+    target: tuple[Memory, Offsets],
+    width: int,
+    barrier: int,
+    taken: Taken,
 ) -> None:
     """A bulk copy has written; it is tracked by an mbarrier."""
+    memory, offsets = target
     memory.mark(offsets, width)
     checker = threads.device.checker
     if checker is not None and memory is threads.wave.shared:
         checker.landed(threads.wave, offsets, width, barrier)
+    if taken is not None:
+        taken()
 
 
 def each_lane(mask: Mask) -> list[int]:
@@ -144,7 +175,10 @@ def _bulk_load(
             to, at = checked_span(threads, target(threads, alone), size, lane, 16)
             of, begin = checked_span(threads, source(threads, alone), size, lane, 16)
             barrier = int(tracker(threads, alone)[1][0])
-            for shift in shifts(threads, alone, ranks_of, at, lane):
+            ways = shifts(threads, alone, ranks_of, at, lane)
+            sources = np.arange(begin, begin + size, 16)
+            taken = loading(threads, (of, sources), 16, lane, len(ways))
+            for shift in ways:
                 if update is None:
                     places = np.arange(at + shift, at + shift + size, 16)
                     sent(threads, to, places, 16, lane)
@@ -155,6 +189,7 @@ def _bulk_load(
                     (of, slice(begin, begin + size)),
                     barrier + shift,
                     update,
+                    taken,
                     threads.describe(lane),
                 )
                 threads.later(lane, Pending(one.name, complete))
@@ -168,6 +203,7 @@ def _finish_bulk(
     source: tuple[Memory, slice],
     barrier: int,
     update: Update,
+    taken: Taken,
     where: str,
 ) -> None:
     (to, there), (of, here) = target, source
@@ -177,7 +213,8 @@ def _finish_bulk(
         old = to.bytes[there].view(dtype)
         data = UPDATES[name](old, data.view(dtype)).astype(dtype).view(np.uint8)
     to.bytes[there] = data
-    landed(threads, to, np.arange(there.start, there.stop, 16), 16, barrier)
+    places = np.arange(there.start, there.stop, 16)
+    landed(threads, (to, places), 16, barrier, taken)
     complete_bytes(threads.wave, barrier, there.stop - there.start, where)
 
 
@@ -211,11 +248,11 @@ def issue_store(
     of, sources = source
     to, places = target
     checker = threads.device.checker
-    under_way = (
-        None
-        if checker is None
-        else checker.reading(threads, of, sources, width, int(mask.argmax()))
-    )
+    under_way, copy = None, 0
+    if checker is not None:
+        lane = int(mask.argmax())
+        under_way = checker.reading(threads, of, sources, width, lane)
+        copy = checker.stores(threads, places, width, lane, update is not None)
 
     def read(due: Mask) -> None:
         if not kept:
@@ -234,6 +271,8 @@ def issue_store(
             data = data.view(view.dtype)
         view[places // width] = data
         to.mark(places, width)
+        if checker is not None:
+            checker.copied_bulk(copy)
         threads.wave.effects += 1
 
     threads.in_flight("bulk").issue(mask, finish, read)

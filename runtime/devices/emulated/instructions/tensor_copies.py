@@ -40,10 +40,12 @@ from stepwell.runtime.devices.emulated.translate import (
 from .addressing import Locate, locate
 from .barriers import uniform
 from .bulk import (
+    Taken,
     checked_span,
     each_lane,
     issue_store,
     landed,
+    loading,
     only,
     reduction,
     sent,
@@ -212,7 +214,10 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
                 threads, tile, shift_by, start, lane
             )
             barrier = int(tracker(threads, alone)[1][0])
-            for shift in shifts(threads, alone, ranks_of, start, lane):
+            ways = shifts(threads, alone, ranks_of, start, lane)
+            memory = threads.device.memory.memory
+            taken = loading(threads, (memory, sources), width, lane, len(ways))
+            for shift in ways:
                 sent(threads, threads.wave.shared, places + shift, width, lane)
                 complete = partial(
                     _finish_load,
@@ -221,6 +226,7 @@ def _tensor_load(one: Instruction, scope: Scope) -> Operation:
                     (sources, places + shift, width),
                     inside,
                     barrier + shift,
+                    taken,
                     threads.describe(lane),
                 )
                 threads.later(lane, Pending(one.name, complete))
@@ -242,6 +248,7 @@ def _finish_load(
     copied: Copied,
     inside: NDArray[np.bool_] | None,
     barrier: int,
+    taken: Taken,
     where: str,
 ) -> None:
     sources, places, width = copied
@@ -254,7 +261,7 @@ def _finish_load(
         filled[inside] = data
         data = filled
     shared.view(width)[places // width] = data
-    landed(threads, shared, places, width, barrier)
+    landed(threads, (shared, places), width, barrier, taken)
     complete_bytes(threads.wave, barrier, tensor.box_bytes, where)
 
 

@@ -10,6 +10,7 @@ from stepwell.runtime.devices.emulated.checker import Leak, Race
 
 START = """
   st.global.u32 [%rd3], %r1;
+  fence.proxy.async.global;
   setp.ne.u32 %p1, %r1, 0;
   @!%p1 mbarrier.init.shared.b64 [bar], 1;
   bar.sync 0;

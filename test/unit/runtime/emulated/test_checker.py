@@ -192,6 +192,7 @@ def test_too_many_arrivals():
 def test_a_bulk_load_takes_the_place_of_older_writes():
     got = run("""
       st.global.u32 [%rd3], %r1;
+      fence.proxy.async.global;
       st.shared.u32 [%r4], 5;
       setp.ne.u32 %p1, %r1, 0;
       @!%p1 mbarrier.init.shared.b64 [bar], 1;
