@@ -32,7 +32,7 @@ from xdsl.dialects.llvm import GlobalOp, LLVMArrayType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.llvm_builder import CONTRACT, Value
-from stepwell.codegen.llvm_text import is_float, type_suffix
+from stepwell.codegen.llvm_text import is_float
 from stepwell.codegen.llvm_types import vector
 from stepwell.codegen.scalars.elements import (
     element_bytes,
@@ -40,12 +40,14 @@ from stepwell.codegen.scalars.elements import (
     load_conversion,
     round_to_element,
 )
+from stepwell.codegen.views import position
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, ceildiv, dim_min, symbols_of
 from stepwell.dialects.quasi_affine import coefficient, is_indirect
 
 from .kernel import Kernel
-from .memory import Place, Transfer, position
+from .memory import Transfer
+from .pieces import Pieces, masked_load
 from .transposes import repeat
 from .values import Position, Recipe, Registers, Scratch, Tile
 
@@ -65,7 +67,7 @@ class Along:
     @property
     def align(self) -> int:
         """Bytes of one element."""
-        return self.transfer.align
+        return self.transfer.pieces.align
 
 
 @dataclass
@@ -221,7 +223,7 @@ def along(transfer: Transfer, dim: int) -> Along | None:
     """
     name = position(dim)
     split = coefficient(transfer.address, name)
-    if split is None or (transfer.fill or 0) != 0:
+    if split is None or transfer.pieces.fill != 0:
         return None
     for _, index in transfer.indirects:
         if any(name in symbols_of(e) for e in index):
@@ -379,28 +381,25 @@ class Micro:
         if isinstance(side, Scratch):
             pointer = side.pointer((*batch, m, 0))
             return _Row(pointer, 1, side.storage, side.align, None)
+        pieces = side.transfer.pieces
         place = side.transfer.place((*batch, m, 0), 1)
-        pointer = side.transfer.base_pointer(place)
+        pointer = pieces.base_pointer(place)
         if place.scalar is not None:
             zeros = zeros_pointer(self.kernel)
             pointer = self.kernel.b.select(place.scalar, pointer, zeros)
         step = self.kernel.space.emit(side.step)
-        return _Row(
-            pointer, step, side.transfer.storage, side.transfer.align, side.transfer
-        )
+        return _Row(pointer, step, pieces.storage, pieces.align, pieces)
 
     def _right_column(self, batch: Sequence[Dim], n: Dim) -> _Column:
         side = self.right
         if isinstance(side, Scratch):
             pointer = side.pointer((*batch, 0, n))
             return _Column(pointer, side.pitch, side.storage, side.align, None, None)
-        place: Place = side.transfer.place((*batch, 0, n), self.lanes)
-        base = side.transfer.base_pointer(place)
-        mask = side.transfer.mask(place, self.lanes)
+        pieces = side.transfer.pieces
+        place = side.transfer.place((*batch, 0, n), self.lanes)
+        base, mask = pieces.base_pointer(place), pieces.mask(place, self.lanes)
         step = self.kernel.space.emit(side.step)
-        return _Column(
-            base, step, side.transfer.storage, side.transfer.align, mask, side.transfer
-        )
+        return _Column(base, step, pieces.storage, pieces.align, mask, pieces)
 
 
 @dataclass
@@ -411,7 +410,7 @@ class _Row:
     step: Value
     storage: Attribute
     align: int
-    transfer: Transfer | None
+    pieces: Pieces | None
 
     def prefetch(self, micro: Micro, k: Value) -> None:
         """Asks for the line of the element at `k`."""
@@ -425,8 +424,8 @@ class _Row:
         b = micro.kernel.b
         pointer = b.gep(self.base, b.mul(k, self.step), self.storage)
         value = b.load(pointer, self.storage, self.align)
-        if self.transfer is not None:
-            value = load_conversion(b, value, self.transfer.element)
+        if self.pieces is not None:
+            value = load_conversion(b, value, self.pieces.element)
         return b.splat(micro.widen_left.apply(value, 1), micro.lanes)
 
 
@@ -439,22 +438,16 @@ class _Column:
     storage: Attribute
     align: int
     mask: SSAValue | None
-    transfer: Transfer | None
+    pieces: Pieces | None
 
     def read(self, micro: Micro, k: SSAValue) -> SSAValue:
         """The vector at `k`, zero where masked."""
         b = micro.kernel.b
         pointer = b.gep(self.base, b.mul(k, self.step), self.storage)
         type_ = vector(self.storage, micro.lanes)
-        if self.mask is None:
-            value = b.load(pointer, type_, self.align)
-        else:
-            name = f"llvm.masked.load.{type_suffix(type_)}.p0"
-            zero = b.constant(0, type_)
-            align = b.constant(self.align, i32)
-            value = b.intrinsic(name, (pointer, align, self.mask, zero), type_)
-        if self.transfer is not None:
-            value = load_conversion(b, value, self.transfer.element)
+        value = masked_load(b, pointer, type_, self.align, self.mask)
+        if self.pieces is not None:
+            value = load_conversion(b, value, self.pieces.element)
         return micro.widen_right.apply(value, micro.lanes)
 
 

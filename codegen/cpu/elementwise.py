@@ -75,7 +75,7 @@ def store(kernel: Kernel, op: Operation) -> None:
     if op.accumulate is None:
         kernel.evaluate([op.tile], sink)
         return
-    fold = Fold(kernel.b, op.accumulate.data, transfer.element)
+    fold = Fold(kernel.b, op.accumulate.data, transfer.pieces.element)
     with locked(kernel):
         kernel.evaluate([op.tile], updating)
 

@@ -18,13 +18,13 @@ from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.math import MathLibrary
 from stepwell.codegen.scalars.bodies import Scalars
 from stepwell.codegen.scalars.elements import element_bytes
+from stepwell.codegen.views import View
 from stepwell.dialects import tile
 from stepwell.dialects.dims import Dim, dim_min
 from stepwell.dialects.target import Target
 from stepwell.errors import CompileError, StepwellError
 
 from .demand import Demand
-from .memory import View
 from .values import Position, Recipe, Registers, Scratch, Tile, type_extents
 
 Sink = Callable[[Position, Sequence[SSAValue]], None]

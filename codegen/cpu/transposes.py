@@ -13,11 +13,12 @@ from xdsl.ir import SSAValue
 
 from stepwell.codegen.llvm_builder import Builder
 from stepwell.codegen.llvm_types import element_of, lanes_of, vector
+from stepwell.codegen.views import position
 from stepwell.dialects.dims import Dim
 from stepwell.dialects.quasi_affine import coefficient
 
 from .kernel import Kernel
-from .memory import Transfer, position
+from .memory import Transfer
 from .values import Position, Recipe, Scratch, Tile
 
 SMALLEST = 4
