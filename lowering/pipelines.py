@@ -45,6 +45,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
         "propagate-channels-last",
         "cancel-transposes",
         "convert-precision",
+        "simulate-precision",
         "verify-provenance",
     ),
     "stepwell.lowering.quantization": ("legalize-quant",),
@@ -52,6 +53,7 @@ PASS_FOLDERS: dict[str, tuple[str, ...]] = {
     "stepwell.lowering.tiling": (
         "collapse-dims",
         "flatten-products",
+        "align-weights",
         "assign-schedules",
         "pack-weights",
         "convert-fusion-to-tile",
@@ -183,6 +185,9 @@ GPU_TILING = Phase(
         # Schedules see the fewest and longest dims.
         "collapse-dims",
         "flatten-products",
+        # Aligning is nn ops on constants, for the folder.
+        "align-weights",
+        "fold-constants{limit=1099511627776}",
         "assign-schedules",
         "dce",
         "convert-fusion-to-tile",

@@ -269,6 +269,26 @@ class KeptOp:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """What a build with a bound found: the largest relative errors, beside FP32.
+
+    Attributes:
+        tolerance: the bound.
+        samples: how many sets of inputs it was judged on.
+        before: with no op raised to f32 for it, in a simulation on the CPU.
+        after: of the engine, on `device`.
+        raised: how many ops were raised.
+    """
+
+    tolerance: float
+    samples: int
+    before: float
+    after: float
+    device: str
+    raised: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything an engine is, but for the bytes of its weights and kernels."""
 
@@ -288,3 +308,4 @@ class Manifest:
     threads: int | None = None
     producer: str = ""
     kept_in_f32: tuple[KeptOp, ...] = ()
+    accuracy: Accuracy | None = None

@@ -42,7 +42,11 @@ ATTRIBUTE = "stepwell.precision"
 """On the module: fp32, tf32, fp16 or bf16."""
 
 REASON = "stepwell.kept_in_f32"
-"""On an op: why it was left in f32."""
+"""On an op: why it was left in f32; set before the pass, why it is to be."""
+
+EXACT_PRODUCTS = "stepwell.exact_products"
+"""On the module, in a lower precision: the products that stay in f32 are computed as
+in fp32, not in TF32."""
 
 MARGIN = 4.0
 """How far below the type's limit an estimated magnitude must be."""
@@ -84,7 +88,7 @@ class Walk:
             if reason is None:
                 self.convert(op)
             else:
-                self.keep(op, reason)
+                self.keep(op, reason, asked=REASON in op.attributes)
             for region in op.regions:
                 for nested in region.blocks:
                     self.visit(nested)
@@ -104,6 +108,8 @@ class Walk:
             return ""
         if isinstance(op, nn.CastOp):
             return ""
+        if isinstance(asked := op.attributes.get(REASON), StringAttr):
+            return asked.data
         if (fixed := reason_to_keep(op)) is not None:
             return fixed
         if op in self.kept:
@@ -144,14 +150,20 @@ class Walk:
             value.owner.parent_op(), FuncOp
         )
 
-    def keep(self, op: Operation, reason: str) -> None:
-        """Leave the op in f32, on operands in f32."""
+    def keep(self, op: Operation, reason: str, asked: bool = False) -> None:
+        """Leave the op in f32, on operands in f32.
+
+        Args:
+            asked: the reason is not the pass's own: it says nothing of magnitudes.
+        """
         if reason:
             op.attributes[REASON] = StringAttr(reason)
         for index, operand in enumerate(op.operands):
             if operand in self.born_half:
                 op.operands[index] = self.in_full(operand)
         results = set(floats(op.results))
+        if asked:
+            return
         is_wide = self.is_wide(op, reason)
         if is_wide:
             self.wide |= results
@@ -224,7 +236,8 @@ class ConvertPrecisionPass(ModulePass):
     %y = nn.matmul %0, %1 : (tensor<8x64xf16>, ...)
     ```
 
-    An op that stays in f32 has the attribute `stepwell.kept_in_f32` with the reason.
+    An op that stays in f32 has the attribute `stepwell.kept_in_f32` with the reason;
+    one that has it before is left in f32 for that reason.
     """
 
     name = "convert-precision"
@@ -254,6 +267,11 @@ def precision_of(module: ModuleOp) -> str:
     if not isinstance(value, StringAttr) or value.data not in NARROW:
         raise OptionError(f"expected {ATTRIBUTE} of {', '.join(NARROW)}, got {value}")
     return value.data
+
+
+def has_exact_products(module: ModuleOp) -> bool:
+    """Whether products of f32 are as exact as f32 is, where tensor cores offer TF32."""
+    return precision_of(module) == "fp32" or EXACT_PRODUCTS in module.attributes
 
 
 def kept_in_f32(module: ModuleOp) -> list[tuple[str, str, str]]:

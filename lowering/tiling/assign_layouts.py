@@ -36,7 +36,7 @@ from stepwell.dialects.tile import Launch, LaunchAttr, TileType, tile_of
 from stepwell.dialects.tile.assembly import scalar_attr
 from stepwell.dialects.tile.tensor_core import is_multiplied
 from stepwell.errors import CompileError
-from stepwell.lowering.graph.convert_precision import precision_of
+from stepwell.lowering.graph.convert_precision import has_exact_products
 
 from .gpu.block import BLOCKS_OPTION, WARPS, WARPS_OPTION
 from .gpu.natural import NaturalLayouts
@@ -394,7 +394,7 @@ class AssignLayoutsPass(ModulePass):
         """Rewrite the functions of the upper half."""
         if Target.of(op).is_cpu:
             return
-        splits = precision_of(op) == "fp32"
+        splits = has_exact_products(op)
         for func in op.ops:
             if isinstance(func, tile.FuncOp) and is_upper(func):
                 Assignment(func, splits=splits).run()

@@ -16,16 +16,19 @@ from stepwell.runtime import Engine
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
+    from stepwell.accuracy import Bound
     from stepwell.codegen.engine_writer import DeviceCode, LaunchSummary
     from stepwell.dialects.context import StepwellContext
     from stepwell.dialects.target import Target
     from stepwell.frontends.profiles import ShapeSpec
-    from stepwell.lowering.pipelines import PassReport
+    from stepwell.lowering.pipelines import PassReport, Phase
     from stepwell.runtime.engine_file import EngineFile
     from stepwell.runtime.manifest import KeptOp
 
 WARP = 32
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+BOUNDED = ("fp16", "bf16")
+"""Those that a tolerance may be asked for."""
 
 log = logging.getLogger("stepwell.build")
 
@@ -47,6 +50,8 @@ def build(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     dynamic_shapes: Any = None,
+    tolerance: float | None = None,
+    samples: Sequence[Mapping[str, Any]] | None = None,
 ) -> Engine:
     """Compile a model.
 
@@ -70,8 +75,13 @@ def build(
         device: what to run the engine on, as `stepwell.load` takes it.
         args, kwargs, dynamic_shapes: what to export a `torch.nn.Module` with, as
             `torch.export.export` takes them.
+        tolerance: the largest relative error, `max|a - b| / max|b|`, that the outputs
+            may have beside those in FP32: as few ops as it takes stay in f32. It is
+            judged on the target's device if that is here, else on the CPU.
+        samples: what it is judged on, sets of inputs by name; default: random ones.
 
     Raises:
+        AccuracyError: the tolerance is missed with every op in f32.
         ModelError: the model is damaged or inconsistent.
         UnsupportedError: lists everything in the model that is not supported.
         OptionError: an argument is not valid.
@@ -83,6 +93,7 @@ def build(
         )
     if threads is not None and threads < 1:
         raise OptionError(f"expected at least 1 thread, got {threads}")
+    bound = bound_of(precision, tolerance, samples)
     contents = compile_to_file(
         model,
         target,
@@ -92,9 +103,35 @@ def build(
         keep_ir,
         progress,
         Example(args, kwargs, dynamic_shapes),
+        bound,
+        device,
     )
     has_device = device is not None or contents.manifest.target.kind == "cpu"
     return Engine(contents, device=device, start=has_device)
+
+
+def bound_of(
+    precision: str,
+    tolerance: float | None,
+    samples: Sequence[Mapping[str, Any]] | None,
+) -> Bound | None:
+    """The bound that is asked for, if one is.
+
+    Raises:
+        OptionError: samples without a tolerance, or a precision that rounds nothing.
+    """
+    if tolerance is None:
+        if samples is not None:
+            raise OptionError("expected a tolerance beside the samples, got none")
+        return None
+    if precision not in BOUNDED:
+        raise OptionError(
+            f"expected a precision of {' or '.join(BOUNDED)} with a tolerance, "
+            f"got {precision!r}"
+        )
+    from stepwell.accuracy import Bound
+
+    return Bound(tolerance, samples)
 
 
 def compile_to_file(
@@ -106,8 +143,11 @@ def compile_to_file(
     keep_ir: bool = False,
     progress: ProgressCallback | None = None,
     example: Example | None = None,
+    bound: Bound | None = None,
+    device: str | None = None,
 ) -> EngineFile:
-    """What `build` does, up to the contents of the engine file; loads nothing."""
+    """What `build` does, up to the contents of the engine file; loads nothing, unless
+    there is a bound to be judged."""
     try:
         for needed in ("xdsl", "onnx"):
             import_module(needed)
@@ -116,17 +156,19 @@ def compile_to_file(
             "building an engine needs the compiler, which is not installed",
             fix="pip install 'stepwell[compile]'",
         ) from None
-    build = _Build(model, target, shapes, progress, example)
-    return build.run(precision, threads, keep_ir)
+    build = Build(model, precision, shapes, threads, keep_ir, progress, example)
+    return build.run(target, bound, device)
 
 
 @dataclass
-class _Build:
+class Build:
     """One build: the module on its way, and what is noted along it."""
 
     model: Any
-    target: str
+    precision: str
     shapes: Mapping[str, ShapeSpec] | None
+    threads: int | None
+    keep_ir: bool
     progress: ProgressCallback | None
     example: Example | None = None
     summaries: dict[tuple[str, ...], LaunchSummary] = field(default_factory=dict)
@@ -134,46 +176,41 @@ class _Build:
     snapshots: dict[str, str] = field(default_factory=dict)
     kept: tuple[KeptOp, ...] = ()
     done: int = 0
-    passes: int = 0
+    total: int = 0
 
-    @property
-    def total(self) -> int:
-        """How many stages there are: the passes, the import and the kernels."""
-        return self.passes + 2
-
-    def run(self, precision: str, threads: int | None, keep_ir: bool) -> EngineFile:
+    def run(
+        self, target_name: str, bound: Bound | None, device: str | None
+    ) -> EngineFile:
+        """Import, lower and write."""
         from xdsl.dialects.builtin import StringAttr
 
-        from stepwell import __version__
-        from stepwell.codegen.engine_writer import EngineOptions, write_engine
         from stepwell.dialects.context import StepwellContext
         from stepwell.dialects.registry import register_dialects
         from stepwell.dialects.target import Target
         from stepwell.lowering.pipelines import phases_of
 
         start = perf_counter()
-        target = Target.parse(_target_name(self.target))
-        target = replace(target, threads=threads or target.threads)
-        self.passes = sum(len(phase.passes) for phase in phases_of(target))
+        target = Target.parse(_target_name(target_name))
+        target = replace(target, threads=self.threads or target.threads)
+        phases = phases_of(target)
+        self.expect(1 + stages_of(phases))
         context = StepwellContext()
         register_dialects(context)
         module = self.import_model(context)
-        module.attributes["stepwell.precision"] = StringAttr(precision)
-        self.lower(module, context, target, keep_ir)
-        self.stage("compile kernels")
-        options = EngineOptions(
-            name=name_of(self.model),
-            precision=precision,
-            threads=threads,
-            producer=f"stepwell {__version__}",
-            kept_in_f32=self.kept,
-            summaries=self.summaries,
-            schedules=self.schedules,
-            snapshots=self.snapshots,
-        )
-        contents = write_engine(module, context.weights, _compile_kernels, options)
-        log.info("built %s in %.2f s", options.name, perf_counter() - start)
+        module.attributes["stepwell.precision"] = StringAttr(self.precision)
+        if bound is None:
+            contents = self.finish(module, context, target, phases)
+        else:
+            from stepwell.bounded import BoundedBuild
+
+            contents = BoundedBuild(self, context, target, device, bound).run(module)
+        name = contents.manifest.name
+        log.info("built %s in %.2f s", name, perf_counter() - start)
         return contents
+
+    def expect(self, stages: int) -> None:
+        """Let progress count on more stages."""
+        self.total += stages
 
     def stage(self, name: str) -> None:
         """Tell the caller that a stage begins."""
@@ -182,18 +219,52 @@ class _Build:
         self.done += 1
 
     def import_model(self, context: StepwellContext) -> ModuleOp:
+        """The model as `nn` ops."""
         self.stage("import")
-        return import_source(self.model, context, self.shapes, self.example)
+        module = import_source(self.model, context, self.shapes, self.example)
+        if self.keep_ir:
+            self.snapshot("import", module)
+        return module
+
+    def finish(
+        self,
+        module: ModuleOp,
+        context: StepwellContext,
+        target: Target,
+        phases: Sequence[Phase],
+    ) -> EngineFile:
+        """Lower a module through the phases, and write its engine."""
+        from stepwell import __version__
+        from stepwell.codegen.engine_writer import EngineOptions, write_engine
+        from stepwell.lowering.graph.convert_precision import precision_of
+
+        precision = precision_of(module)
+        self.lower(module, context, target, phases)
+        self.stage("compile kernels")
+        options = EngineOptions(
+            name=name_of(self.model),
+            precision=precision,
+            threads=self.threads,
+            producer=f"stepwell {__version__}",
+            kept_in_f32=self.kept,
+            summaries=self.summaries,
+            schedules=self.schedules,
+            snapshots=self.snapshots,
+        )
+        return write_engine(module, context.weights, _compile_kernels, options)
 
     def lower(
-        self, module: ModuleOp, context: StepwellContext, target: Any, keep_ir: bool
+        self,
+        module: ModuleOp,
+        context: StepwellContext,
+        target: Target,
+        phases: Sequence[Phase],
     ) -> None:
-        from stepwell.lowering.pipelines import compile_module, phases_of
+        """Lower a module through the phases, noting what it is on the way."""
+        from stepwell.lowering.pipelines import compile_module
         from stepwell.summaries import kept_ops, schedules_of, summaries_of
 
-        levels = {phase.name: phase.level for phase in phases_of(target)}
-        if keep_ir:
-            self.snapshot("import", module)
+        levels = {phase.name: phase.level for phase in phases}
 
         def after(module: ModuleOp, report: PassReport) -> None:
             log.debug("%-28s %.3f s", report.name, report.seconds)
@@ -204,16 +275,23 @@ class _Build:
                 self.summaries = summaries_of(module)
             if report.name == "assign-schedules":
                 self.schedules = schedules_of(module)
-            if keep_ir and report.index == report.count - 1:
+            if self.keep_ir and report.index == report.count - 1:
                 self.snapshot(levels[report.phase], module)
 
-        compile_module(module, context, target, after=after)
+        compile_module(module, context, target, after=after, phases=phases)
 
     def snapshot(self, name: str, module: ModuleOp) -> None:
+        """Keep a level's text; a later one of the name replaces it."""
         from stepwell.dialects.printing import module_text
 
-        number = len(self.snapshots)
-        self.snapshots[f"ir/{number}-{name}.mlir"] = module_text(module)
+        known = [key for key in self.snapshots if key.endswith(f"-{name}.mlir")]
+        key = known[0] if known else f"ir/{len(self.snapshots)}-{name}.mlir"
+        self.snapshots[key] = module_text(module)
+
+
+def stages_of(phases: Sequence[Phase]) -> int:
+    """How many stages it takes to finish a module: the passes, and the kernels."""
+    return sum(len(phase.passes) for phase in phases) + 1
 
 
 def _target_name(target: str) -> str:

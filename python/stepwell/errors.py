@@ -60,6 +60,10 @@ class CompileError(StepwellError):
     """A pass met IR it cannot lower; always names the op and its place in the model."""
 
 
+class AccuracyError(StepwellError):
+    """No choice of ops for the lower precision keeps the bound that was asked for."""
+
+
 class EngineFileError(StepwellError):
     """An engine file is damaged, of another schema, or for another target."""
 

@@ -30,21 +30,24 @@ class Size:
 class Case:
     """A model, the shape ranges of its engine, and the sizes it is measured at.
 
-    `make` draws one input of a name and shape; `tolerance` bounds max|a-b| / max|b|.
+    `make` draws one input of a name and shape from a seed; `tolerance` bounds
+    max|a-b| / max|b|.
     """
 
     name: str
     path: Callable[[], Path]
     sizes: tuple[Size, ...]
     shapes: Mapping[str, str] = field(default_factory=dict[str, str])
-    make: Callable[[str, Shape], NDArray] | None = None
+    make: Callable[[str, Shape, int], NDArray] | None = None
     tolerance: float = 1e-4
 
-    def inputs(self, size: Size) -> Feeds:
-        """Fresh inputs of one size, the same at every call."""
-        rng = np.random.default_rng(0)
-        draw = self.make or (lambda _, shape: rng.standard_normal(shape, np.float32))
-        return {name: draw(name, shape) for name, shape in size.shapes.items()}
+    def inputs(self, size: Size, seed: int = 0) -> Feeds:
+        """Fresh inputs of one size, the same at every call with a seed."""
+        rng = np.random.default_rng(seed)
+        draw = self.make or (
+            lambda _, shape, __: rng.standard_normal(shape, np.float32)
+        )
+        return {name: draw(name, shape, seed) for name, shape in size.shapes.items()}
 
 
 def trained(name: str) -> Callable[[], Path]:
@@ -68,9 +71,9 @@ def sizes(name: str, *shapes: Shape) -> tuple[Size, ...]:
     return tuple(size for shape in shapes for size in single(name, *shape))
 
 
-def tokens(name: str, shape: Shape) -> NDArray:
+def tokens(name: str, shape: Shape, seed: int) -> NDArray:
     """Token ids of a BERT vocabulary, or a mask of ones."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     if name == "attention_mask":
         return np.ones(shape, np.int64)
     return rng.integers(1000, 20000, shape)
@@ -82,26 +85,27 @@ def encoder_sizes(*pairs: tuple[int, int]) -> tuple[Size, ...]:
     return tuple(Size(f"{b}x{s}", dict.fromkeys(names, (b, s))) for b, s in pairs)
 
 
-def page(name: str, shape: Shape) -> NDArray:
+def page(name: str, shape: Shape, seed: int) -> NDArray:
     """A picture of text; on noise a detector finds none, which would prove nothing."""
     del name  # there is one input
     batch, _, height, width = shape
-    lines = [f"line {index} of a page" for index in range(max(1, height // 60))]
+    first = 1000 * seed
+    lines = [f"line {first + i} of a page" for i in range(max(1, height // 60))]
     picture = draw_text(lines).resize((width, height))
     return np.repeat(normalise(picture), batch, axis=0)
 
 
-def speech(name: str, shape: Shape) -> NDArray:
+def speech(name: str, shape: Shape, seed: int) -> NDArray:
     """A voice detector's inputs: audio in [-1, 1], state of zeros to start, 16 kHz."""
     if name == "sr":
         return np.array(16000, np.int64)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     return (0.1 * rng.standard_normal(shape)).astype(np.float32)
 
 
-def file_bytes(_: str, shape: Shape) -> NDArray:
+def file_bytes(_: str, shape: Shape, seed: int) -> NDArray:
     """Magika's inputs: bytes of a file, or 256 for padding."""
-    return np.random.default_rng(0).integers(0, 257, shape, np.int32)
+    return np.random.default_rng(seed).integers(0, 257, shape, np.int32)
 
 
 def light_case(name: str, feed: str = "data_0") -> Case:

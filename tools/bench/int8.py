@@ -178,7 +178,7 @@ def embedding_agreement(path: Path, build: Build) -> Agreement:
     least = 1.0
     for length in (5, 9, 16, 24, 33, 47, 64, 100):
         names = ("input_ids", "attention_mask")
-        feeds = {name: tokens(name, (1, length)) for name in names}
+        feeds = {name: tokens(name, (1, length), 0) for name in names}
         ours = next(iter(engine.run(feeds).values())).mean(axis=1).ravel()
         theirs = np.asarray(peer.run(None, feeds)[0]).mean(axis=1).ravel()
         norms = np.linalg.norm(ours) * np.linalg.norm(theirs)
@@ -191,7 +191,7 @@ def report(build: Build) -> tuple[str, float]:
     names = ("input_ids", "attention_mask")
     models = {
         "ddddocr_old": ({"input1": picture_of("7k3m")}, ocr_agreement),
-        "t5_encoder": ({n: tokens(n, (1, 24)) for n in names}, embedding_agreement),
+        "t5_encoder": ({n: tokens(n, (1, 24), 0) for n in names}, embedding_agreement),
     }
     parts: list[str] = []
     worst = 0.0

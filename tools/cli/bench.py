@@ -13,11 +13,11 @@ import numpy as np
 from stepwell.runtime import Engine, load
 from stepwell.runtime.expressions import bare_symbol, parse
 from stepwell.runtime.profiler import chrome_trace, observe_run, profile
+from stepwell.samples import Array
 from stepwell.tools.entry import output_file
 
 from .console import print_facts, print_table, with_unit
 from .options import (
-    Array,
     add_device,
     add_input_options,
     add_threads,

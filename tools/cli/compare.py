@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from stepwell import build
+from stepwell.comparison import error_of
 from stepwell.errors import MissingExtraError, ModelError
 from stepwell.runtime import Engine
 from stepwell.runtime.manifest import SymbolRange
+from stepwell.samples import Array, random_inputs, typical_sizes, within
 
 from .console import print_facts, print_table, progress_bar
 from .options import (
-    Array,
     add_build_options,
     add_device,
     add_input_options,
@@ -26,30 +26,12 @@ from .options import (
     at_least,
     inputs_of,
     parse_shapes,
-    random_inputs,
-    typical_sizes,
-    within,
 )
 
 TURNS = 2
 REST_SECONDS = 0.05
 LARGER = 3
 """Dynamic dims are tried at up to this many times their typical size."""
-
-
-@dataclass(frozen=True)
-class OutputError:
-    """How far one output is from onnxruntime's.
-
-    Attributes:
-        absolute: max|a - b|.
-        relative: max|a - b| / max|b|; infinite for NaN, for an infinity that is not in
-            both, or for another shape or dtype.
-    """
-
-    name: str
-    absolute: float
-    relative: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,32 +109,6 @@ def trial(
         ]
     )
     return max((error.relative for error in errors), default=0.0)
-
-
-def error_of(name: str, ours: Array, theirs: Array) -> OutputError:
-    """The distance of two arrays. NaN is never near anything, not even NaN: an output
-    of it proves nothing. Infinities must be in the same places."""
-    infinite = OutputError(name, float("inf"), float("inf"))
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return infinite
-    if theirs.dtype == np.object_ or theirs.dtype == np.bool_:
-        same = bool((ours == theirs).all())
-        return OutputError(name, 0.0, 0.0) if same else infinite
-    kind = np.complex128 if theirs.dtype.kind == "c" else np.float64
-    a, b = ours.astype(kind), theirs.astype(kind)
-    finite = np.isfinite(b)
-    if np.isnan(a).any() or np.isnan(b).any():
-        return infinite
-    if not np.array_equal(np.isfinite(a), finite):
-        return infinite
-    if not np.array_equal(a[~finite], b[~finite]):
-        return infinite
-    if not finite.any():
-        return OutputError(name, 0.0, 0.0)
-    absolute = float(np.abs(a[finite] - b[finite]).max())
-    scale = float(np.abs(b[finite]).max())
-    relative = absolute / scale if scale else (0.0 if absolute == 0 else float("inf"))
-    return OutputError(name, absolute, relative)
 
 
 def has_nan(array: Array) -> bool:

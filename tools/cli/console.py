@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from stepwell.errors import MissingExtraError
+from stepwell.runtime.manifest import Accuracy
 
 try:
     from rich.console import Console
@@ -45,6 +46,16 @@ def print_facts(facts: Sequence[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
         print(f"{name:<{width}}  {value}")
+
+
+def accuracy_facts(found: Accuracy) -> list[tuple[str, Any]]:
+    """What a build with a tolerance found."""
+    return [
+        ("error", f"{found.after:.1e} of {found.tolerance:.1e} allowed"),
+        ("without f32", f"{found.before:.1e}, in a simulation"),
+        ("raised to f32", f"{found.raised} ops"),
+        ("judged", f"on {found.samples} sets of inputs, on {found.device}"),
+    ]
 
 
 class Bar:

@@ -13,7 +13,7 @@ from stepwell.runtime.manifest import Expr, Manifest
 from stepwell.runtime.records import encode
 from stepwell.runtime.summary import LaunchInfo, Summary, summarise
 
-from .console import print_facts, print_table, with_unit
+from .console import accuracy_facts, print_facts, print_table, with_unit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,8 @@ def execute(options: argparse.Namespace) -> int:
     columns = ["kernel", "ops", "grid", "FLOP>", "bytes>", "nodes"]
     print_table("kernels", columns, map(launch_row, summary.launches))
     print_memory(contents.manifest, summary)
+    if contents.manifest.accuracy is not None:
+        print_facts(accuracy_facts(contents.manifest.accuracy))
     if contents.manifest.kept_in_f32:
         rows = [(k.node, k.op, k.reason) for k in contents.manifest.kept_in_f32]
         title = f"left in f32 by {contents.manifest.precision}: {len(rows)} ops"

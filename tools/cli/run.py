@@ -11,10 +11,11 @@ import numpy as np
 
 from stepwell.errors import OptionError
 from stepwell.runtime import load
+from stepwell.samples import Array
 from stepwell.tools.entry import output_file
 
 from .console import print_table
-from .options import Array, add_device, add_input_options, add_threads, inputs_of
+from .options import add_device, add_input_options, add_threads, inputs_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

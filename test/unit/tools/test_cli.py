@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from stepwell.comparison import error_of
 from stepwell.runtime import load
 from stepwell.tools.cli import main
-from stepwell.tools.cli.compare import error_of
 from stepwell.tools.cli.console import with_unit
 
 

@@ -92,3 +92,19 @@ module {
     func.return %r : tensor<4xf32>
   }
 }
+
+// -----
+
+// An op that is asked to stay does, and what follows it alone.
+// CHECK-LABEL: func.func @main(%x
+// CHECK: nn.matmul %x, %w {stepwell.kept_in_f32 = "it was asked for"}{{.*}}-> tensor<2x4xf32>
+// CHECK: nn.relu %{{.*}} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+// CHECK: nn.matmul %{{.*}} -> tensor<2x4xf16>
+module attributes {stepwell.precision = "fp16"} {
+  func.func @main(%x: tensor<2x8xf32>, %w: tensor<8x4xf32>, %v: tensor<4x4xf32>) -> tensor<2x4xf32> {
+    %m = nn.matmul %x, %w {stepwell.kept_in_f32 = "it was asked for"} : (tensor<2x8xf32>, tensor<8x4xf32>) -> tensor<2x4xf32> loc("fc")
+    %r = nn.relu %m : (tensor<2x4xf32>) -> tensor<2x4xf32> loc("relu")
+    %y = nn.matmul %r, %v : (tensor<2x4xf32>, tensor<4x4xf32>) -> tensor<2x4xf32> loc("last")
+    func.return %y : tensor<2x4xf32>
+  }
+}
