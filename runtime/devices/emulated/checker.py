@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
+from .access import Access, Bits
 from .copies import ENGINE, IN_FLIGHT, Copies
 from .machine import Group, Launch, Mask, Step, Threads, Wave
 from .memory import SHARED_STRIDE, Memory
 from .ordering import SPACES, Grid, Ordering
-from .races import Access, Bits, Race, Rules, Suspects
+from .races import Race, Rules, Suspects
 from .shadow import Shadow
 from .wave import WARP
 from .wgmma_registers import RegistersInFlight

@@ -122,12 +122,13 @@ class Pages:
     """Where a launch wrote global memory, and where bulk loads read it, by pages.
 
     Most loads read what no thread of the launch writes. Only where pages say that it
-    may be otherwise are they checked, and become readers of single granules.
+    may be otherwise are they checked, and become readers of single granules; the others
+    are `loads`.
     """
 
     _written: NDArray[np.bool_]
     _read: NDArray[np.int32]
-    _loads: list[Load] = field(default_factory=list[Load])
+    loads: list[Load] = field(default_factory=list[Load])
     _patterns: dict[tuple[int, bytes], Pattern] = field(
         default_factory=dict[tuple[int, bytes], Pattern]
     )
@@ -151,20 +152,20 @@ class Pages:
         if pattern is None:
             pattern = self._patterns[key] = Pattern(relative, width)
         pages = pattern.pages(first)
-        self._loads.append(Load(copy, line, first, pattern, pages))
+        self.loads.append(Load(copy, line, first, pattern, pages))
         self._read[pages] += 1
         return bool(self._written[pages].any())
 
     def taken(self, pages: Offsets) -> list[Load]:
         """Loads from about these pages, which are forgotten here."""
-        if not self._loads or not self._read[pages].any():
+        if not self._read[pages].any():
             return []
         low, high = int(pages.min()), int(pages.max())
         near, far = list[Load](), list[Load]()
-        for load in self._loads:
+        for load in self.loads:
             is_near = load.pages[0] <= high and low <= load.pages[-1]
             (near if is_near else far).append(load)
         for load in near:
             self._read[load.pages] -= 1
-        self._loads = far
+        self.loads = far
         return near

@@ -6,59 +6,26 @@ granules that it touches, by what `ordering.py` knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepwell.errors import DeviceError
 
+from .access import Access, Earlier
 from .copies import ENGINE, IN_FLIGHT, Copies
-from .machine import Threads
-from .memory import Memory
 from .ordering import Ordering
-from .shadow import NOBODY, Readers, Shadow
+from .shadow import NOBODY, Readers
 from .wave import WARP
 
 Offsets = NDArray[np.int64]
-Bits = Sequence[NDArray]
 Found = tuple[Offsets, Offsets, NDArray[np.int32]]
 """An earlier access: who, when, at which line."""
 
 
 class Race(DeviceError):
     """Two accesses of the same memory, or registers, that nothing orders."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """An access that is being checked: one entry per granule that it touches.
-
-    `thread` numbers threads of the wave, `name` threads as shadows do; `kind` is read,
-    write, atomic, sent (a bulk load's write), async (an asynchronous read), store or
-    reduce (a bulk copy's write to global memory).
-    """
-
-    threads: Threads
-    memory: Memory
-    shadow: Shadow
-    at: Offsets
-    thread: Offsets
-    name: Offsets
-    kind: str
-    bits: Bits = ()
-    each: int = 1
-
-    def chosen(self, places: Offsets) -> Access:
-        """Some of the entries, in any order."""
-        thread, name = self.thread[places], self.name[places]
-        return replace(self, at=self.at[places], thread=thread, name=name)
-
-    @property
-    def shared(self) -> bool:
-        """Whether the memory is a cluster's."""
-        return self.memory is self.threads.wave.shared
 
 
 @dataclass
@@ -119,9 +86,10 @@ class Rules:
         before = who != NOBODY
         if one.kind in ("atomic", "strong write"):
             before &= ~atomic
-        racy = before
+        racy, earlier = before, None
         if before.any():
-            racy = before & ~self._ordered(one, who, when)
+            earlier = self._earlier(one, who, when)
+            racy = before & ~earlier.ordered()
         if one.kind in ("write", "copy"):
             racy &= self._differs(one, racy) | (who < ENGINE)
         if one.kind == "read" and (racy & atomic).any():
@@ -130,13 +98,19 @@ class Rules:
             racy &= ~atomic
         if racy.any():
             raise self._write_race(one, racy)
-        if one.kind in ("async", "store", "reduce"):
-            self._check_shown(one, who, when)
+        if one.kind in ("async", "store", "reduce") and earlier is not None:
+            # What copies wrote is behind the fence that their end implies.
+            hidden = (who >= 0) & ~earlier.shown()
+            if hidden.any():
+                first = int(hidden.argmax())
+                line = int(shadow.writes.line(at[first : first + 1])[0])
+                raise self._hidden(one, int(who[first]), line, first)
         if shadow.reductions is not None and one.kind != "reduce":
             self._check_chain(one, shadow.reductions, "reduction")
         if one.kind in ("read", "async"):
             return
-        self._check_busy(one)
+        if one.shared:
+            self._check_busy(one)
         self._check_reads(one)
 
     def _check_busy(self, one: Access) -> None:
@@ -148,7 +122,7 @@ class Rules:
             raise Race(
                 f"{_verb(one.kind)} {_label(one, first)}, which an asynchronous "
                 f"operation issued at {one.threads.wave.place(line)} still reads",
-                where=self._where(one, first),
+                where=_where(one, first),
                 fix="wait for its group first",
             )
 
@@ -172,7 +146,7 @@ class Rules:
         lane = shadow.lanes[at[index], column].astype(np.int64)
         when = times[index, column]
         who = order.thread_at(one.thread[index] // WARP, column, lane)
-        racy = ~self._ordered(one.chosen(index), who, when)
+        racy = ~self._earlier(one.chosen(index), who, when).ordered()
         if racy.any():
             first = int(racy.argmax())
             line = shadow.reads.line(at[index[first : first + 1]])
@@ -183,7 +157,7 @@ class Rules:
         """Raise Race if a write is not behind the accesses of a chain."""
         for places, entries in chain.chains(one.at):
             who, when, _ = chain.entry(entries)
-            racy = ~self._ordered(one.chosen(places), who, when)
+            racy = ~self._earlier(one.chosen(places), who, when).ordered()
             if one.kind == "atomic":
                 racy &= who < ENGINE
             if racy.any():
@@ -191,80 +165,17 @@ class Rules:
                 found = chain.entry(entries[first : first + 1])
                 raise self._race(one, int(places[first]), found, before)
 
-    def _ordered(
-        self, one: Access, who: Offsets, when: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Whether accesses of `who` (by name) at `when` are before this one."""
-        order = self.order
-        engine = who == ENGINE
-        if not one.shared:
-            who, when, engine = self.copies.resolve(who, when)
-        here, thread = self._in_wave(one, who)
-        warp, theirs = one.thread // WARP, thread // WARP
-        column = np.where(engine, order.engine, order.column[theirs])
-        ordered = order.knows(one.thread, column, thread % WARP) >= when
-        at_once = here & (theirs == warp) & (when == order.now)
-        ordered |= (at_once | (who == one.name)) & ~engine
-        apart, cluster, column = self._elsewhere(one, who)
-        if apart.any():
-            column = np.where(engine, order.engine, column)
-            by_grid = order.published(cluster, column, when, warp)
-            ordered = np.where(apart, by_grid, ordered)
-        return ordered & (when != IN_FLIGHT)
+    def _earlier(self, one: Access, who: Offsets, when: Offsets) -> Earlier:
+        return Earlier.of(one, self.order, self.copies, who, when)
 
-    def _in_wave(
-        self, one: Access, who: Offsets
-    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Which of these (by name) are threads of this wave; their numbers in it."""
-        if one.shared:
-            return who >= 0, np.maximum(who, 0)
-        wave = one.threads.wave
-        block = who // (WARP * wave.warps) - self.order.first
-        here = (who >= 0) & (block >= 0) & (block < wave.blocks)
-        number = who // WARP % wave.warps
-        thread = (number * wave.blocks + block) * WARP + who % WARP
-        return here, np.where(here, thread, 0)
-
-    def _elsewhere(
-        self, one: Access, who: Offsets
-    ) -> tuple[NDArray[np.bool_], Offsets, Offsets]:
-        """Which are threads of other clusters; their clusters, and columns in them."""
-        if one.shared:
-            return np.zeros(who.shape, np.bool_), who, who
-        wave = one.threads.wave
-        threads = WARP * wave.warps * wave.launch.blocks
-        apart = (who >= 0) & (who // threads != one.name // threads)
-        place = np.where(apart, who, 0)
-        return apart, place // threads, place % threads // WARP
-
-    def _check_shown(self, one: Access, who: Offsets, when: NDArray[np.int64]) -> None:
-        """Raise Race if a copy comes before a fence of what it reads or writes over.
-
-        What other copies wrote is behind the fence that their end implies.
-        """
-        order = self.order
-        _, thread = self._in_wave(one, who)
-        warp, theirs = one.thread // WARP, thread // WARP
-        space = "shared" if one.shared else "global"
-        column = order.column[theirs]
-        shown = order.shows(space, warp, column, thread % WARP, when)
-        apart, cluster, column = self._elsewhere(one, who)
-        if apart.any():
-            by_grid = order.shows_published(cluster, column, when, warp)
-            shown = np.where(apart, by_grid, shown)
-        hidden = (who >= 0) & ~shown
-        if hidden.any():
-            first = int(hidden.argmax())
-            line = abs(int(one.shadow.writes.line(one.at[first : first + 1])[0]))
-            wave = one.threads.wave
-            raise Race(
-                f"{_verb(one.kind)} {_label(one, first)}, which "
-                f"{self._name(one, int(who[first]))} wrote at {wave.place(line)} "
-                "without a fence since",
-                where=self._where(one, first),
-                fix=f"fence.proxy.async{'' if one.shared else '.global'} "
-                "after the write",
-            )
+    def _hidden(self, one: Access, who: int, line: int, first: int) -> Race:
+        """A copy's access comes before a fence of what a thread wrote."""
+        return Race(
+            f"{_verb(one.kind)} {_label(one, first)}, which {_name(one, who)} wrote at "
+            f"{one.threads.wave.place(abs(line))} without a fence since",
+            where=_where(one, first),
+            fix=f"fence.proxy.async{'' if one.shared else '.global'} after the write",
+        )
 
     @staticmethod
     def _differs(one: Access, racy: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -333,7 +244,7 @@ class Rules:
         who, line = int(last[0][0]), abs(int(last[2][0]))
         wave = one.threads.wave
         what, place = f"race: {_verb(one.kind)} {_label(one, first)}", wave.place(line)
-        where = self._where(one, first)
+        where = _where(one, first)
         if who == ENGINE:
             return Race(
                 f"{what}, which the bulk copy issued at {place} writes, without a wait "
@@ -349,7 +260,7 @@ class Rules:
                 where=where,
             )
         return Race(
-            f"{what} with the {before} of {self._name(one, who)} at {place}, and no "
+            f"{what} with the {before} of {_name(one, who)} at {place}, and no "
             "barrier between",
             where=where,
         )
@@ -380,18 +291,18 @@ class Rules:
             where=where,
         )
 
-    @staticmethod
-    def _name(one: Access, who: int) -> str:
-        """A thread, by its name in the shadow."""
-        wave = one.threads.wave
-        if one.shared:
-            return wave.name_of(who)
-        block, number = who // (WARP * wave.warps), who % (WARP * wave.warps)
-        return wave.launch.name_of(block, number)
 
-    @staticmethod
-    def _where(one: Access, index: int) -> str:
-        return one.threads.wave.describe(int(one.thread[index]))
+def _name(one: Access, who: int) -> str:
+    """A thread, by its name in the shadow."""
+    wave = one.threads.wave
+    if one.shared:
+        return wave.name_of(who)
+    block, number = who // (WARP * wave.warps), who % (WARP * wave.warps)
+    return wave.launch.name_of(block, number)
+
+
+def _where(one: Access, index: int) -> str:
+    return one.threads.wave.describe(int(one.thread[index]))
 
 
 def _verb(kind: str) -> str:

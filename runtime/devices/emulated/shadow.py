@@ -234,6 +234,8 @@ class Shadow:
         """All readers of granules, bulk loads too; None for shared memory."""
         if self.readers is None or self.pages is None:
             return None
+        if not self.pages.loads:
+            return self.readers
         for load in self.pages.taken(self.pages_of(at)):
             granules, _ = self.granules(load.offsets, load.width)
             who = np.full(granules.size, load.copy)
@@ -252,7 +254,7 @@ class Shadow:
 
     def pages_of(self, at: Offsets) -> Offsets:
         """The pages of granules."""
-        return at // (PAGE // self.granule)
+        return at >> (PAGE // self.granule).bit_length() - 1
 
     def reduce(self, at: Offsets, who: Offsets, when: int, line: int) -> None:
         """Remember a reduction by a bulk copy."""
