@@ -50,12 +50,15 @@ class Simulation(Walk):
         switches: the input.
         units: the first op of each unit.
         unit_of: the unit of the op that makes a value.
+        switch: the element of the input for each unit.
+        stored: values as the narrow type holds them, in f32 again.
+        chosen: values as units read or store them.
     """
 
     switches: SSAValue | None = None
     units: list[Operation] = field(default_factory=list[Operation])
     unit_of: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
-    switch: dict[int, SSAValue] = field(default_factory=dict[int, SSAValue])
+    switch: dict[int, nn.ReshapeOp] = field(default_factory=dict[int, nn.ReshapeOp])
     stored: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
     chosen: dict[tuple[SSAValue, int], SSAValue] = field(
         default_factory=dict[tuple[SSAValue, int], SSAValue]
@@ -121,17 +124,21 @@ class Simulation(Walk):
         return half
 
     def switch_of(self, unit: int) -> SSAValue:
-        """The unit's switch, a scalar from the start of the function."""
+        """The unit's switch, a scalar; its ops are inserted when all are known."""
         if unit not in self.switch:
-            source = self.switches
-            assert source is not None and isinstance(source.owner, Block)
-            piece = nn.SliceOp(source, (unit,), (unit + 1,))
-            scalar = nn.ReshapeOp(piece.result, ())
+            assert self.switches is not None
+            piece = nn.SliceOp(self.switches, (unit,), (unit + 1,))
+            self.switch[unit] = nn.ReshapeOp(piece.result, ())
+        return self.switch[unit].result
+
+    def insert_switches(self, block: Block) -> None:
+        """Insert them in front of the roundings of the function's arguments."""
+        for unit, scalar in self.switch.items():
+            piece = scalar.operand.owner
+            assert isinstance(piece, nn.SliceOp)
             for one in (scalar, piece):
                 stamp(one, self.units[unit].location)
-                Rewriter.insert_op(one, InsertPoint.at_start(source.owner))
-            self.switch[unit] = scalar.result
-        return self.switch[unit]
+                Rewriter.insert_op(one, InsertPoint.at_start(block))
 
 
 def in_register(value: SSAValue, reader: Operation) -> bool:
@@ -176,6 +183,7 @@ class SimulatePrecisionPass(ModulePass):
         # Its size is known when the walk is done.
         walk.switches = block.insert_arg(tensor_type((1 << 20,), i1), len(block.args))
         walk.visit(block)
+        walk.insert_switches(block)
         declare(main, walk)
 
 

@@ -28,7 +28,7 @@ from stepwell.lowering.pipelines import parse_passes
 FILES = Path(__file__).parents[3] / "filecheck" / "lowering"
 PASSES = re.compile(r"RUN: stepwell-opt %s -p '?([^' ]+)'?")
 SIZE = 4
-TOLERANCES = {"convert-precision": 2e-2}
+TOLERANCES = {"convert-precision": 2e-2, "simulate-precision": 2e-2}
 """Of max|a-b| / max|b|, for passes that round on purpose; 4e-6 for the others."""
 
 
