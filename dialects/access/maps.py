@@ -1,41 +1,18 @@
-"""Access maps: which element of a tensor each point of an iteration space touches.
-
-A map sends iteration dims to one quasi-affine expression per dim of the tensor
-(`stepwell.dialects.quasi_affine`). It may have
-
-* *guards* `0 <= expr < size`: where one fails, a read gives `fill` and a write is
-  skipped (padding, pieces of a concatenation);
-* *indirect* terms: symbols `at$0`, `at$1`, ... whose value is read from an integer
-  operand at a map of its own (gather, embedding, scatter). They may be negative.
-
-Without guards every point must be in bounds. Text form:
-
-```
-#fusion.access<(n, p, q) -> [n, p * 2 - 1, q] where [p * 2 - 1 < 56] else 0.0>
-#fusion.access<(b, c) -> [at$0 mod 100, c] with [at$0 = 1[b]]>
-```
-
-Transposes, slices, broadcasts, pads, reshapes and gathers are maps, and vanish when
-maps are composed.
-"""
+"""Access maps, and what is made of one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from xdsl.ir import Data
-from xdsl.irdl import irdl_attr_definition
-from xdsl.parser import AttrParser
-from xdsl.printer import Printer
 
-from .dims import Dim, parse_dim_with, product, substitute, symbol, symbols_of
-from .quasi_affine import (
+from stepwell.dialects.dims import Dim, product, substitute, symbol, symbols_of
+from stepwell.dialects.quasi_affine import (
     INDIRECT,
     Extents,
     as_symbol,
@@ -45,6 +22,8 @@ from .quasi_affine import (
     is_within,
     simplify,
 )
+
+from .digits import collapsed, digits_of
 
 Fill: TypeAlias = int | float
 
@@ -229,7 +208,7 @@ class AccessMap:
             return None
         dims = (*self.dims[:start], merged, *self.dims[start + len(names) :])
         parts = self._expressions()
-        moved = [_collapse_expr(expr, names, merged, extents) for expr in parts]
+        moved = [collapsed(expr, names, merged, extents) for expr in parts]
         if any(expr is None for expr in moved):
             return None
         return self._with_expressions(dims, [e for e in moved if e is not None])
@@ -245,7 +224,7 @@ class AccessMap:
             return None
         found: dict[str, Dim] = {}
         for expr, name in zip(self.results, names, strict=True):
-            digits = _digits(expr, self.dims, extents)
+            digits = digits_of(expr, self.dims, extents)
             if digits is None:
                 return None
             rest: Dim = symbol(name) - digits.offset
@@ -266,7 +245,7 @@ class AccessMap:
             return False
         seen: set[str] = set()
         for expr in self.results:
-            digits = _digits(expr, self.dims, extents)
+            digits = digits_of(expr, self.dims, extents)
             if digits is None:
                 return False
             seen |= {name for name, _ in digits.factors}
@@ -348,7 +327,7 @@ class AccessMap:
         text = _brackets(self.results)
         if self.guards:
             text += f" where {_brackets(f'{g.expr} < {g.size}' for g in self.guards)}"
-            text += f" else {_print_fill(self.fill)}" if self.fill is not None else ""
+            text += f" else {self.fill!r}" if self.fill is not None else ""
         if self.indirects:
             pairs = enumerate(self.indirects)
             texts = (
@@ -361,118 +340,9 @@ class AccessMap:
         return f"({', '.join(self.dims)}) -> {self.body_text()}"
 
 
-@irdl_attr_definition
-class AccessAttr(Data[AccessMap]):
-    """An access map as an attribute: `#fusion.access<(n, p) -> [n, p * 2 - 1]>`."""
-
-    name = "fusion.access"
-
-    @classmethod
-    def parse_parameter(cls, parser: AttrParser) -> AccessMap:
-        with parser.in_angle_brackets():
-            dims = parser.parse_comma_separated_list(
-                parser.Delimiter.PAREN, parser.parse_identifier
-            )
-            parser.parse_punctuation("->")
-            return parse_body(parser, tuple(dims))
-
-    def print_parameter(self, printer: Printer) -> None:
-        printer.print_string(f"<{self.data}>")
-
-
-def parse_body(parser: AttrParser, dims: tuple[str, ...]) -> AccessMap:
-    """Read what `AccessMap.body_text` prints."""
-    square = parser.Delimiter.SQUARE
-    results = parser.parse_comma_separated_list(square, lambda: parse_dim_with(parser))
-    guards: list[Guard] = []
-    fill: Fill | None = None
-    indirects: list[Indirect] = []
-    if parser.parse_optional_keyword("where"):
-        guards = parser.parse_comma_separated_list(square, lambda: _parse_guard(parser))
-        if parser.parse_optional_keyword("else"):
-            fill = _parse_fill(parser)
-    if parser.parse_optional_keyword("with"):
-        indirects = parser.parse_comma_separated_list(
-            square, lambda: _parse_indirect(parser)
-        )
-    return AccessMap(dims, tuple(results), tuple(guards), fill, tuple(indirects))
-
-
 def row_major(shape: Sequence[Dim]) -> tuple[Dim, ...]:
     """The strides, in elements, of a contiguous tensor of `shape`."""
     return tuple(product(shape[position + 1 :]) for position in range(len(shape)))
-
-
-@dataclass(frozen=True)
-class _Digits:
-    """`offset + sum(factor * dim)`, each factor above all that the later dims reach."""
-
-    offset: Dim
-    factors: tuple[tuple[str, Dim], ...]
-
-
-def _digits(expr: Dim, dims: Sequence[str], extents: Extents) -> _Digits | None:
-    rest = expr
-    factors: list[tuple[str, Dim]] = []
-    for name in dims:
-        split = coefficient(rest, name)
-        if split is None:
-            return None
-        factor, rest = split
-        if factor != 0:
-            factors.append((name, factor))
-    if symbols_of(rest) & set(dims):
-        return None
-    ordered = _order_digits(factors, extents)
-    return None if ordered is None else _Digits(rest, ordered)
-
-
-def _order_digits(
-    factors: list[tuple[str, Dim]], extents: Extents
-) -> tuple[tuple[str, Dim], ...] | None:
-    """Most significant first, or None when the digits overlap."""
-    left = list(factors)
-    ordered: list[tuple[str, Dim]] = []
-    span: Dim = 1
-    while left:
-        fitting = [f for f in left if is_multiple(f[1], span)]
-        smallest = min(fitting, key=lambda f: len(str(f[1])), default=None)
-        for candidate in fitting:
-            if all(is_multiple(other[1], candidate[1]) for other in left):
-                smallest = candidate
-        if smallest is None:
-            return None
-        left.remove(smallest)
-        ordered.insert(0, smallest)
-        span = smallest[1] * extents[smallest[0]]
-    return tuple(ordered)
-
-
-def is_multiple(value: Dim, of: Dim) -> bool:
-    """Whether `value` is proved to be a positive multiple of `of`."""
-    if isinstance(value, int) and value <= 0:
-        return False
-    return value % of == 0
-
-
-def _collapse_expr(
-    expr: Dim, names: Sequence[str], merged: str, extents: Extents
-) -> Dim | None:
-    """`expr` in terms of the merged dim, when it is linear in the merge."""
-    factors: list[Dim] = []
-    rest = expr
-    for name in names:
-        split = coefficient(rest, name)
-        if split is None or symbols_of(split[0]) & set(extents):
-            return None
-        factor, rest = split
-        factors.append(factor)
-    unit = factors[-1]
-    for position in range(len(names) - 1, -1, -1):
-        if extents[names[position]] != 1 and factors[position] != unit:
-            return None
-        unit = unit * extents[names[position]]
-    return rest + factors[-1] * symbol(merged)
 
 
 def _same_fill(left: Fill | None, right: Fill | None) -> bool:
@@ -481,33 +351,5 @@ def _same_fill(left: Fill | None, right: Fill | None) -> bool:
     return left == right or (math.isnan(left) and math.isnan(right))
 
 
-def _brackets(parts: Sequence[object] | object) -> str:
-    return f"[{', '.join(map(str, parts))}]"  # pyright: ignore
-
-
-def _print_fill(fill: Fill) -> str:
-    return repr(fill)
-
-
-def _parse_fill(parser: AttrParser) -> Fill:
-    sign = -1 if parser.parse_optional_punctuation("-") else 1
-    for word in ("inf", "nan"):
-        if parser.parse_optional_keyword(word):
-            return sign * float(word)
-    return sign * parser.parse_number(allow_boolean=False)
-
-
-def _parse_guard(parser: AttrParser) -> Guard:
-    expr = parse_dim_with(parser)
-    parser.parse_punctuation("<")
-    return Guard(expr, parse_dim_with(parser))
-
-
-def _parse_indirect(parser: AttrParser) -> Indirect:
-    parser.parse_identifier()
-    parser.parse_punctuation("=")
-    operand = parser.parse_integer(allow_boolean=False, allow_negative=False)
-    index = parser.parse_comma_separated_list(
-        parser.Delimiter.SQUARE, lambda: parse_dim_with(parser)
-    )
-    return Indirect(operand, tuple(index))
+def _brackets(parts: Iterable[object]) -> str:
+    return f"[{', '.join(map(str, parts))}]"
