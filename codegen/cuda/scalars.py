@@ -69,11 +69,26 @@ def _log10(x: V) -> V:
     return log(x) * LOG10_2
 
 
+def _tanh(x: V) -> V:
+    """Within 3 ulp: `x P(x^2)` for |x| <= 0.55, else `1 - 2 / (1 + e^(2 |x|))`.
+
+    Source of P: N. Juffa, as `tanhf` in https://stackoverflow.com/a/43024105.
+    """
+    size, square = x.abs(), x * x
+    far = (1.0 - 2.0 / (_exp2(size * (2 * LOG2_E)) + 1.0)).with_sign_of(x)
+    near = square.polynomial(
+        (1.57296831e-2, -5.23029624e-2, 1.33152977e-1, -3.33327681e-1)
+    )
+    near = (near * square).fma(x, x)
+    return far.where(size.compare("ogt", 0.55), near)
+
+
 _F32: Mapping[str, Callable[..., V]] = {
     "math.exp": _exp,
     "math.exp2": _exp2,
     "math.log2": _log2,
     "math.log10": _log10,
+    "math.tanh": _tanh,
     "math.erf": lambda x: erf_f32(x, _exp),
 }
 """Functions of f32 that a GPU computes otherwise than a CPU."""

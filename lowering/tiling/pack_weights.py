@@ -60,7 +60,7 @@ def packing_of(kernel: KernelOp, product: Product) -> Packing | None:
     source = product.op.inputs[value.index]
     if not isinstance(source, BlockArgument) or len(list(source.uses)) != 1:
         return None
-    if not _is_constant(kernel.input_of(source)):
+    if not is_constant(kernel.input_of(source)):
         return None
     names = _dims_of_axes(product.op, value.index)
     if names is None:
@@ -77,7 +77,8 @@ def packing_of(kernel: KernelOp, product: Product) -> Packing | None:
     return Packing(value.index, (*outer, column, *inner), column, width)
 
 
-def _is_constant(value: SSAValue) -> bool:
+def is_constant(value: SSAValue) -> bool:
+    """Whether a kernel's operand is a constant, or one that was moved about."""
     owner = value.owner
     while isinstance(owner, ReshapeOp | TransposeOp):
         owner = owner.operand.owner

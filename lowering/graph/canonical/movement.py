@@ -63,6 +63,52 @@ def merge_reshapes(op: nn.ReshapeOp, rewriter: Rewriter) -> Outcome:
     return None
 
 
+@pattern(nn.ReshapeOp)
+def split_rows_before(op: nn.ReshapeOp, rewriter: Rewriter) -> Outcome:
+    """Rows that are split behind an op on rows may be split before it.
+
+    ```mlir
+    nn.reshape (nn.matmul %x, %w) : tensor<6x8xf32> -> tensor<2x3x8xf32>
+        ->   nn.matmul (nn.reshape %x : ... -> tensor<2x3x4xf32>), %w
+    ```
+    The reshape meets the one that merged the rows; what comes before and behind, as an
+    activation or a residual, then joins the product's kernel.
+    """
+    before, after = dims_of(op.operand), dims_of(op.result)
+    rows, width = after[:-1], after[-1:]
+    if len(before) != 2 or len(after) < 3 or before[-1:] != width:
+        return None
+    inner = producer(op.operand, nn.MatmulOp, *ELEMENTWISE)
+    if inner is None or not has_one_user(op.operand):
+        return None
+    if isinstance(inner, nn.MatmulOp):
+        split = [len(dims_of(v)) == 2 for v in inner.operands]
+        if split != [True, True]:
+            return None
+        split[1] = False
+    else:
+        split = [dims_of(v) == before for v in inner.operands]
+        if any(
+            not one and len(dims_of(v)) > 1 and dims_of(v)[0] != 1
+            for one, v in zip(split, inner.operands, strict=True)
+        ):
+            return None
+    rewriter.absorb(inner)
+    operands = [
+        rewriter.emit(nn.ReshapeOp(v, (*rows, *dims_of(v)[-1:]))) if one else v
+        for one, v in zip(split, inner.operands, strict=True)
+    ]
+    rewriter.replace_with(
+        type(inner).create(
+            operands=operands,
+            properties=inner.properties,
+            attributes=inner.attributes,
+            result_types=[op.result.type],
+        )
+    )
+    return None
+
+
 @pattern(nn.BroadcastToOp)
 def merge_broadcasts(op: nn.BroadcastToOp, rewriter: Rewriter) -> Outcome:
     """
@@ -242,6 +288,7 @@ def transpose_before_unit_reshape(op: nn.TransposeOp, rewriter: Rewriter) -> Out
 PATTERNS = (
     drop_same_shape,
     merge_reshapes,
+    split_rows_before,
     merge_broadcasts,
     broadcast_to_reshape,
     drop_broadcast_operand,

@@ -114,6 +114,23 @@ def move_along_axis(op: Any, walk: Walk) -> Outcome:
     return None
 
 
+def move_matmul(op: nn.MatmulOp, walk: Walk) -> Outcome:
+    """The rows of a product with one matrix come in any order.
+
+    ```mlir
+    nn.matmul %a, %matrix   ->   transpose(nn.matmul twin(%a), %matrix)
+    ```
+    """
+    twin = walk.twin(op.lhs)
+    if twin is None:
+        return None
+    last = len(twin.perm) - 1
+    if rank_of(op.rhs) != 2 or twin.perm[last] != last:
+        return "the columns of the left factor move, or the right one is no matrix"
+    move(op, [twin.source, op.rhs], twin, walk)
+    return None
+
+
 def move_concat(op: nn.ConcatOp, walk: Walk) -> Outcome:
     """
     ```mlir
@@ -321,6 +338,7 @@ def twin_end(twin: Twin) -> int:
 
 MOVERS: Handlers = {
     nn.TransposeOp: record_transpose,
+    nn.MatmulOp: move_matmul,
     nn.ConcatOp: move_concat,
     nn.SliceOp: move_slice,
     nn.PadOp: move_pad,

@@ -150,3 +150,37 @@ func.func @a_fraction_does_not(%x: tensor<4xf32>) -> tensor<4xf32> {
   %d = nn.cast %q {to = f32} : (tensor<4xui8>) -> tensor<4xf32>
   func.return %d : tensor<4xf32>
 }
+
+// -----
+
+// Rows that a product found merged are never merged: what is behind it adds to whole
+// images, and may join its kernel.
+// CHECK-LABEL: @rows_are_split_before_a_product
+// CHECK-NEXT: %[[Y:.*]] = nn.matmul %x, %w : (tensor<2x3x4xf32>, tensor<4x8xf32>) -> tensor<2x3x8xf32>
+// CHECK-NEXT: %[[Z:.*]] = nn.add %[[Y]], %bias : (tensor<2x3x8xf32>, tensor<8xf32>) -> tensor<2x3x8xf32>
+// CHECK-NEXT: %[[S:.*]] = nn.add %[[Z]], %r
+// CHECK-NEXT: func.return %[[S]]
+func.func @rows_are_split_before_a_product(%x: tensor<2x3x4xf32>, %w: tensor<4x8xf32>, %bias: tensor<8xf32>, %r: tensor<2x3x8xf32>) -> tensor<2x3x8xf32> {
+  %rows = nn.reshape %x : (tensor<2x3x4xf32>) -> tensor<6x4xf32>
+  %y = nn.matmul %rows, %w : (tensor<6x4xf32>, tensor<4x8xf32>) -> tensor<6x8xf32>
+  %z = nn.add %y, %bias : (tensor<6x8xf32>, tensor<8xf32>) -> tensor<6x8xf32>
+  %back = nn.reshape %z : (tensor<6x8xf32>) -> tensor<2x3x8xf32>
+  %s = nn.add %back, %r : (tensor<2x3x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  func.return %s : tensor<2x3x8xf32>
+}
+
+// -----
+
+// Columns that are cut, and rows that somebody else reads, are not rows to split.
+// CHECK-LABEL: @other_reshapes_stay
+// CHECK: nn.matmul %{{.*}} -> tensor<6x8xf32>
+// CHECK: nn.reshape %{{.*}} : (tensor<6x8xf32>) -> tensor<6x2x4xf32>
+// CHECK: nn.relu %{{.*}} -> tensor<6x8xf32>
+// CHECK: nn.reshape %{{.*}} : (tensor<6x8xf32>) -> tensor<2x3x8xf32>
+func.func @other_reshapes_stay(%x: tensor<6x4xf32>, %w: tensor<4x8xf32>, %t: tensor<6x8xf32>) -> (tensor<6x2x4xf32>, tensor<6x8xf32>, tensor<2x3x8xf32>) {
+  %y = nn.matmul %x, %w : (tensor<6x4xf32>, tensor<4x8xf32>) -> tensor<6x8xf32>
+  %heads = nn.reshape %y : (tensor<6x8xf32>) -> tensor<6x2x4xf32>
+  %r = nn.relu %t : (tensor<6x8xf32>) -> tensor<6x8xf32>
+  %split = nn.reshape %r : (tensor<6x8xf32>) -> tensor<2x3x8xf32>
+  func.return %heads, %r, %split : tensor<6x2x4xf32>, tensor<6x8xf32>, tensor<2x3x8xf32>
+}
