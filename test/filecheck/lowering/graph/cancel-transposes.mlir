@@ -28,10 +28,10 @@ func.func @operands_in_different_orders_stay(%x: tensor<2x3x4xf32>, %y: tensor<2
 
 // The rows of a product with a matrix come in any order; those of a batch do not.
 // CHECK-LABEL: @rows_of_a_product_stay_where_they_are
+// CHECK: %[[A:.*]] = nn.transpose %x
 // CHECK: %[[Y:.*]] = nn.matmul %x, %w : (tensor<2x3x4xf32>, tensor<4x5xf32>) -> tensor<2x3x5xf32>
-// CHECK: nn.transpose
-// CHECK: nn.matmul
-// CHECK: func.return %[[Y]]
+// CHECK: %[[D:.*]] = nn.matmul %[[A]], %v
+// CHECK: func.return %[[Y]], %[[D]]
 // WHY: move-matmul: nn.matmul of ?: the columns of the left factor move, or the right one is no matrix
 func.func @rows_of_a_product_stay_where_they_are(%x: tensor<2x3x4xf32>, %w: tensor<4x5xf32>, %v: tensor<3x4x5xf32>) -> (tensor<2x3x5xf32>, tensor<3x2x5xf32>) {
   %a = nn.transpose %x {perm = array<i64: 1, 0, 2>} : (tensor<2x3x4xf32>) -> tensor<3x2x4xf32>
