@@ -8,21 +8,17 @@ that is not raises `ShapeError`.
 """
 
 from .analysis import divisor, evaluate, may_be_equal, substitute, symbols_of
+from .bounds import Bounds, DimRange, Ranges, bounds, is_zero_or_more
 from .expression import (
     Atom,
     AtomKind,
-    Bounds,
     Dim,
     DimExpr,
-    DimRange,
     Monomial,
-    Ranges,
     Terms,
-    bounds,
     ceildiv,
     dim_max,
     dim_min,
-    is_zero_or_more,
     product,
     symbol,
 )

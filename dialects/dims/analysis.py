@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping
 
 from stepwell.errors import ShapeError
 
+from .bounds import ANY_SIZE, Ranges, bounds
 from .expression import (
-    ANY_SIZE,
     FUNCTIONS,
     Atom,
     AtomKind,
     Dim,
     DimExpr,
-    Ranges,
-    bounds,
     product,
     require_positive,
 )

@@ -1,4 +1,4 @@
-"""Dim expressions: the normal form, its operators, and its bounds.
+"""Dim expressions: the normal form and its operators.
 
 Every operation returns the normal form. A `DimExpr` is a polynomial with integer
 coefficients over atoms; an atom is a symbol or a `floordiv`, `mod`, `min` or `max` of
@@ -8,16 +8,14 @@ dims (`ceildiv(a, b)` is `(a + b - 1) floordiv b`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, reduce
 from typing import Literal, TypeAlias
 
 from stepwell.errors import ShapeError
 
-_REMEMBERED = 1 << 14
-"""How many results of each operation are kept: the layers of a model repeat them."""
-
+from .bounds import REMEMBERED, bounds, is_zero_or_more
 
 AtomKind: TypeAlias = Literal["floordiv", "mod", "min", "max"]
 
@@ -123,30 +121,6 @@ class DimExpr:
 Dim: TypeAlias = int | DimExpr
 
 
-@dataclass(frozen=True)
-class DimRange:
-    """What is known of a symbol: `min <= value <= max`, a multiple of `divisor`.
-
-    `max` is None when unbounded; `opt` is the value to tune for.
-    """
-
-    min: int = 0
-    max: int | None = None
-    opt: int | None = None
-    divisor: int = 1
-
-
-Ranges: TypeAlias = Mapping[str, DimRange]
-
-
-Bounds: TypeAlias = tuple[float, float]
-"""Inclusive interval; `math.inf` where unbounded, exact `int` elsewhere."""
-
-
-ANY_SIZE = DimRange()
-"""What is known of a symbol without a range."""
-
-
 def symbol(name: str) -> DimExpr:
     """The dim that is the symbol `name`."""
     is_word = name.replace(".", "_").replace("$", "_").isidentifier()
@@ -173,34 +147,6 @@ def dim_max(*dims: Dim) -> Dim:
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of `dims`; 1 when there are none."""
     return reduce(lambda left, right: left * right, dims, 1)
-
-
-def bounds(dim: Dim, ranges: Ranges | None = None) -> Bounds:
-    """An interval that holds every value of `dim`; symbols without range are >= 0."""
-    if isinstance(dim, int):
-        return dim, dim
-    return _bounds_in(dim, ranges) if ranges else _bounds(dim)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _bounds(dim: DimExpr) -> Bounds:
-    return _bounds_in(dim, {})
-
-
-def _bounds_in(dim: DimExpr, ranges: Ranges) -> Bounds:
-    low: float = 0
-    high: float = 0
-    for monomial, factor in dim.terms:
-        interval: Bounds = (factor, factor)
-        for atom in monomial:
-            interval = _multiply_bounds(interval, _atom_bounds(atom, ranges))
-        low, high = low + interval[0], high + interval[1]
-    return low, high
-
-
-def is_zero_or_more(dim: Dim, ranges: Ranges | None = None) -> bool:
-    """Whether `dim >= 0` is proved."""
-    return bounds(dim, ranges)[0] >= 0
 
 
 FUNCTIONS: dict[str, Callable[..., Dim]] = {
@@ -283,7 +229,7 @@ def _apply(kind: AtomKind, operands: tuple[Dim, ...]) -> DimExpr:
     return DimExpr((((Atom(text, kind, operands),), 1),))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _add(left: Dim, right: Dim, sign: int) -> Dim:
     terms = _terms(left)
     for monomial, factor in _terms(right).items():
@@ -291,7 +237,7 @@ def _add(left: Dim, right: Dim, sign: int) -> Dim:
     return _from_terms(terms)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _multiply(left: Dim, right: Dim) -> Dim:
     terms: Terms = {}
     for left_atoms, left_factor in _terms(left).items():
@@ -308,7 +254,7 @@ def require_positive(value: Dim) -> None:
         raise ShapeError(f"expected a positive divisor, got {value}")
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _floordiv(dividend: Dim, by: Dim) -> Dim:
     require_positive(by)
     if isinstance(dividend, int) and isinstance(by, int):
@@ -329,7 +275,7 @@ def _floordiv(dividend: Dim, by: Dim) -> Dim:
     return quotient + _apply("floordiv", (rest, by))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def _mod(dividend: Dim, by: Dim) -> Dim:
     require_positive(by)
     if isinstance(dividend, int) and isinstance(by, int):
@@ -475,35 +421,3 @@ def _as_call(dim: DimExpr, kind: AtomKind) -> tuple[Dim, ...] | None:
 
 def _wins(kind: Literal["min", "max"], left: Dim, right: Dim) -> bool:
     return is_zero_or_more(right - left if kind == "min" else left - right)
-
-
-def _atom_bounds(atom: Atom, ranges: Ranges) -> Bounds:
-    if atom.kind is None:
-        known = ranges.get(atom.symbol, ANY_SIZE)
-        return known.min, math.inf if known.max is None else known.max
-    operands = [bounds(operand, ranges) for operand in atom.operands]
-    lows, highs = [low for low, _ in operands], [high for _, high in operands]
-    if atom.kind == "min":
-        return min(lows), min(highs)
-    if atom.kind == "max":
-        return max(lows), max(highs)
-    (low, high), (by_low, by_high) = operands
-    if atom.kind == "mod":
-        return 0, min(by_high - 1, high) if low >= 0 else by_high - 1
-    corners = [
-        _floor_quotient(value, by)
-        for value in (low, high)
-        for by in (max(by_low, 1), by_high)
-    ]
-    return min(corners), max(corners)
-
-
-def _floor_quotient(value: float, by: float) -> float:
-    if math.isinf(by):
-        return -1 if value < 0 else 0
-    return value if math.isinf(value) else value // by
-
-
-def _multiply_bounds(left: Bounds, right: Bounds) -> Bounds:
-    corners = [0 if 0 in (a, b) else a * b for a in left for b in right]
-    return min(corners), max(corners)
