@@ -238,44 +238,48 @@ class MemoryChecker:
         return one.at
 
     def loads(
-        self, threads: Threads, offsets: Offsets, width: int, lane: int, landings: int
-    ) -> int:
-        """A bulk load out of global memory was issued, which lands in so many blocks.
+        self,
+        threads: Threads,
+        offsets: Offsets,
+        width: int,
+        lanes: Offsets,
+        landings: int = 0,
+    ) -> Offsets:
+        """Copies out of global memory were issued.
 
-        Its number, for `copied_bulk`.
+        A bulk load of one lane, which lands in so many blocks, or `cp.async` of lanes,
+        a piece each. Their numbers, for `finished`.
         """
-        memory = threads.device.memory.memory
-        copy = self._copies.issue(
-            int(self._named(np.array(lane + threads.start))), landings
-        )
+        memory, line = threads.device.memory.memory, threads.wave.line
+        copies = self._copies.issue(self._named(lanes + threads.start), landings)
         pages = self._shadow(memory).pages
         assert pages is not None
-        line = threads.wave.line
-        if offsets.size and pages.load(copy, line, offsets, width):
-            lanes = np.full(offsets.size, lane)
-            one = self._access(threads, memory, offsets, width, lanes, "async", ())
+        if offsets.size and pages.load(copies, line, offsets, width):
+            each = np.broadcast_to(lanes, offsets.shape)
+            kind = "async" if landings else "read"
+            one = self._access(threads, memory, offsets, width, each, kind, ())
             self._rules().check(one)
-        return copy
+        return copies
 
     def stores(
         self, threads: Threads, offsets: Offsets, width: int, lane: int, reduces: bool
-    ) -> int:
+    ) -> Offsets:
         """A bulk store or reduction into global memory was issued.
 
-        Its number, for `copied_bulk`.
+        Its number, for `finished`.
         """
-        memory = threads.device.memory.memory
-        copy = self._copies.issue(int(self._named(np.array(lane + threads.start))))
-        lanes = np.full(offsets.size, lane)
+        memory, lanes = threads.device.memory.memory, np.full(offsets.size, lane)
         kind = "reduce" if reduces else "store"
         one = self._access(threads, memory, offsets, width, lanes, kind, ())
         self._rules().check(one)
-        self._rules().remember(replace(one, name=np.full(one.at.size, copy)), self.now)
-        return copy
+        copies = self._copies.issue(self._named(np.array([lane + threads.start])))
+        by_copy = replace(one, name=np.broadcast_to(copies, one.name.shape))
+        self._rules().remember(by_copy, self.now)
+        return copies
 
-    def copied_bulk(self, copy: int) -> None:
-        """A bulk copy has landed, or a thread has waited for it."""
-        self._copies.finish(copy, self.now)
+    def finished(self, copies: Offsets) -> None:
+        """Copies have landed, or their threads have waited for them."""
+        self._copies.finish(copies, self.now)
 
     def has_read(self, memory: Memory, at: Offsets) -> None:
         """An asynchronous read is done."""

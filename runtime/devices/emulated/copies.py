@@ -1,9 +1,10 @@
-"""What bulk copies read and write in global memory, while they are under way and after.
+"""What copies read and write in global memory, while they are under way and after.
 
 A copy is under way from its issue until somebody can know that it is done: its mbarrier
-completes (loads), or the thread that issued it waits for its group (stores and
-reductions). Shadows name a copy by a number below `ENGINE`; who and when that stands
-for is looked up here, so that the end of a copy is one entry, however much it moves.
+completes (bulk loads), or the thread that issued it waits for its group (bulk stores
+and reductions, `cp.async`). Shadows name a copy by a number below `ENGINE`; who and
+when that stands for is looked up here, so that the end of a copy is one entry, however
+much it moves.
 """
 
 from __future__ import annotations
@@ -33,28 +34,29 @@ class Copies:
     count: int = 0
     _issuer: NDArray[np.int64] = field(default_factory=lambda: np.zeros(64, np.int64))
     _done: NDArray[np.int64] = field(default_factory=lambda: np.zeros(64, np.int64))
+    _left: NDArray[np.int8] = field(default_factory=lambda: np.zeros(64, np.int8))
     _loads: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(64, np.bool_))
-    _left: list[int] = field(default_factory=list[int])
     _closed: int = 0
 
-    def issue(self, issuer: int, landings: int = 0) -> int:
-        """A copy that a thread of the grid issues; a load if it is to land."""
-        if self.count == self._done.size:
-            for name in ("_issuer", "_done", "_loads"):
+    def issue(self, issuers: Offsets, landings: int = 0) -> Offsets:
+        """Copies that threads of the grid issue, one each; bulk loads if they land."""
+        start, stop = self.count, self.count + issuers.size
+        if stop > self._done.size:
+            for name in ("_issuer", "_done", "_left", "_loads"):
                 old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
-        self._issuer[self.count], self._done[self.count] = issuer, IN_FLIGHT
-        self._loads[self.count] = landings > 0
-        self._left.append(max(landings, 1))
-        self.count += 1
-        return ENGINE - self.count
+                setattr(self, name, np.concatenate([old, np.zeros(stop, old.dtype)]))
+        self._issuer[start:stop], self._done[start:stop] = issuers, IN_FLIGHT
+        self._left[start:stop] = max(landings, 1)
+        self._loads[start:stop] = landings > 0
+        self.count = stop
+        return ENGINE - 1 - np.arange(start, stop)
 
-    def finish(self, copy: int, when: int) -> None:
-        """A copy has landed once more, or its thread has waited for it."""
-        number = ENGINE - 1 - copy
-        self._left[number] -= 1
-        if number >= self._closed and not self._left[number]:
-            self._done[number] = when
+    def finish(self, copies: Offsets, when: int) -> None:
+        """Copies have landed once more, or their threads have waited for them."""
+        numbers = ENGINE - 1 - copies
+        self._left[numbers] -= 1
+        numbers = numbers[(self._left[numbers] == 0) & (numbers >= self._closed)]
+        self._done[numbers] = when
 
     def close(self) -> None:
         """Blocks have ended: nobody can wait for their copies any more."""
@@ -98,9 +100,12 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Load:
-    """What a bulk load reads; `copy` is its number."""
+    """What a bulk load reads, or a `cp.async` of some threads.
 
-    copy: int
+    `copies` is the number of the copy, or of those that read a piece each.
+    """
+
+    copies: Offsets
     line: int
     first: int
     pattern: Pattern
@@ -119,7 +124,7 @@ class Load:
 
 @dataclass
 class Pages:
-    """Where a launch wrote global memory, and where bulk loads read it, by pages.
+    """Where a launch wrote global memory, and where copies read it, by pages.
 
     Most loads read what no thread of the launch writes. Only where pages say that it
     may be otherwise are they checked, and become readers of single granules; the others
@@ -143,8 +148,8 @@ class Pages:
         """Something writes to pages."""
         self._written[pages] = True
 
-    def load(self, copy: int, line: int, offsets: Offsets, width: int) -> bool:
-        """A bulk load reads pieces; whether something wrote to their pages before."""
+    def load(self, copies: Offsets, line: int, offsets: Offsets, width: int) -> bool:
+        """Copies read pieces; whether something wrote to their pages before."""
         first = int(offsets.min())
         relative = offsets - first
         key = width, relative.tobytes()
@@ -152,7 +157,7 @@ class Pages:
         if pattern is None:
             pattern = self._patterns[key] = Pattern(relative, width)
         pages = pattern.pages(first)
-        self.loads.append(Load(copy, line, first, pattern, pages))
+        self.loads.append(Load(copies, line, first, pattern, pages))
         self._read[pages] += 1
         return bool(self._written[pages].any())
 

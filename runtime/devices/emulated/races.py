@@ -268,27 +268,25 @@ class Rules:
     def _race_with_copy(
         self, what: str, last: Found, before: str, place: str, where: str
     ) -> Race:
-        """A race with what a bulk copy does to global memory."""
+        """A race with what a copy does to global memory."""
         _, (when,), (is_load,) = self.copies.resolve(last[0], last[1])
-        if is_load:
+        small = before == "read" and not is_load
+        copy = f"{'cp.async' if small else 'bulk copy'} issued at {place}"
+        if when != IN_FLIGHT and not is_load:
             return Race(
-                f"{what}, which the bulk copy issued at {place} reads, without a wait "
-                "for its mbarrier",
+                f"{what} with the {before} of the {copy}, and no barrier since the "
+                "wait for its group",
                 where=where,
-                fix="wait for the mbarrier, and then a barrier if others write",
             )
-        if when == IN_FLIGHT:
-            return Race(
-                f"{what}, which the bulk copy issued at {place} writes, without a wait "
-                "for its group",
-                where=where,
-                fix="cp.async.bulk.wait_group (not .read) by the thread that issued "
-                "it, and then a barrier",
-            )
+        does, waited, fix = "writes", "group", "cp.async.bulk.wait_group (not .read)"
+        if before == "read":
+            does = "reads"
+            waited = "group" if small else "mbarrier"
+            fix = "cp.async.wait_group" if small else "mbarrier.try_wait"
         return Race(
-            f"{what} with the {before} of the bulk copy issued at {place}, and no "
-            "barrier since the wait for its group",
+            f"{what}, which the {copy} {does}, without a wait for its {waited}",
             where=where,
+            fix=f"{fix}, and a barrier behind it for other threads",
         )
 
 

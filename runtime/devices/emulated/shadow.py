@@ -2,7 +2,7 @@
 
 A granule is the narrowest access of the module, so that neighbours are told apart.
 Threads are numbered through the grid for global memory, through the wave for shared;
-bulk copies have numbers too (`copies.py`).
+copies have numbers too (`copies.py`).
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Shadow:
 
     Of reads: for shared memory, the last one of each warp of the cluster (`times`, and
     which lane's it was in `lanes`); for global memory, all since the last write
-    (`readers`; those of bulk loads begin in `pages`). `busy` counts asynchronous reads
+    (`readers`; those of copies begin in `pages`). `busy` counts asynchronous reads
     of shared memory that are under way, `busy_line` is where one was issued.
     `reductions` are those of bulk copies since the last write, which is another: they
     race with all but one another.
@@ -231,14 +231,14 @@ class Shadow:
         self.reductions = None
 
     def readers_near(self, at: Offsets) -> Readers | None:
-        """All readers of granules, bulk loads too; None for shared memory."""
+        """All readers of granules, copies too; None for shared memory."""
         if self.readers is None or self.pages is None:
             return None
         if not self.pages.loads:
             return self.readers
         for load in self.pages.taken(self.pages_of(at)):
-            granules, _ = self.granules(load.offsets, load.width)
-            who = np.full(granules.size, load.copy)
+            granules, each = self.granules(load.offsets, load.width)
+            who = np.broadcast_to(load.copies, load.offsets.shape).repeat(each)
             self.readers.add(granules, who, IN_FLIGHT, load.line)
         return self.readers
 

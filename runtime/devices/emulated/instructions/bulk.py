@@ -61,8 +61,8 @@ def loading(
     if memory is threads.wave.shared:
         under_way = checker.reading(threads, memory, offsets, width, lane)
         return partial(checker.has_read, memory, under_way)
-    copy = checker.loads(threads, offsets, width, lane, landings)
-    return partial(checker.copied_bulk, copy)
+    copies = checker.loads(threads, offsets, width, np.array([lane]), landings)
+    return partial(checker.finished, copies)
 
 
 def landed(
@@ -248,11 +248,11 @@ def issue_store(
     of, sources = source
     to, places = target
     checker = threads.device.checker
-    under_way, copy = None, 0
+    under_way = copies = None
     if checker is not None:
         lane = int(mask.argmax())
         under_way = checker.reading(threads, of, sources, width, lane)
-        copy = checker.stores(threads, places, width, lane, update is not None)
+        copies = checker.stores(threads, places, width, lane, update is not None)
 
     def read(due: Mask) -> None:
         if not kept:
@@ -271,8 +271,8 @@ def issue_store(
             data = data.view(view.dtype)
         view[places // width] = data
         to.mark(places, width)
-        if checker is not None:
-            checker.copied_bulk(copy)
+        if checker is not None and copies is not None:
+            checker.finished(copies)
         threads.wave.effects += 1
 
     threads.in_flight("bulk").issue(mask, finish, read)

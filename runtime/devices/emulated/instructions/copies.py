@@ -7,6 +7,7 @@ the others when a thread waits for their group.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -99,10 +100,29 @@ def _small_copy(one: Instruction, scope: Scope) -> Operation:
                 lambda: np.flatnonzero(active),
             )
             starts[1, active] = offsets
-        finish = partial(_finish_small, threads, to, memory, starts, counts, width)
+        whole = mask & (counts == width)
+        taken = _reading(threads, whole, starts[1], width)
+        finish = partial(
+            _finish_small, threads, to, memory, starts, counts, width, taken
+        )
         threads.in_flight("copy").issue(mask, finish)
 
     return run
+
+
+def _reading(
+    threads: Threads, mask: Mask, starts: Offsets, width: int
+) -> Callable[[Mask], None] | None:
+    """Tell the checker that threads read so many bytes; what to call when they have.
+
+    Copies of fewer bytes, at edges, are not told of.
+    """
+    checker = threads.device.checker
+    if checker is None or not mask.any():
+        return None
+    lanes = np.flatnonzero(mask)
+    copies = checker.loads(threads, starts[lanes], width, lanes)
+    return lambda due: checker.finished(copies[due[lanes]])
 
 
 def _is_predicate(operand: Operand, scope: Scope) -> bool:
@@ -119,6 +139,7 @@ def _finish_small(
     starts: Offsets,
     counts: Offsets,
     width: int,
+    taken: Callable[[Mask], None] | None,
     due: Mask,
 ) -> None:
     places, sources = starts[0][due], starts[1][due]
@@ -127,11 +148,13 @@ def _finish_small(
     else:
         span = np.arange(width)
         inside = span < counts[due][:, None]
-        taken = of.bytes[np.where(inside, sources[:, None] + span, 0)]
-        to.bytes[places[:, None] + span] = np.where(inside, taken, 0)
+        found = of.bytes[np.where(inside, sources[:, None] + span, 0)]
+        to.bytes[places[:, None] + span] = np.where(inside, found, 0)
     to.mark(places, width)
     if threads.device.checker is not None:
         threads.device.checker.copied(to, places, width)
+    if taken is not None:
+        taken(due)
 
 
 def _arrive_when_copied(one: Instruction, scope: Scope) -> Operation:

@@ -284,3 +284,39 @@ def test_launches_are_in_order():
         module = device.load(HEAD + body + "ret;\n}")
         module.launch("k", grid=1, block=128, args=[out])
     np.testing.assert_array_equal(device.download(out, (128,), "i4"), np.arange(128))
+
+
+# cp.async, which is a thread's own copy.
+
+ASYNC = """
+  {before}
+  cp.async.ca.shared.global [%r4], [%rd3], 4;
+  {early}
+  cp.async.wait_all;
+  {late}
+"""
+OWN = "st.global.u32 [%rd3], 5;"
+OTHER = OTHERS + "st.global.u32 [%rd4], 5;"
+
+
+def small(before: str = "", early: str = "", late: str = "") -> str:
+    return ASYNC.format(before=before, early=early, late=late)
+
+
+def test_cp_async_of_what_others_wrote():
+    """It needs a barrier, and no fence."""
+    run(small(before=OTHER + "bar.sync 0;"))
+    with pytest.raises(Race, match=r"read of global.*with the write of thread"):
+        run(small(before=OTHER))
+
+
+def test_a_write_under_a_cp_async():
+    run(small(late=OWN))
+    with pytest.raises(Race, match=r"write of global.*which the cp.async issued at"):
+        run(small(early=OWN))
+
+
+def test_a_write_of_others_behind_a_cp_async():
+    run(small(late="bar.sync 0;" + OTHER))
+    with pytest.raises(Race, match=r"the read of the cp.async.*no barrier since"):
+        run(small(late=OTHER))
