@@ -89,10 +89,6 @@ class Simulation:
             self._run(self._samples[number], narrow), self._wanted[number]
         )
 
-    def error(self, narrow: Collection[int]) -> float:
-        """The worst error with these units in the lower precision."""
-        return max(self._error(i, narrow) for i in range(len(self._samples)))
-
     @cached_property
     def _all(self) -> list[float]:
         """On each sample, the error with all units in the lower precision."""
@@ -105,13 +101,24 @@ class Simulation:
         return max(self._all)
 
     @cached_property
+    def _hardest(self) -> list[int]:
+        """The samples, those first that suffer most."""
+        return sorted(range(len(self._all)), key=lambda i: -self._all[i])
+
+    def fits(self, narrow: Collection[int], goal: float) -> bool:
+        """Whether the error is at most `goal` with these units in the lower precision.
+
+        What breaks it is mostly seen on the first samples.
+        """
+        return all(self._error(i, narrow) <= goal for i in self._hardest)
+
+    @cached_property
     def alone(self) -> list[float]:
         """The error that each unit makes alone, on the samples that suffer most."""
-        by_error = sorted(range(len(self._all)), key=lambda i: -self._all[i])
-        found: list[float] = []
+        samples, found = self._hardest[:HARDEST], list[float]()
         for unit in range(self.units):
             self._tick(f"error of op {unit + 1} of {self.units}")
-            found.append(max(self._error(i, (unit,)) for i in by_error[:HARDEST]))
+            found.append(max(self._error(i, (unit,)) for i in samples))
         return found
 
     def fewest(self, goal: float) -> tuple[int, ...]:
@@ -126,7 +133,7 @@ class Simulation:
         low, high = 0, self.units
         while high - low > 1:
             middle = (low + high) // 2
-            if self.error(order[middle:]) <= goal:
+            if self.fits(order[middle:], goal):
                 high = middle
             else:
                 low = middle
