@@ -132,3 +132,29 @@ def test_a_phase_of_an_mbarrier_that_nobody_waits_for():
     run(START + twice + wait("w", parity=1))
     with pytest.raises(Leak, match="nobody waited for the transactions"):
         run(START + twice + wait("w", parity=0))
+
+
+def test_a_bulk_copy_within_shared_memory_needs_a_fence():
+    """Of what it reads; and its source may not be written before it has landed."""
+    body = """
+      st.shared.u32 [%r4], %r1;
+      {fence}
+      setp.ne.u32 %p1, %r1, 0;
+      @!%p1 mbarrier.init.shared.b64 [bar], 1;
+      bar.sync 0;
+      @%p1 bra done;
+      mbarrier.arrive.expect_tx.shared.b64 _, [bar], 256;
+      cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes \
+        [s+256], [s], 256, [bar];
+      {early}
+    w:
+      mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
+      @!%p2 bra w;
+      st.shared.u32 [s], 7;
+    done:
+    """
+    run(body.format(fence=FENCE, early=""))
+    with pytest.raises(Race, match=r"asynchronous read of shared.*without a fence"):
+        run(body.format(fence="fence.proxy.async.global;", early=""))
+    with pytest.raises(Race, match=r"write of shared.*still reads"):
+        run(body.format(fence=FENCE, early="st.shared.u32 [s], 7;"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from stepwell.runtime.devices.emulated import EmulatedDevice, encode_tensor_map
+from stepwell.runtime.devices.emulated.checker import Race
 
 NEIGHBOUR = """
 .version 8.0
@@ -125,3 +127,29 @@ done:"""
     device.load(text).launch("k", grid=2, block=32, args=[tensor, out])
     got = device.download(out, (2, 4, 8), "i4")
     np.testing.assert_array_equal(got[:, :2, 4:], [source[1:, :4]] * 2)
+
+
+def run_on_itself(text: str) -> None:
+    """`MULTICAST`, whose threads write to the array that it copies from."""
+    device = EmulatedDevice(check=True)
+    pointer = device.upload(np.arange(64, dtype="i4"))
+    tensor = encode_tensor_map("int32", pointer, [8, 3], [32], [8, 4])
+    device.load(text).launch("k", grid=2, block=32, args=[tensor, pointer])
+
+
+def test_a_multicast_reads_until_it_has_landed_everywhere():
+    """A block that has waited for its own part may not write over the source."""
+    meet = "barrier.cluster.arrive; barrier.cluster.wait;\n  st.global"
+    run_on_itself(MULTICAST.replace("st.global", meet))
+    with pytest.raises(Race, match=r"write of global.*reads, without a wait for its"):
+        run_on_itself(MULTICAST)
+
+
+@pytest.mark.parametrize("space", ["", ".global"])
+def test_a_tensor_copy_is_behind_a_fence_of_what_threads_wrote(space):
+    meet = "barrier.cluster.arrive; barrier.cluster.wait;\n  st.global"
+    write = "st.global.u32 [%rd1+32], 5; {fence}\nready:"
+    text = MULTICAST.replace("st.global", meet).replace("ready:", write, 1)
+    run_on_itself(text.replace("{fence}", f"fence.proxy.async{space};"))
+    with pytest.raises(Race, match=r"asynchronous read of global.*without a fence"):
+        run_on_itself(text.replace("{fence}", "fence.proxy.async.shared::cta;"))
