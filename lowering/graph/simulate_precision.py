@@ -193,7 +193,9 @@ def declare(main: FuncOp, walk: Simulation) -> None:
     kind = tensor_type((max(1, len(walk.units)),), i1)
     Rewriter.replace_value_with_new_type(walk.switches, kind)
     inputs = [argument.type for argument in main.body.block.args]
-    main.function_type = FunctionType.from_lists(inputs, main.function_type.outputs)
+    main.function_type = FunctionType.from_lists(
+        inputs, list(main.function_type.outputs)
+    )
     known = main.arg_attrs or ArrayAttr(DictionaryAttr({}) for _ in inputs[1:])
     name = DictionaryAttr({"nn.name": StringAttr(SWITCHES)})
     main.arg_attrs = ArrayAttr([*known, name])

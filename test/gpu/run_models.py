@@ -313,7 +313,7 @@ def main(arguments: list[str]) -> int:
     pairs = [(c, p) for p in options.precision.split(",") for c in cases]
     rows, failed = list[Row](), False
     with ThreadPoolExecutor(options.jobs) as pool:
-        for found in pool.map(lambda pair: rows_of(*pair, options), pairs):
+        for found in pool.map(lambda pair: rows_of(pair[0], pair[1], options), pairs):
             rows += found
             failed |= found[-1].verdict == "FAIL"
             for row in found:

@@ -207,6 +207,11 @@ def with_neighbours(model: onnx.ModelProto, rng: np.random.Generator) -> bytes:
     return changed.SerializeToString()
 
 
+def outputs(session: onnxruntime.InferenceSession, feeds: Feeds) -> list[NDArray]:
+    """All outputs of onnxruntime, in order."""
+    return [np.asarray(value) for value in session.run(None, feeds)]
+
+
 def whole_errors(case: Case, build: Build) -> str:
     """A table: at each size our error, and onnxruntime's own when last bits change."""
     rng = np.random.default_rng(1)
@@ -219,13 +224,13 @@ def whole_errors(case: Case, build: Build) -> str:
     rows.append("|---|---|---|---|---|")
     for size in case.sizes:
         feeds = case.inputs(size)
-        wanted = peer.run(None, feeds)
+        wanted = outputs(peer, feeds)
         near = ({n: neighbour(a, rng) for n, a in feeds.items()} for _ in range(8))
         errors = (
             [list(engine.run(feeds).values())],
-            [unoptimised(model).run(None, feeds)],
-            [peer.run(None, one) for one in near],
-            [other.run(None, feeds) for other in others],
+            [outputs(unoptimised(model), feeds)],
+            [outputs(peer, one) for one in near],
+            [outputs(other, feeds) for other in others],
         )
         cells = (max(relative_error(got, wanted) for got in runs) for runs in errors)
         rows.append(f"| {size.label} | " + " | ".join(f"{e:.1e}" for e in cells) + " |")
