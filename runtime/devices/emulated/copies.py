@@ -21,6 +21,8 @@ IN_FLIGHT = 1 << 60
 """When an operation happens that is under way: after everything else."""
 PAGE = 512
 """Bytes: allocations start at multiples of it."""
+MOST_READS = 1 << 24
+"""Reads of global memory of one launch that are remembered."""
 
 
 @dataclass
@@ -148,18 +150,23 @@ class Pages:
         """Something writes to pages."""
         self._written[pages] = True
 
-    def load(self, copies: Offsets, line: int, offsets: Offsets, width: int) -> bool:
-        """Copies read pieces; whether something wrote to their pages before."""
+    def load(self, copies: Offsets, line: int, offsets: Offsets, width: int) -> Load:
+        """Copies of pieces of `width` bytes; kept if the copies have numbers."""
         first = int(offsets.min())
         relative = offsets - first
         key = width, relative.tobytes()
         pattern = self._patterns.get(key)
         if pattern is None:
             pattern = self._patterns[key] = Pattern(relative, width)
-        pages = pattern.pages(first)
-        self.loads.append(Load(copies, line, first, pattern, pages))
-        self._read[pages] += 1
-        return bool(self._written[pages].any())
+        load = Load(copies, line, first, pattern, pattern.pages(first))
+        if copies.size:
+            self.loads.append(load)
+            self._read[load.pages] += 1
+        return load
+
+    def wrote(self, load: Load) -> bool:
+        """Whether something wrote to the pages of a load."""
+        return bool(self._written[load.pages].any())
 
     def taken(self, pages: Offsets) -> list[Load]:
         """Loads from about these pages, which are forgotten here."""

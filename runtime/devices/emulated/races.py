@@ -252,7 +252,7 @@ class Rules:
                 where=where,
             )
         if who < ENGINE:
-            return self._race_with_copy(what, last, before, place, where)
+            return self._race_with_copy(one, first, last, before)
         if int(last[1][0]) == IN_FLIGHT:
             return Race(
                 f"{what}, which the cp.async issued at {place} writes, without a wait "
@@ -266,12 +266,19 @@ class Rules:
         )
 
     def _race_with_copy(
-        self, what: str, last: Found, before: str, place: str, where: str
+        self, one: Access, first: int, last: Found, before: str
     ) -> Race:
         """A race with what a copy does to global memory."""
-        _, (when,), (is_load,) = self.copies.resolve(last[0], last[1])
+        (issuer,), (when,), (is_load,) = self.copies.resolve(last[0], last[1])
         small = before == "read" and not is_load
-        copy = f"{'cp.async' if small else 'bulk copy'} issued at {place}"
+        what, where = (
+            f"race: {_verb(one.kind)} {_label(one, first)}",
+            _where(one, first),
+        )
+        copy = (
+            f"{'cp.async' if small else 'bulk copy'} that {_name(one, int(issuer))} "
+            f"issued at {one.threads.wave.place(int(last[2][0]))}"
+        )
         if when != IN_FLIGHT and not is_load:
             return Race(
                 f"{what} with the {before} of the {copy}, and no barrier since the "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .copies import IN_FLIGHT, PAGE, Pages
+from .copies import IN_FLIGHT, MOST_READS, PAGE, Pages
 
 NOBODY = -1
 NEVER = -1
@@ -163,10 +163,6 @@ class Readers:
             new = np.zeros(2 * (size + more), old.dtype)
             new[:size] = old
             setattr(self, name, new)
-
-
-MOST_READS = 1 << 24
-"""Reads of global memory of one launch that are remembered."""
 
 
 @dataclass

@@ -122,6 +122,8 @@ def _reading(
         return None
     lanes = np.flatnonzero(mask)
     copies = checker.loads(threads, starts[lanes], width, lanes)
+    if not copies.size:
+        return None
     return lambda due: checker.finished(copies[due[lanes]])
 
 
