@@ -1,6 +1,6 @@
 """Networks of torchvision and transformers on a GPU, beside torch.
 
-Usage: python tools/bench/gpu.py [--only NAME] [--batch 1,16] [--precision fp32,fp16]
+Usage: python tools/bench/gpu.py [--only NAME,NAME] [--batch 1,16] [--precision fp32,fp16]
            [--no-compile] [--jobs 6] [--write]
 
 Needs a GPU, torch with CUDA, torchvision, transformers and onnxscript. Each network has
@@ -342,7 +342,8 @@ def step(
 
 def all_rows(options: argparse.Namespace, folder: str) -> Iterator[Row]:
     """Prepare in parallel, then time one after the other."""
-    networks = [n.name for n in NETWORKS if (options.only or "") in n.name]
+    parts = options.only.split(",")
+    networks = [n.name for n in NETWORKS if any(part in n.name for part in parts)]
     batches = [int(batch) for batch in options.batch.split(",")]
     pairs = [(name, batch) for name in networks for batch in batches]
     precisions = options.precision.split(",")
@@ -412,7 +413,7 @@ One of {CALLS} calls in a row:
 def main(arguments: list[str]) -> int:
     """Returns 1 if a network failed or is beyond its tolerance."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="part of a network's name")
+    parser.add_argument("--only", default="", help="parts of networks' names")
     parser.add_argument("--batch", default="1,16")
     parser.add_argument("--precision", default="fp32,fp16")
     parser.add_argument("--no-compile", action="store_true", help="no torch.compile")
