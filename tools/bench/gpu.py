@@ -1,7 +1,7 @@
 """Networks of torchvision and transformers on a GPU, beside torch.
 
-Usage: python tools/bench/gpu.py [--only NAME,NAME] [--batch 1,16] [--precision fp32,fp16]
-           [--no-compile] [--jobs 6] [--write]
+Usage: python tools/bench/gpu.py [--only NAME,NAME] [--batch 1,16]
+           [--precision fp32,fp16] [--no-compile] [--jobs 6] [--write]
 
 Needs a GPU, torch with CUDA, torchvision, transformers and onnxscript. Each network has
 random weights (and statistics of random data in its normalisations), is exported to
