@@ -120,6 +120,8 @@ class LstmOp(RecurrentOp):
 
     `c[t] = f * c[t-1] + i * new; h[t] = o * tanh(c[t])`, with peepholes
     `[directions, 3 * hidden]` for i, o, f if given; `input_forget` makes f `1 - i`.
+    With `quantizes`, x as a whole and each h go through 8 bits in front of their
+    products: unsigned steps between the least and the greatest element and 0.
 
     ```mlir
     %y, %h, %c = nn.lstm %x, %w, %r, none, none, none, none, none
@@ -128,7 +130,8 @@ class LstmOp(RecurrentOp):
         -> (tensor<5x1x1x8xf32>, tensor<1x1x8xf32>, tensor<1x1x8xf32>)
     ```
 
-    Source: ONNX LSTM; doi:10.1162/neco.1997.9.8.1735.
+    Source: ONNX LSTM; doi:10.1162/neco.1997.9.8.1735; with `quantizes`
+    com.microsoft DynamicQuantizeLSTM.
     """
 
     name = "nn.lstm"
@@ -146,6 +149,7 @@ class LstmOp(RecurrentOp):
     last_h = result_def(TensorType)
     last_c = result_def(TensorType)
     input_forget = param("bool", False)
+    quantizes = param("bool", False)
 
     def infer_result_types(self) -> Sequence[Attribute]:
         """All states, the last state, the last cell."""

@@ -227,6 +227,8 @@ def _lstm(
 
         def step(now: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
             last, cell = state
+            if op.value("quantizes"):
+                last = through_eight_bits(last)
             gates = now @ layer.w.T + last @ layer.r.T + layer.wb + layer.rb
             i, o, forget, new = np.split(gates, 4, -1)
             i = f(i + pi * cell)
@@ -237,7 +239,17 @@ def _lstm(
         return step
 
     states = (initial_h, initial_c)
+    if op.value("quantizes"):
+        x = through_eight_bits(wide(x))
     return _directions(op, x, w, r, bias, lengths, states, make_step, 3)
+
+
+def through_eight_bits(x: Array) -> Array:
+    """What dynamic quantization to unsigned 8 bits leaves of an array."""
+    low, high = min(float(x.min(initial=0)), 0.0), max(float(x.max(initial=0)), 0.0)
+    scale = (high - low) / 255 or 1.0
+    point = np.clip(np.rint(-low / scale), 0, 255)
+    return (np.clip(np.rint(x / scale) + point, 0, 255) - point) * scale
 
 
 TABLE: Table = {nn.RnnOp: _rnn, nn.GruOp: _gru, nn.LstmOp: _lstm}

@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.lowering.quantization.affine import through_eight_bits
 from stepwell.lowering.rewriting import Outcome, Rewriter, apply_patterns, pattern
 
 from .loops import Emitter, counted_down, counted_loop, reversed_along, row_at
@@ -197,6 +198,8 @@ def make_layer(
     x = op.x
     if backwards and op.lengths is not None:
         x = within_length(x, op.lengths, rewriter)
+    if isinstance(op, nn.LstmOp) and op.value("quantizes"):
+        x = through_eight_bits(x, rewriter)
     rows = rewriter.emit(nn.MatmulOp(x, w))
     functions = functions_of(op)
     per_direction = len(functions) // count
@@ -258,6 +261,8 @@ def lstm_step(
     """`c' = f * c + i * g(new); h' = o * h(c')`, gates in the order i, o, f, c."""
     hidden, cell = state
     f, g, h = layer.functions
+    if layer.op.value("quantizes"):
+        hidden = through_eight_bits(hidden, build)
     product = build.emit(nn.MatmulOp(hidden, layer.recurrent))
     gates = build.emit(nn.AddOp(row, product))
     size = layer.op.hidden_size()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import nn, quant
@@ -17,7 +15,10 @@ from stepwell.dialects.dtypes import (
     ui8,
 )
 from stepwell.dialects.shapes import Dim, dims_of, element_of
+from stepwell.lowering.graph.loops import Emitter
 from stepwell.lowering.rewriting import Outcome, Rewriter, pattern
+
+Build = Rewriter | Emitter
 
 
 def cast(value: SSAValue, to: Attribute, rewriter: Rewriter) -> SSAValue:
@@ -125,32 +126,42 @@ def legalize_dynamic_quantize(
     ```
     A range of nothing but 0 has the scale 1.
     """
-    axes = range(len(dims_of(op.x)))
-    none = rewriter.constant(0.0, like=op.x)
-    low = extreme(op.x, "min", axes, none, rewriter)
-    high = extreme(op.x, "max", axes, none, rewriter)
-    width = rewriter.emit(nn.SubOp(high, low))
-    steps = rewriter.constant(255.0, like=op.x)
-    scale = rewriter.emit(nn.DivOp(width, steps))
-    is_some = rewriter.emit(nn.CompareOp(scale, none, predicate="gt"))
-    one = rewriter.constant(1.0, like=op.x)
-    scale = rewriter.emit(nn.SelectOp(is_some, scale, one))
-    offset = rewriter.emit(nn.DivOp(rewriter.emit(nn.NegOp(low)), scale))
-    rounded = rewriter.emit(nn.RoundOp(offset))
-    point = rewriter.emit(nn.ClampOp(rounded, min=0.0, max=255.0))
+    scale, point = dynamic_range(op.x, rewriter)
     zero = rewriter.emit(nn.CastOp(point, ui8))
     y = rewriter.emit(rounded_steps(op.x, scale, point, ui8, rewriter))
     rewriter.replace(op, (), [y, scale, zero])
     return None
 
 
-def extreme(
-    x: SSAValue, kind: str, axes: Sequence[int], none: SSAValue, rewriter: Rewriter
-) -> SSAValue:
+def dynamic_range(x: SSAValue, build: Build) -> tuple[SSAValue, SSAValue]:
+    """The scale and the zero point, as a float, of 8 bits for the elements of `x`."""
+    none = build.constant(0.0, like=x)
+    low = extreme(x, "min", none, build)
+    high = extreme(x, "max", none, build)
+    width = build.emit(nn.SubOp(high, low))
+    scale = build.emit(nn.DivOp(width, build.constant(255.0, like=x)))
+    is_some = build.emit(nn.CompareOp(scale, none, predicate="gt"))
+    scale = build.emit(nn.SelectOp(is_some, scale, build.constant(1.0, like=x)))
+    offset = build.emit(nn.DivOp(build.emit(nn.NegOp(low)), scale))
+    rounded = build.emit(nn.RoundOp(offset))
+    return scale, build.emit(nn.ClampOp(rounded, min=0.0, max=255.0))
+
+
+def through_eight_bits(x: SSAValue, build: Build) -> SSAValue:
+    """What is left of `x` when it is quantized dynamically, and dequantized again."""
+    scale, point = dynamic_range(x, build)
+    steps = build.emit(nn.RoundOp(build.emit(nn.DivOp(x, scale))))
+    held = build.emit(nn.AddOp(steps, point))
+    held = build.emit(nn.ClampOp(held, min=0.0, max=255.0))
+    return build.emit(nn.MulOp(build.emit(nn.SubOp(held, point)), scale))
+
+
+def extreme(x: SSAValue, kind: str, none: SSAValue, build: Build) -> SSAValue:
     """The smallest or largest of the elements of `x` and 0."""
-    found = rewriter.emit(nn.ReduceOp(x, kind=kind, axes=list(axes)))
+    axes = list(range(len(dims_of(x))))
+    found = build.emit(nn.ReduceOp(x, kind=kind, axes=axes))
     combine = nn.MinimumOp if kind == "min" else nn.MaximumOp
-    return rewriter.emit(combine(found, none))
+    return build.emit(combine(found, none))
 
 
 @pattern(quant.ObserveOp)

@@ -15,10 +15,9 @@ DOMAIN = "com.microsoft"
 
 
 def dynamic_quantize_lstm(node: Node) -> list[SSAValue]:
-    """An LSTM with 8-bit weights, which are dequantized; activations stay float.
+    """An LSTM with 8-bit weights, which are dequantized; activations go through 8 bits.
 
-    onnxruntime quantizes the activations too, at every step, so that its results
-    differ by their rounding.
+    So do its input as a whole, and its state at every step.
     """
     common = parameters(node, "LSTM")
     forget = bool(node.int("input_forget", 0))
@@ -28,6 +27,7 @@ def dynamic_quantize_lstm(node: Node) -> list[SSAValue]:
         *weights,
         *(node.optional(index) for index in range(3, 8)),
         input_forget=forget,
+        quantizes=True,
         **common,
     )
     return list(op.results)

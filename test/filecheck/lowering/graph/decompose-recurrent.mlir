@@ -51,3 +51,18 @@ func.func @a_single_step_needs_no_loop(%x: tensor<1x2x4xf32>, %w: tensor<1x8x4xf
   %y, %lh = nn.rnn %x, %w, %r, none, none, none {activations = ["Affine"], activation_alpha = array<f64: 0.5>, activation_beta = array<f64: 0.25>} : (tensor<1x2x4xf32>, tensor<1x8x4xf32>, tensor<1x8x8xf32>) -> (tensor<1x1x2x8xf32>, tensor<1x2x8xf32>)
   func.return %y, %lh : tensor<1x1x2x8xf32>, tensor<1x2x8xf32>
 }
+
+// -----
+
+// What is multiplied goes through 8 bits: the input as a whole, the state in each round.
+// CHECK-LABEL: func.func @main
+// CHECK: nn.reduce %x {kind = "min"
+// CHECK: nn.matmul
+// CHECK: nn.loop
+// CHECK: nn.reduce %{{.*}} {kind = "min"
+// CHECK: nn.round
+// CHECK: nn.matmul
+func.func @main(%x: tensor<3x1x4xf32>, %w: tensor<1x32x4xf32>, %r: tensor<1x32x8xf32>) -> tensor<3x1x1x8xf32> {
+  %y, %lh, %lc = nn.lstm %x, %w, %r, none, none, none, none, none {activations = ["Sigmoid", "Tanh", "Tanh"], quantizes = true} : (tensor<3x1x4xf32>, tensor<1x32x4xf32>, tensor<1x32x8xf32>) -> (tensor<3x1x1x8xf32>, tensor<1x1x8xf32>, tensor<1x1x8xf32>)
+  func.return %y : tensor<3x1x1x8xf32>
+}
