@@ -13,9 +13,9 @@ from xdsl.passes import ModulePass
 from stepwell.dialects import nn
 from stepwell.dialects.dtypes import i64
 from stepwell.dialects.shapes import Dim, dims_of, element_of
-from stepwell.lowering.quantization.affine import through_eight_bits
 from stepwell.lowering.rewriting import Outcome, Rewriter, apply_patterns, pattern
 
+from .eight_bits import through_eight_bits
 from .loops import Emitter, counted_down, counted_loop, reversed_along, row_at
 
 Recurrent = nn.LstmOp | nn.GruOp | nn.RnnOp

@@ -75,7 +75,7 @@ def test_activations_go_through_eight_bits(direction: str, channels: bool) -> No
         for one in model.graph.input
     }
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    expected = session.run(None, feeds)
+    expected = [np.asarray(one) for one in session.run(None, feeds)]
     context = StepwellContext()
     module = import_model(model, context)
     ours = stepwell.build(model, threads=1).run(feeds)
