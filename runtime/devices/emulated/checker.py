@@ -2,8 +2,8 @@
 
 Reads of memory nobody wrote, and races: two accesses of the same bytes by different
 threads, one of them a write, that nothing orders (`ordering.py`). The asynchronous
-proxy takes part: bulk loads write, bulk stores and wgmma read, until somebody has
-waited for them; they see a thread's writes only behind its `fence.proxy.async`.
+proxy takes part: bulk copies read and write, and wgmma reads, until somebody has waited
+for them; they see a thread's writes only behind a `fence.proxy.async`.
 """
 
 from __future__ import annotations

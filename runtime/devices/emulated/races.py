@@ -99,12 +99,7 @@ class Rules:
         if racy.any():
             raise self._write_race(one, racy)
         if one.kind in ("async", "store", "reduce") and earlier is not None:
-            # What copies wrote is behind the fence that their end implies.
-            hidden = (who >= 0) & ~earlier.shown()
-            if hidden.any():
-                first = int(hidden.argmax())
-                line = int(shadow.writes.line(at[first : first + 1])[0])
-                raise self._hidden(one, int(who[first]), line, first)
+            self._check_shown(one, who, earlier)
         if shadow.reductions is not None and one.kind != "reduce":
             self._check_chain(one, shadow.reductions, "reduction")
         if one.kind in ("read", "async"):
@@ -168,11 +163,20 @@ class Rules:
     def _earlier(self, one: Access, who: Offsets, when: Offsets) -> Earlier:
         return Earlier.of(one, self.order, self.copies, who, when)
 
-    def _hidden(self, one: Access, who: int, line: int, first: int) -> Race:
-        """A copy's access comes before a fence of what a thread wrote."""
-        return Race(
-            f"{_verb(one.kind)} {_label(one, first)}, which {_name(one, who)} wrote at "
-            f"{one.threads.wave.place(abs(line))} without a fence since",
+    def _check_shown(self, one: Access, who: Offsets, earlier: Earlier) -> None:
+        """Raise Race if a copy's access comes before a fence of what a thread wrote.
+
+        What copies wrote is behind the fence that their end implies.
+        """
+        hidden = (who >= 0) & ~earlier.shown()
+        if not hidden.any():
+            return
+        first = int(hidden.argmax())
+        line = abs(int(one.shadow.writes.line(one.at[first : first + 1])[0]))
+        raise Race(
+            f"{_verb(one.kind)} {_label(one, first)}, which "
+            f"{_name(one, int(who[first]))} wrote at "
+            f"{one.threads.wave.place(line)} without a fence since",
             where=_where(one, first),
             fix=f"fence.proxy.async{'' if one.shared else '.global'} after the write",
         )

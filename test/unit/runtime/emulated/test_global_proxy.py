@@ -66,12 +66,10 @@ def test_a_fence_is_the_writers_or_the_readers(fence):
     ],
 )
 def test_a_load_of_what_no_fence_has_shown(parts):
-    with pytest.raises(
-        Race, match=r"asynchronous read of global.*without a fence"
-    ) as e:
+    with pytest.raises(Race, match=r"read of global.*without a fence") as caught:
         run(loaded(**{"writer": "", **parts}))
-    assert "wrote at PTX line" in str(e.value)
-    assert "fix: fence.proxy.async.global after the write" in str(e.value)
+    assert "wrote at PTX line" in str(caught.value)
+    assert "fix: fence.proxy.async.global after the write" in str(caught.value)
 
 
 def test_a_fence_is_no_barrier():
@@ -103,23 +101,21 @@ def test_one_threads_wait_for_a_load_does_not_serve_another():
 
 # What a copy writes, and threads read or write.
 
-STORE = """
+FORM = """
   st.shared.u32 [%r4], %r1;
   fence.proxy.async;
-  {before}
+  {{before}}
   bar.sync 0;
   setp.ne.u32 %p1, %r1, 0;
   @%p1 bra others;
-  cp.async.bulk.global.shared::cta.bulk_group [%rd1], [s], 512;
+  cp.{copy} [%rd1], [s], 512;
   cp.async.bulk.commit_group;
-  {wait}
+  {{wait}}
 others:
-  {after}
+  {{after}}
 """
-REDUCE = STORE.replace("[%rd1], [s]", "{x}").replace(
-    "cp.async.bulk.global.shared::cta.bulk_group {x}",
-    "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 [%rd1], [s]",
-)
+STORE = FORM.format(copy="async.bulk.global.shared::cta.bulk_group")
+REDUCE = FORM.format(copy="reduce.async.bulk.global.shared::cta.bulk_group.add.u32")
 READ = "cp.async.bulk.wait_group.read 0;"
 DONE = "cp.async.bulk.wait_group 0;"
 OTHERS = """
@@ -144,10 +140,8 @@ def test_uses_of_what_a_copy_writes(form, use):
     run(copied(form, after="bar.sync 0;" + use))
     with pytest.raises(Race, match=r"of global.*no barrier since the wait") as caught:
         run(copied(form, after=use))
-    assert (
-        "the bulk copy that thread (0, 0, 0) of block (0, 0, 0) issued at PTX"
-        in str(caught.value)
-    )
+    issued = "the bulk copy that thread (0, 0, 0) of block (0, 0, 0) issued at PTX line"
+    assert issued in str(caught.value)
     with pytest.raises(Race, match="writes, without a wait for its group") as caught:
         run(copied(form, wait=READ, after="bar.sync 0;" + use))
     assert "fix: cp.async.bulk.wait_group (not .read)" in str(caught.value)
