@@ -220,7 +220,7 @@ def whole_errors(case: Case, build: Build) -> str:
     others = [
         onnxruntime.InferenceSession(with_neighbours(model, rng)) for _ in range(4)
     ]
-    rows = ["| size | stepwell | other order of sums | inputs | weights |"]
+    rows = ["| size | stepwell | as written | inputs | weights |"]
     rows.append("|---|---|---|---|---|")
     for size in case.sizes:
         feeds = case.inputs(size)
