@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from .access import AccessMap, Fill, Guard, row_major
-from .dims import Dim, dim_max, dim_min, product, symbol
-from .quasi_affine import Extents, floor_divide, modulo
+from stepwell.dialects.access import AccessMap, Fill, Guard, row_major
+from stepwell.dialects.dims import Dim, dim_max, dim_min, product, symbol
+from stepwell.dialects.quasi_affine import Extents, floor_divide, modulo
 
 PadMode: TypeAlias = Literal["constant", "reflect", "edge", "wrap"]
 
