@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -402,7 +403,8 @@ def main(arguments: list[str]) -> int:
         lines = [f"| {n.replace('_', ' ')} | {v} | {t} |" for n, v, t in rows]
         PAGE.write_text(
             "# The runtime on a GPU\n\nCommand: `python test/gpu/runtime_checks.py`, "
-            f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}.\n\n"
+            f"{date.today()}, {torch.cuda.get_device_name()}, "
+            f"CUDA {torch.version.cuda}.\n\n"
             "| check | result | measured |\n|---|---|---|\n" + "\n".join(lines) + "\n"
         )
     return int(any(verdict == "FAIL" for _, verdict, _ in rows))

@@ -6,7 +6,7 @@ Each family is a small model, built for this GPU and run under each tool; its ou
 compared with the CPU engine's too. racecheck sees shared memory
 alone, and no tool sees the proxies of TMA and wgmma: the emulator's checker must. Where
 compute-sanitizer is not installed the script says so and returns 2. `--write` keeps
-docs/benchmarks/gpu-sanitizer.md.
+docs/benchmarks/gpu-sanitizer.md, and needs torch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ SUMMARY = re.compile(r"(?:ERROR SUMMARY|RACECHECK SUMMARY): ((\d+) .*)")
 LOOKUP = re.compile(r"Program hit \w+ .* on CUDA API call to cuGetProcAddress")
 """cuda-bindings asks the driver for all functions that it knows; memcheck reports those
 that the driver lacks as errors."""
+EXPLAINED = """
+A family is a small model; its output is compared with the CPU engine's, too. Errors "of
+`cuGetProcAddress`" are functions that cuda-bindings looks up and the driver lacks, no
+faults of kernels. No tool sees the proxies of TMA and `wgmma`: the emulator's checker
+does.
+"""
 FINDING = re.compile(r"========= (?!COMPUTE-SANITIZER|[A-Z]+ SUMMARY)(\w.*)")
 
 
@@ -358,9 +365,13 @@ def main(arguments: list[str]) -> int:
         verdicts.sort(key=lambda one: (order[id(one.item[0])], one.item[1]))
         head = "| family | precision | tool | result | it said |\n|---|---|---|---|---|"
         rows = "\n".join(map(str, verdicts))
+        import torch
+
+        where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
         PAGE.write_text(
             "# compute-sanitizer over the kernel families\n\nCommand: "
-            f"`python test/gpu/sanitize.py`.\n\n{head}\n{rows}\n"
+            f"`python test/gpu/sanitize.py --write`, {date.today()}, {where}.\n"
+            f"{EXPLAINED}\n{head}\n{rows}\n"
         )
     return int(not all(one.passed for one in verdicts))
 
