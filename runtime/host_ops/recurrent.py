@@ -133,7 +133,7 @@ def _directions(
     x, w, r, bias, lengths = operands
     outputs: list[Array] = []
     finals: list[State] = []
-    x = x if x.dtype in (np.float32, np.float64) else wide(x)
+    x = _widened(x)
     for index in range(w.shape[0]):
         layer = _layer(x, w, r, bias, states, index)
         step = make_step(layer, parameters.functions(index, functions), index)
@@ -144,6 +144,11 @@ def _directions(
     lasts = [np.stack(parts) for parts in zip(*finals, strict=True)]
     dtype = operands[0].dtype
     return [part.astype(dtype) for part in (np.stack(outputs, 1), *lasts)]
+
+
+def _widened(x: Array) -> Array:
+    """Floats of 32 or 64 bits as they are, others as f64."""
+    return x if x.dtype in (np.float32, np.float64) else wide(x)
 
 
 def _layer(
@@ -237,9 +242,14 @@ def lstm(
     peepholes: Array | None,
     dtype: str,
     input_forget: bool = False,
+    quantizes: bool = False,
     **parameters: Any,
 ) -> list[Array]:
-    """Long short-term memory; gates in the order i, o, f, c."""
+    """Long short-term memory; gates in the order i, o, f, c.
+
+    With `quantizes`, x as a whole and each state go through 8 bits in front of their
+    products, as in com.microsoft DynamicQuantizeLSTM.
+    """
 
     def make_step(layer: Layer, functions: list[Activation], index: int) -> Step:
         f, g, h = functions
@@ -249,6 +259,8 @@ def lstm(
 
         def step(now: Array, state: State) -> State:
             last, cell = state
+            if quantizes:
+                last = _through_eight_bits(last)
             gates = now @ layer.w.T + last @ layer.r.T + layer.wb + layer.rb
             i, o, forget, new = np.split(gates, 4, -1)
             i = f(i + pi * cell)
@@ -258,8 +270,18 @@ def lstm(
 
         return step
 
+    if quantizes:
+        x = _through_eight_bits(_widened(x)).astype(x.dtype)
     operands, states = (x, w, r, bias, lengths), (initial_h, initial_c)
     return _directions(Parameters(**parameters), operands, states, make_step, 3)
+
+
+def _through_eight_bits(x: Array) -> Array:
+    """What dynamic quantization to unsigned 8 bits leaves of an array."""
+    low, high = x.min(initial=0), x.max(initial=0)
+    scale = (high - low) / x.dtype.type(255) or x.dtype.type(1)
+    point = np.clip(np.rint(-low / scale), 0, 255)
+    return (np.clip(np.rint(x / scale) + point, 0, 255) - point) * scale
 
 
 RECURRENT: Mapping[str, HostOp] = {"gru": gru, "lstm": lstm, "rnn": rnn}

@@ -88,7 +88,7 @@ def split_rows_before(op: nn.ReshapeOp, rewriter: Rewriter) -> Outcome:
         split[1] = False
     else:
         split = [dims_of(v) == before for v in inner.operands]
-        if any(
+        if not any(split) or any(
             not one and len(dims_of(v)) > 1 and dims_of(v)[0] != 1
             for one, v in zip(split, inner.operands, strict=True)
         ):

@@ -268,6 +268,19 @@ def test_recurrent_layers(op, direction):
     agree(function(body, arguments, types), *inputs, tolerance=2e-6)
 
 
+def test_an_lstm_that_quantizes():
+    """The judge sums in f64: a last bit may move a value by one of 255 steps."""
+    shapes = [(4, 1, 3), (1, 8, 3), (1, 8, 2)]
+    arguments = [f"tensor<{'x'.join(map(str, s))}xf32>" for s in shapes]
+    types = ["tensor<4x1x1x2xf32>", "tensor<1x1x2xf32>", "tensor<1x1x2xf32>"]
+    body = f"""%y, %h, %c = nn.lstm %a0, %a1, %a2, none, none, none, none, none
+        {{activations = ["Sigmoid", "Tanh", "Tanh"], quantizes = true}}
+        : ({", ".join(arguments)}) -> ({", ".join(types)})
+      func.return %y, %h, %c : {", ".join(types)}"""
+    inputs = [RNG.standard_normal(shape).astype(np.float32) for shape in shapes]
+    agree(function(body, arguments, types), *inputs, tolerance=5e-3)
+
+
 def test_movement_of_small_types():
     kind, wide = "tensor<2x3xi4>", "tensor<2x3xf32>"
     body = f"""%s = nn.cast %a0 {{to = i4}} : ({wide}) -> {kind}

@@ -184,3 +184,15 @@ func.func @other_reshapes_stay(%x: tensor<6x4xf32>, %w: tensor<4x8xf32>, %t: ten
   %split = nn.reshape %r : (tensor<6x8xf32>) -> tensor<2x3x8xf32>
   func.return %heads, %r, %split : tensor<6x2x4xf32>, tensor<6x8xf32>, tensor<2x3x8xf32>
 }
+
+// -----
+
+// No operand has the rows: they come of broadcasting.
+// CHECK-LABEL: @rows_of_a_broadcast_stay
+// CHECK: nn.mul %x, %y : (tensor<1x1xf32>, tensor<8xf32>) -> tensor<1x8xf32>
+// CHECK: nn.reshape %{{.*}} -> tensor<1x1x8xf32>
+func.func @rows_of_a_broadcast_stay(%x: tensor<1x1xf32>, %y: tensor<8xf32>) -> tensor<1x1x8xf32> {
+  %z = nn.mul %x, %y : (tensor<1x1xf32>, tensor<8xf32>) -> tensor<1x8xf32>
+  %r = nn.reshape %z : (tensor<1x8xf32>) -> tensor<1x1x8xf32>
+  func.return %r : tensor<1x1x8xf32>
+}
